@@ -1,0 +1,353 @@
+"""A session held in memory, and what each operation does to it: plain, in order, without any I/O.
+
+`chatstore.backends.sessions` makes a backend of such conversations, `chatstore.backends.memory` keeps them in a
+dictionary and `chatstore.backends.file` in files. This module knows every rule of the contract for one session and is
+the place to read them; it refuses to know where a session is kept. A method that changes something does all its
+checks first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from chatstore import arguments
+from chatstore.arguments import Scope, microseconds
+from chatstore.core import (
+    Appended,
+    Row,
+    another_body,
+    no_message,
+    out_of_order,
+    record_of,
+    same_body,
+    stale,
+)
+from chatstore.errors import InvalidMessage
+from chatstore.messages import ChatSession, MessageRecord, SearchHit, UsageRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from chatstore.arguments import NewSession, SearchFilter, SessionFilter, UsageFilter, Window
+    from chatstore.codec import Draft
+
+
+def fresh(new: NewSession, now: datetime) -> ChatSession:
+    """Return the data of a session that begins *now*; its revision begins at that time, so it never repeats one."""
+    return ChatSession(
+        session_id=new.session_id,
+        tenant_id=new.owner.tenant_id,
+        user_id=new.owner.user_id,
+        title=new.title,
+        metadata=new.metadata,
+        message_count=0,
+        last_position=0,
+        revision=microseconds(now),
+        forked_from=None,
+        forked_at=None,
+        created_at=now,
+        updated_at=now,
+        archived_at=None,
+        expires_at=new.expires_at,
+    )
+
+
+def expired(session: ChatSession, now: datetime) -> bool:
+    """Tell whether *session* looks missing since its ``expires_at``."""
+    return session.expires_at is not None and session.expires_at <= now
+
+
+def visible(session: ChatSession | None, scope: Scope, now: datetime) -> bool:
+    """Tell whether *scope* sees this session now."""
+    return session is not None and scope.sees(session.tenant_id, session.user_id) and not expired(session, now)
+
+
+def changed(session: ChatSession, changes: Mapping[str, Any], now: datetime) -> ChatSession:
+    """Return *session* after `update_session`; the very same object where nothing differs."""
+    values = dict(changes)
+    if "archived" in values:
+        archive = values.pop("archived")
+        values["archived_at"] = (session.archived_at or now) if archive else None
+    if all(getattr(session, name) == value for name, value in values.items()):
+        return session
+    return replace(session, **values, revision=session.revision + 1, updated_at=max(session.updated_at, now))
+
+
+def wanted(session: ChatSession, scope: Scope, chosen: SessionFilter, now: datetime) -> bool:
+    """Tell whether a list with filter *chosen* shows *session*."""
+    return (
+        visible(session, scope, now)
+        and Scope(chosen.tenant_id, chosen.user_id).sees(session.tenant_id, session.user_id)
+        and chosen.archived in (None, session.archived_at is not None)
+        and (chosen.updated_since is None or session.updated_at >= chosen.updated_since)
+        and all(key in session.metadata and _equal(session.metadata[key], value) for key, value in chosen.metadata)
+    )
+
+
+def _equal(left: object, right: object) -> bool:
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A session's data and its rows, oldest first."""
+
+    session: ChatSession
+    rows: list[Row] = field(default_factory=list)
+    _ids: dict[str, Row] | None = None
+
+    def ids(self) -> dict[str, Row]:
+        """Return the rows by message id."""
+        if self._ids is None:
+            self._ids = {row.draft.message_id: row for row in self.rows}
+        return self._ids
+
+    # ---- reading
+
+    def window(self, window: Window) -> Sequence[Row]:
+        """Return the rows inside *window*, oldest first."""
+        if window.empty:
+            return []
+        low = 0 if window.after is None else bisect_right(self.rows, window.after, key=_position)
+        high = len(self.rows) if window.before is None else bisect_left(self.rows, window.before, key=_position)
+        if window.last is not None:
+            low = max(low, high - window.last)
+        elif window.limit is not None:
+            high = min(high, low + window.limit)
+        return self.rows[low:high]
+
+    def row(self, key: int | str) -> Row:
+        """Return the row at a position (int) or with a message id (str). Raises `MessageNotFound`."""
+        found: Row | None
+        if isinstance(key, str):
+            found = self.ids().get(key)
+        else:
+            place = bisect_left(self.rows, key, key=_position)
+            found = self.rows[place] if place < len(self.rows) and self.rows[place].position == key else None
+        if found is None:
+            raise no_message(self.session.session_id, key)
+        return found
+
+    def expect(self, revision: int | None) -> None:
+        """Raise `Conflict` unless the session is at *revision* (None: any)."""
+        if revision is not None and revision != self.session.revision:
+            raise stale(self.session.session_id, revision, self.session.revision)
+
+    def known(self, drafts: Sequence[Draft]) -> dict[str, Row]:
+        """Return the rows of those *drafts* whose id is stored; raise `MessageConflict` for another body."""
+        ids = self.ids()
+        found = {draft.message_id: ids[draft.message_id] for draft in drafts if draft.message_id in ids}
+        for draft in drafts:
+            row = found.get(draft.message_id)
+            if row is not None and not same_body(draft, row.draft):
+                raise another_body(self.session.session_id, draft.message_id)
+        return found
+
+    # ---- writing
+
+    def append(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
+        """Store what is new of *drafts* in one piece behind the last position ever used."""
+        known = self.known(drafts)
+        if len(known) < len(drafts):
+            self.expect(revision)
+        rows, position = [], self.session.last_position
+        for draft in drafts:
+            row = known.get(draft.message_id)
+            if row is None:
+                position += 1
+                row = Row(position, draft)
+                self._push(row)
+            rows.append(row)
+        if position > self.session.last_position:
+            self._touch(now, last_position=position)
+        return Appended(self.session.revision, rows)
+
+    def load(self, rows: Sequence[Row], now: datetime) -> int:
+        """Store what is new of *rows* at their own positions; return how many."""
+        known = self.known([row.draft for row in rows])
+        new = [row for row in rows if row.draft.message_id not in known]
+        if new and new[0].position <= self.session.last_position:
+            raise out_of_order(self.session.session_id, new[0].position, self.session.last_position)
+        for row in new:
+            self._push(row)
+        if new:
+            self._touch(now, last_position=new[-1].position)
+        return len(new)
+
+    def edit(self, key: int | str, draft: Draft, revision: int | None, now: datetime) -> MessageRecord:
+        """Give a stored row the body of *draft*; its position, id and time stay."""
+        row = self.row(key)
+        edited = row._replace(draft=edited_draft(self.session.session_id, row.draft, draft))
+        self.expect(revision)
+        if not same_body(edited.draft, row.draft):
+            self.rows[bisect_left(self.rows, row.position, key=_position)] = edited
+            self.ids()[row.draft.message_id] = edited
+            self._touch(now)
+        return record_of(self.session.session_id, edited)
+
+    def remove(self, row: Row, now: datetime) -> None:
+        """Delete *row*; its id is forgotten, its position is never used again."""
+        del self.rows[bisect_left(self.rows, row.position, key=_position)]
+        self.ids().pop(row.draft.message_id)
+        self._touch(now)
+
+    def truncate(self, after: int, now: datetime) -> bool:
+        """Delete the rows behind position *after*; tell whether there were any."""
+        place = bisect_right(self.rows, after, key=_position)
+        if place == len(self.rows):
+            return False
+        del self.rows[place:]
+        self._ids = None
+        self._touch(now)
+        return True
+
+    def replace(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
+        """Store *drafts* in the place of all rows, at new positions."""
+        self.expect(revision)
+        self.rows, self._ids = [], None
+        first = self.session.last_position + 1
+        self.rows = [Row(position, draft) for position, draft in enumerate(drafts, first)]
+        self._touch(now, last_position=self.session.last_position + len(drafts))
+        return Appended(self.session.revision, list(self.rows))
+
+    def fork(self, new_session_id: str, through: int | None, scope: Scope, now: datetime) -> Conversation:
+        """Return a new conversation with the rows up to *through*, owned by *scope* or the source's owner."""
+        last = self.session.last_position if through is None else min(through, self.session.last_position)
+        rows = self.rows[: bisect_right(self.rows, last, key=_position)]
+        session = replace(
+            self.session,
+            session_id=new_session_id,
+            tenant_id=scope.tenant_id or self.session.tenant_id,
+            user_id=scope.user_id or self.session.user_id,
+            message_count=len(rows),
+            last_position=last,
+            revision=microseconds(now),
+            forked_from=self.session.session_id,
+            forked_at=last,
+            created_at=now,
+            updated_at=now,
+            archived_at=None,
+            expires_at=None,
+        )
+        return Conversation(session, list(rows))
+
+    def _push(self, row: Row) -> None:
+        self.rows.append(row)
+        if self._ids is not None:
+            self._ids[row.draft.message_id] = row
+
+    def _touch(self, now: datetime, **changes: Any) -> None:
+        self.session = replace(
+            self.session,
+            **changes,
+            message_count=len(self.rows),
+            revision=self.session.revision + 1,
+            updated_at=max(self.session.updated_at, now),
+        )
+
+
+def _position(row: Row) -> int:
+    return row.position
+
+
+def edited_draft(session_id: str, stored: Draft, new: Draft) -> Draft:
+    """Return *new* with the id and time of *stored*; raise `InvalidMessage` if it brings an id of its own."""
+    if not new.id_generated and new.message_id != stored.message_id:
+        msg = (
+            f"the new message brings the id {new.message_id!r}, the stored one in session {session_id!r} has another: "
+            "leave the id out, or delete the message and add the new one"
+        )
+        raise InvalidMessage(msg)
+    return new._replace(
+        message_id=stored.message_id, id_generated=stored.id_generated, created_at=stored.created_at, source=stored.source
+    )
+
+
+# ------------------------------------------------------------------------------------------------ search and usage
+
+SNIPPET = 60
+
+
+def snippet(content: str, words: Iterable[str]) -> str:
+    """Return the surroundings of the first of *words* in *content*, on one line."""
+    lowered = content.lower()
+    sought = set(words)
+    start = next((match.start() for match in arguments.WORD.finditer(lowered) if match.group() in sought), 0)
+    low, high = max(0, start - SNIPPET), start + SNIPPET
+    text = " ".join(content[low:high].split())
+    return ("…" if low > 0 else "") + text + ("…" if high < len(content) else "")
+
+
+def hits(conversations: Iterable[Conversation], chosen: SearchFilter) -> list[SearchHit]:
+    """Return the messages that hold all words, by how often they do, the newest first among equals."""
+    sought = set(chosen.words)
+    found = [
+        SearchHit(
+            session_id=conversation.session.session_id,
+            position=row.position,
+            message_id=row.draft.message_id,
+            type=row.draft.type,
+            content=row.draft.content,
+            snippet=snippet(row.draft.content, sought),
+            rank=float(sum(word in sought for word in arguments.WORD.findall(row.draft.content.lower()))),
+            created_at=row.draft.created_at,
+        )
+        for conversation in conversations
+        if chosen.session_id in (None, conversation.session.session_id)
+        for row in conversation.rows
+        if _in_filter(row.draft, chosen) and sought <= set(arguments.words(row.draft.content))
+    ]
+    found.sort(key=lambda hit: (hit.rank, hit.created_at, hit.session_id, hit.position), reverse=True)
+    return found[: chosen.limit]
+
+
+def _in_filter(draft: Draft, chosen: SearchFilter) -> bool:
+    return (
+        (chosen.types is None or draft.type in chosen.types)
+        and (chosen.since is None or draft.created_at >= chosen.since)
+        and (chosen.until is None or draft.created_at < chosen.until)
+    )
+
+
+def usage(conversations: Iterable[Conversation], chosen: UsageFilter) -> list[UsageRow]:
+    """Return messages and tokens summed by the keys of *chosen*, in the order of the keys."""
+    sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for conversation, draft in _counted(conversations, chosen):
+        values = {
+            "day": arguments.day_of(draft.created_at),
+            "model": draft.model,
+            "user_id": conversation.session.user_id,
+            "tenant_id": conversation.session.tenant_id,
+            "session_id": conversation.session.session_id,
+        }
+        total = sums[tuple(values[key] for key in chosen.by)]
+        total[0] += 1
+        total[1] += draft.input_tokens or 0
+        total[2] += draft.output_tokens or 0
+    if not chosen.by and not sums:
+        return []
+    return [usage_row(chosen.by, key, *sums[key]) for key in sorted(sums, key=usage_order)]
+
+
+def usage_row(by: Sequence[str], key: Sequence[Any], messages: int, input_tokens: int, output_tokens: int) -> UsageRow:
+    """Return one row of `usage`; keys that are not in *by* are None."""
+    named = dict.fromkeys(arguments.USAGE_KEYS) | dict(zip(by, key, strict=True))
+    return UsageRow(**named, messages=messages, input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+def usage_order(key: Sequence[Any]) -> list[tuple[bool, Any]]:
+    """Return what rows of `usage` are sorted by: their keys, None last."""
+    return [(value is None, value if value is not None else "") for value in key]
+
+
+def _counted(conversations: Iterable[Conversation], chosen: UsageFilter) -> Iterator[tuple[Conversation, Draft]]:
+    for conversation in conversations:
+        for row in conversation.rows:
+            if (chosen.since is None or row.draft.created_at >= chosen.since) and (
+                chosen.until is None or row.draft.created_at < chosen.until
+            ):
+                yield conversation, row.draft

@@ -1,0 +1,81 @@
+"""Conversations in a dictionary: the reference implementation, against which the others are tested.
+
+This module knows a dictionary and a lock. The rules are in `chatstore.backends.conversation` (inside one session) and
+`chatstore.backends.sessions` (around it); read those to learn what a backend must do.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from chatstore.aio import AsyncRepository
+from chatstore.backends.sessions import SessionsCore
+from chatstore.forks import renewed_in_child
+from chatstore.messages import Durability
+from chatstore.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from chatstore.backends.conversation import Conversation
+    from chatstore.core import Answer, T
+    from chatstore.messages import ChatSession
+
+
+class _Memory(SessionsCore):
+    def __init__(self) -> None:
+        self._shelf: dict[str, Conversation] = {}
+        self._lock = RLock()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = RLock()
+
+    @contextmanager
+    def locked(self, session_id: str, *, write: bool) -> Iterator[None]:  # noqa: ARG002 - one lock for all
+        with self._lock:
+            yield
+
+    def find(self, session_id: str) -> Conversation | None:
+        return self._shelf.get(session_id)
+
+    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - rows are changed in place
+        self._shelf[conversation.session.session_id] = conversation
+
+    def drop(self, session_id: str) -> None:
+        del self._shelf[session_id]
+
+    def session_data(self) -> list[ChatSession]:
+        with self._lock:
+            return [conversation.session for conversation in self._shelf.values()]
+
+    def durability(self) -> Durability:
+        return Durability("none", "messages live in this process only and end with it")
+
+
+class MemoryRepository(Repository):
+    """Conversations that live as long as this object; safe for threads."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._core: _Memory = _Memory()
+
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+
+    def _asynchronous(self) -> AsyncRepository:
+        twin = AsyncMemoryRepository()
+        return twin._copied(_core=self._core, _scope=self._scope)
+
+
+class AsyncMemoryRepository(AsyncRepository):
+    """The same with ``await``; nothing in it waits."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._core: _Memory = _Memory()
+
+    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for

@@ -1,0 +1,301 @@
+"""The operations of the contract over a shelf of conversations that a backend lends one at a time.
+
+This module knows when a session is found, made, taken, expired or dropped; it refuses to know where the shelf stands.
+`chatstore.backends.conversation` has the rules inside one session.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chatstore.arguments import NewSession, Scope
+from chatstore.backends import conversation as rules
+from chatstore.backends.conversation import Conversation
+from chatstore.core import Appended, messages_of, missing, record_of, records_of, stale, taken
+from chatstore.messages import Capabilities, PurgeReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
+    from chatstore.codec import Draft
+    from chatstore.core import Row
+    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, Records, SearchHit, UsageRow
+
+
+class SessionsCore(ABC):
+    """Every operation, on five hooks: lock a session, find it, save it, drop it, walk over all of them.
+
+    What the hooks hand out may be changed in place before `save`: a conversation checks before it changes anything.
+    """
+
+    capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=("search scans every message",))
+
+    # ---- hooks
+
+    @abstractmethod
+    def locked(self, session_id: str, *, write: bool) -> AbstractContextManager[object]:
+        """Hold the session against other writers (and, for a writer, readers)."""
+
+    @abstractmethod
+    def find(self, session_id: str) -> Conversation | None:
+        """Return the conversation, expired or not."""
+
+    @abstractmethod
+    def save(self, conversation: Conversation, *, rows: bool) -> None:
+        """Keep a changed conversation; *rows* tells whether more than the session's own data changed."""
+
+    @abstractmethod
+    def drop(self, session_id: str) -> None:
+        """Forget the session and all its rows."""
+
+    @abstractmethod
+    def session_data(self) -> Iterable[ChatSession]:
+        """Return the own data of all sessions, expired or not, in any order."""
+
+    @abstractmethod
+    def durability(self) -> Durability:
+        """Say what is kept when the process, or the machine, stops."""
+
+    # ---- sessions
+
+    def create(self, scope: Scope, new: NewSession, now: datetime) -> ChatSession:
+        """As `Repository.create_session`."""
+        del scope  # the new session's owner is inside it already
+        with self.locked(new.session_id, write=True):
+            made = self._made(new, now)
+            self.save(made, rows=True)
+            return made.session
+
+    def get(self, scope: Scope, session_id: str, now: datetime) -> ChatSession | None:
+        """As `Repository.get_session`; None for a missing one."""
+        with self.locked(session_id, write=False):
+            found = self._seen(scope, session_id, now)
+            return found.session if found else None
+
+    def update(
+        self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
+    ) -> ChatSession:
+        """As `Repository.update_session`."""
+        with self._changing(scope, session_id, now) as found:
+            found.expect(expected_revision)
+            changed = rules.changed(found.session, changes, now)
+            if changed is not found.session:
+                found.session = changed
+                self.save(found, rows=False)
+            return changed
+
+    def delete(self, scope: Scope, session_id: str, now: datetime) -> bool:
+        """As `Repository.delete_session`."""
+        with self.locked(session_id, write=True):
+            if self._seen(scope, session_id, now) is None:
+                return False
+            self.drop(session_id)
+            return True
+
+    def list(
+        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
+    ) -> list[ChatSession]:
+        """As `Repository.list_sessions`: at most *limit* sessions behind *start*."""
+        found = [session for session in self.session_data() if rules.wanted(session, scope, wanted, now)]
+        found.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
+        if start is not None:
+            found = [session for session in found if (session.updated_at, session.session_id) < start]
+        return found[:limit]
+
+    def fork(
+        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
+    ) -> ChatSession:
+        """As `Repository.fork_session`."""
+        with self.locked(session_id, write=False):
+            source = self._seen(scope, session_id, now)
+            if source is None:
+                raise missing(session_id)
+            copy = source.fork(new_session_id, through, scope, now)
+        with self.locked(new_session_id, write=True):
+            self._vacate(new_session_id, now)
+            self.save(copy, rows=True)
+            return copy.session
+
+    def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> int:
+        """As `Repository.load_records`, for one chunk."""
+        with self._writing(scope, session_id, None, now) as (found, _):
+            new = found.load(rows, now)
+            self.save(found, rows=True)
+            return new
+
+    # ---- messages
+
+    def append(
+        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+    ) -> Appended:
+        """As `Repository.add_messages`."""
+        with self._writing(scope, session_id, expected_revision, now) as (found, revision):
+            done = found.append(drafts, revision, now)
+            self.save(found, rows=True)
+            return done
+
+    def replace(
+        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+    ) -> Appended:
+        """As `Repository.replace_messages`."""
+        with self._writing(scope, session_id, expected_revision, now) as (found, revision):
+            done = found.replace(drafts, revision, now)
+            self.save(found, rows=True)
+            return done
+
+    def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
+        """As `Repository.get_messages`."""
+        with self.locked(session_id, write=False):
+            found = self._seen(scope, session_id, now)
+            rows = found.window(window) if found else ()
+        return messages_of(session_id, rows)
+
+    def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
+        """As `Repository.get_records`."""
+        with self.locked(session_id, write=False):
+            found = self._seen(scope, session_id, now)
+            rows, revision = (found.window(window), found.session.revision) if found else ((), 0)
+        return records_of(session_id, rows, revision)
+
+    def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
+        """As `Repository.get_message`."""
+        with self.locked(session_id, write=False):
+            found = self._seen(scope, session_id, now)
+            if found is None:
+                raise missing(session_id)
+            row = found.row(key)
+        return record_of(session_id, row)
+
+    def edit(
+        self,
+        scope: Scope,
+        session_id: str,
+        key: int | str,
+        draft: Draft,
+        expected_revision: int | None,
+        now: datetime,
+    ) -> MessageRecord:
+        """As `Repository.update_message`."""
+        with self._changing(scope, session_id, now) as found:
+            before = found.session
+            record = found.edit(key, draft, expected_revision, now)
+            if found.session is not before:
+                self.save(found, rows=True)
+            return record
+
+    def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> None:
+        """As `Repository.delete_message`."""
+        with self._changing(scope, session_id, now) as found:
+            found.remove(found.row(key), now)
+            self.save(found, rows=True)
+
+    def pop(self, scope: Scope, session_id: str, now: datetime) -> MessageRecord | None:
+        """As `Repository.pop_message`."""
+        with self.locked(session_id, write=True):
+            found = self._seen(scope, session_id, now)
+            if found is None or not found.rows:
+                return None
+            record = record_of(session_id, found.rows[-1])
+            found.remove(found.rows[-1], now)
+            self.save(found, rows=True)
+            return record
+
+    def count(self, scope: Scope, session_id: str, now: datetime) -> int:
+        """As `Repository.count_messages`."""
+        found = self.get(scope, session_id, now)
+        return found.message_count if found else 0
+
+    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> None:
+        """As `Repository.truncate`."""
+        with self.locked(session_id, write=True):
+            found = self._seen(scope, session_id, now)
+            if found is not None and found.truncate(after, now):
+                self.save(found, rows=True)
+
+    # ---- across sessions
+
+    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:
+        """As `Repository.search`: a scan."""
+        return rules.hits(self._owned(scope, wanted, now), wanted)
+
+    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> list[UsageRow]:
+        """As `Repository.usage`."""
+        return rules.usage(self._owned(scope, wanted, now), wanted)
+
+    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> PurgeReport:
+        """As `Repository.purge`."""
+        sessions = messages = 0
+        for session in list(self.session_data()):
+            with self.locked(session.session_id, write=True):
+                found = self.find(session.session_id)
+                if found is None or not _purged(found.session, scope, rule, now):
+                    continue
+                sessions, messages = sessions + 1, messages + found.session.message_count
+                if not rule.dry_run:
+                    self.drop(session.session_id)
+        return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
+
+    # ---- finding and making
+
+    def _seen(self, scope: Scope, session_id: str, now: datetime) -> Conversation | None:
+        found = self.find(session_id)
+        return found if found is not None and rules.visible(found.session, scope, now) else None
+
+    def _vacate(self, session_id: str, now: datetime) -> None:
+        """Make sure the id is free: an expired session goes, any other one raises `SessionExists`."""
+        found = self.find(session_id)
+        if found is None:
+            return
+        if not rules.expired(found.session, now):
+            raise taken(session_id)
+        self.drop(session_id)
+
+    def _made(self, new: NewSession, now: datetime) -> Conversation:
+        self._vacate(new.session_id, now)
+        return Conversation(rules.fresh(new, now))
+
+    @contextmanager
+    def _writing(
+        self, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
+    ) -> Iterator[tuple[Conversation, int | None]]:
+        """Lend the session, made where it is missing, and the revision that is still to be expected of it."""
+        with self.locked(session_id, write=True):
+            found = self._seen(scope, session_id, now)
+            if found is not None:
+                yield found, expected_revision
+                return
+            if expected_revision:
+                raise stale(session_id, expected_revision, 0)
+            yield self._made(NewSession(session_id, scope, None, {}, None), now), None
+
+    @contextmanager
+    def _changing(self, scope: Scope, session_id: str, now: datetime) -> Iterator[Conversation]:
+        """Lend the session to a writer that needs it to exist."""
+        with self.locked(session_id, write=True):
+            found = self._seen(scope, session_id, now)
+            if found is None:
+                raise missing(session_id)
+            yield found
+
+    def _owned(self, scope: Scope, wanted: SearchFilter | UsageFilter, now: datetime) -> Iterator[Conversation]:
+        owner = Scope(wanted.tenant_id, wanted.user_id)
+        for session in list(self.session_data()):
+            if rules.visible(session, scope, now) and owner.sees(session.tenant_id, session.user_id):
+                with self.locked(session.session_id, write=False):
+                    found = self._seen(scope, session.session_id, now)
+                if found is not None:
+                    yield found
+
+
+def _purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -> bool:
+    return (
+        scope.sees(session.tenant_id, session.user_id)
+        and (rule.updated_before is None or session.updated_at < rule.updated_before)
+        and (not rule.archived_only or session.archived_at is not None)
+        and (not rule.expired_only or rules.expired(session, now))
+    )

@@ -1,0 +1,78 @@
+"""`connect(url)` and `connect_async(url)`: from a URL or an engine to a repository.
+
+This module knows which URL means which backend, and imports a backend when it is asked for; it refuses to do any I/O.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from chatstore.errors import Invalid
+
+if TYPE_CHECKING:
+    from chatstore.aio import AsyncRepository
+    from chatstore.repository import Repository
+
+ENVIRONMENT = "CHATSTORE_URL"
+SCHEMA_ENVIRONMENT = "CHATSTORE_SCHEMA"
+
+
+def connect(target: Any = None, *, schema: str | None = None) -> Repository:
+    """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
+
+    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``
+    and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is
+    the database schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An
+    engine that is passed in is used as it is and never closed. Raises `Invalid` or `MissingDependency`.
+    """
+    target = _given(target)
+    scheme, _, rest = target.partition(":") if isinstance(target, str) else ("", "", "")
+    if scheme == "memory":
+        from chatstore.backends.memory import MemoryRepository
+
+        return MemoryRepository()
+    if scheme == "file":
+        from chatstore.backends.file import FileRepository
+
+        return FileRepository(_directory(rest))
+    from chatstore.backends.sql.repository import repository_for
+
+    return repository_for(target, schema=_schema(schema))
+
+
+def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepository:
+    """Return the asynchronous repository behind *target*, a URL, an Engine or an AsyncEngine; as `connect`."""
+    target = _given(target)
+    scheme = target.partition(":")[0] if isinstance(target, str) else ""
+    if scheme == "memory":
+        from chatstore.backends.memory import AsyncMemoryRepository
+
+        return AsyncMemoryRepository()
+    if scheme == "file":
+        from chatstore.threads import ThreadedRepository
+
+        return ThreadedRepository(connect(target))
+    from chatstore.backends.sql.repository import async_repository_for
+
+    return async_repository_for(target, schema=_schema(schema))
+
+
+def _given(target: Any) -> Any:
+    target = os.environ.get(ENVIRONMENT) if target is None else target
+    if target is None or target == "":
+        msg = f"no storage is named: pass a URL such as sqlite:///chat.db, or set {ENVIRONMENT}"
+        raise Invalid(msg)
+    return target
+
+
+def _schema(schema: str | None) -> str | None:
+    return schema or os.environ.get(SCHEMA_ENVIRONMENT) or None
+
+
+def _directory(rest: str) -> str:
+    path = rest.removeprefix("//") if rest.startswith("///") else rest
+    if not path:
+        msg = "a file: URL names a directory: write file:chats or file:/var/lib/app/chats"
+        raise Invalid(msg)
+    return path

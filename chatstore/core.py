@@ -1,0 +1,384 @@
+"""What a backend is to the facades: a `Core` of operations, and what both sides share.
+
+This module knows the operations, their checked arguments, the errors every backend raises alike, and how messages
+become rows and rows records; it refuses to know where rows are kept, and how callers wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from chatstore import arguments, codec
+from chatstore.arguments import UNSET, NewSession, Scope
+from chatstore.errors import (
+    Conflict,
+    CorruptRecord,
+    Invalid,
+    InvalidMessage,
+    MessageConflict,
+    MessageNotFound,
+    SessionExists,
+    SessionNotFound,
+)
+from chatstore.messages import MessageRecord, Page, Records
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
+    from chatstore.codec import Draft
+    from chatstore.messages import Capabilities, ChatSession, Durability, Message, PurgeReport, SearchHit, UsageRow
+
+T = TypeVar("T")
+#: What an operation of a core returns: the answer, or a generator that yields what must be waited for first.
+Answer = T | Generator[Any, Any, T]
+
+#: Records written in one transaction by `load_records`, and read at a time by `iter_records`.
+CHUNK = 500
+#: The operations that change nothing.
+READS = frozenset({"get", "list", "messages", "records", "message", "count", "search", "usage", "durability"})
+
+
+class Row(NamedTuple):
+    """One stored message: its place in the session, and its stored form."""
+
+    position: int
+    draft: Draft
+
+
+class Appended(NamedTuple):
+    """What an append did: the session's revision, and one row for each draft, in order.
+
+    A row holds the very draft that was passed where it was stored now, and the stored one where its id was known.
+    """
+
+    revision: int
+    rows: Sequence[Row]
+
+
+class Core(Protocol):
+    """The operations of a backend, on checked arguments (`chatstore.arguments`).
+
+    ``scope`` says whose sessions are visible, ``now`` is the library's clock. Where an operation needs a session and
+    there is none in scope, it raises what `missing`, `taken` and the other functions of this module make.
+    """
+
+    capabilities: Capabilities
+
+    def create(self, scope: Scope, new: NewSession, now: datetime) -> Answer[ChatSession]: ...
+    def get(self, scope: Scope, session_id: str, now: datetime) -> Answer[ChatSession | None]: ...
+    def update(
+        self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
+    ) -> Answer[ChatSession]: ...
+    def delete(self, scope: Scope, session_id: str, now: datetime) -> Answer[bool]: ...
+    def list(
+        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
+    ) -> Answer[list[ChatSession]]: ...
+    def fork(
+        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
+    ) -> Answer[ChatSession]: ...
+    def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> Answer[int]: ...
+
+    def append(
+        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+    ) -> Answer[Appended]: ...
+    def replace(
+        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+    ) -> Answer[Appended]: ...
+    def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Answer[list[Message]]: ...
+    def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Answer[Records]: ...
+    def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Answer[MessageRecord]: ...
+    def edit(
+        self, scope: Scope, session_id: str, key: int | str, draft: Draft, expected_revision: int | None, now: datetime
+    ) -> Answer[MessageRecord]: ...
+    def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Answer[None]: ...
+    def pop(self, scope: Scope, session_id: str, now: datetime) -> Answer[MessageRecord | None]: ...
+    def count(self, scope: Scope, session_id: str, now: datetime) -> Answer[int]: ...
+    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> Answer[None]: ...
+
+    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> Answer[list[SearchHit]]: ...
+    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Answer[list[UsageRow]]: ...
+    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Answer[PurgeReport]: ...
+    def durability(self) -> Answer[Durability]: ...
+
+
+# ------------------------------------------------------------------------------------- errors every backend raises
+
+
+def missing(session_id: str) -> SessionNotFound:
+    """Make the error for a session that is not there, or not for this scope."""
+    return SessionNotFound(f"there is no session {session_id!r}: create it, or append to it, first")
+
+
+def taken(session_id: str) -> SessionExists:
+    """Make the error for an id that is in use; it tells nothing about the owner."""
+    return SessionExists(f"the session id {session_id!r} is taken: choose another one")
+
+
+def no_message(session_id: str, key: int | str) -> MessageNotFound:
+    """Make the error for a position or id the session does not have."""
+    what = f"position {key}" if isinstance(key, int) else f"id {key!r}"
+    return MessageNotFound(f"session {session_id!r} has no message with {what}: list them with get_records")
+
+
+def stale(session_id: str, expected: int, actual: int) -> Conflict:
+    """Make the error for a revision that is no longer the session's."""
+    return Conflict(
+        f"session {session_id!r} is at revision {actual}, not {expected}: read it again and decide anew"
+        if actual
+        else f"session {session_id!r} does not exist, yet revision {expected} was expected: create it first"
+    )
+
+
+def another_body(session_id: str, message_id: str) -> MessageConflict:
+    """Make the error for a known message id with a new body."""
+    return MessageConflict(
+        f"session {session_id!r} holds a message with id {message_id!r} and another body: "
+        "use update_message to change it, or a new id"
+    )
+
+
+def out_of_order(session_id: str, position: int, last: int) -> Conflict:
+    """Make the error for a loaded record that would not come after all others."""
+    return Conflict(
+        f"position {position} of session {session_id!r} is not above {last}, the last one used: "
+        "load records in order, or into another session"
+    )
+
+
+# ------------------------------------------------------------------------------------- shared by both facades
+
+
+class Batch(NamedTuple):
+    """Checked messages: the distinct *drafts*, and for each message passed which of them it is."""
+
+    messages: Sequence[Message]
+    drafts: list[Draft]
+    places: list[int] | None
+
+
+def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
+    """Encode *messages*; the same id twice must have the same body and is stored once.
+
+    Raises `InvalidMessage` or `MessageConflict` before anything is written.
+    """
+    arguments.session_id(session_id)
+    if isinstance(messages, str | bytes) or not hasattr(messages, "__iter__") or hasattr(messages, "model_fields_set"):
+        msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
+        raise InvalidMessage(msg)
+    given = list(messages)
+    drafts = [codec.encode(message, now=now) for message in given]
+    named = sum(not draft.id_generated for draft in drafts)
+    if named < 2 or len({draft.message_id for draft in drafts}) == len(drafts):  # noqa: PLR2004 - two can be equal
+        return Batch(given, drafts, None)
+    distinct: dict[str, int] = {}
+    kept: list[Draft] = []
+    places = []
+    for draft in drafts:
+        place = distinct.setdefault(draft.message_id, len(kept))
+        if place == len(kept):
+            kept.append(draft)
+        elif not same_body(draft, kept[place]):
+            raise another_body(session_id, draft.message_id)
+        places.append(place)
+    return Batch(given, kept, places)
+
+
+def answered(session_id: str, made: Batch, done: Appended) -> Records:
+    """Return one record for each message passed; those stored now carry the caller's own objects."""
+    rows = done.rows if made.places is None else [done.rows[place] for place in made.places]
+    drafts = made.drafts if made.places is None else [made.drafts[place] for place in made.places]
+    records = Records(
+        MessageRecord(
+            message if stored is draft else decoded(session_id, Row(position, stored)),
+            position,
+            stored.message_id,
+            stored.created_at,
+            session_id,
+        )
+        for message, draft, (position, stored) in zip(made.messages, drafts, rows, strict=True)
+    )
+    records.revision = done.revision
+    return records
+
+
+def decoded(session_id: str, row: Row) -> Message:
+    """Return the message of *row*; a damaged one raises `CorruptRecord` that names it."""
+    position, draft = row
+    try:
+        return codec.decode(
+            draft.type, draft.content, draft.payload, None if draft.id_generated else draft.message_id
+        )
+    except CorruptRecord as error:
+        raise corrupt(session_id, [position]) from error
+
+
+def corrupt(session_id: str, positions: Sequence[int], records: Sequence[MessageRecord] = ()) -> CorruptRecord:
+    """Make the error that names damaged records and carries the others."""
+    named = ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")  # noqa: PLR2004 - enough to see
+    return CorruptRecord(
+        f"session {session_id!r} has damaged records at position {named}: the others are in this error's .records; "
+        "mend these with update_message or delete_message",
+        positions=positions,
+        records=records,
+    )
+
+
+def record_of(session_id: str, row: Row) -> MessageRecord:
+    """Return the record of *row*."""
+    return MessageRecord(decoded(session_id, row), row.position, row.draft.message_id, row.draft.created_at, session_id)
+
+
+def records_of(session_id: str, rows: Iterable[Row], revision: int) -> Records:
+    """Return the records of *rows* at *revision*; damaged ones are named together in one `CorruptRecord`."""
+    records, damaged = Records(), []
+    records.revision = revision
+    for row in rows:
+        try:
+            records.append(record_of(session_id, row))
+        except CorruptRecord:
+            damaged.append(row.position)
+    if damaged:
+        raise corrupt(session_id, damaged, records)
+    return records
+
+
+def drive(plan: Answer[T], carry_out: Callable[[Any], Any]) -> T:
+    """Carry out what a generator yields, one thing after the other, and return its answer."""
+    if not isinstance(plan, Generator):
+        return plan
+    try:
+        wanted = next(plan)
+        while True:
+            try:
+                got = carry_out(wanted)
+            except Exception as error:  # noqa: BLE001 - the generator decides
+                wanted = plan.throw(error)
+            else:
+                wanted = plan.send(got)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+
+
+async def adrive(plan: Answer[T], carry_out: Callable[[Any], Awaitable[Any]]) -> T:
+    """As `drive`, awaiting each thing."""
+    if not isinstance(plan, Generator):
+        return plan
+    try:
+        wanted = next(plan)
+        while True:
+            try:
+                got = await carry_out(wanted)
+            except Exception as error:  # noqa: BLE001 - the generator decides
+                wanted = plan.throw(error)
+            else:
+                wanted = plan.send(got)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+
+
+def messages_of(session_id: str, rows: Sequence[Row]) -> list[Message]:
+    """Return the messages of *rows*; damaged ones are named together in one `CorruptRecord`."""
+    try:
+        return [decoded(session_id, row) for row in rows]
+    except CorruptRecord:
+        records_of(session_id, rows, 0)
+        raise
+
+
+def _message_id(value: str) -> str:
+    if fault := codec.id_fault(value):
+        msg = f"the message id {fault}: use 1 to 255 characters without control characters or outer white space"
+        raise InvalidMessage(msg)
+    return value
+
+
+def same_body(new: Draft, stored: Draft) -> bool:
+    """Tell whether two drafts are the same message; a damaged one is like no other."""
+    try:
+        return codec.same(new, stored.type, stored.content, stored.payload)
+    except CorruptRecord:
+        return False
+
+
+def rows_of(session_id: str, records: Iterable[MessageRecord]) -> list[Row]:
+    """Return the checked rows of *records*, for `load_records`: positions must grow from 1."""
+    rows: list[Row] = []
+    for record in records:
+        position = arguments.natural(record.position, "position")
+        if position <= (rows[-1].position if rows else 0):
+            raise out_of_order(session_id, position, rows[-1].position if rows else 0)
+        created_at = arguments.moment(record.created_at, "created_at")
+        if created_at is None:
+            msg = "created_at of a record must be an aware datetime: use datetime.now(UTC)"
+            raise Invalid(msg)
+        draft = codec.encode(record.message, now=created_at)
+        if draft.id_generated:
+            draft = draft._replace(message_id=_message_id(record.message_id))
+        elif draft.message_id != record.message_id:
+            msg = f"the record at position {position} and its message have different ids: make them equal"
+            raise InvalidMessage(msg)
+        rows.append(Row(position, draft))
+    return rows
+
+
+def chunks(records: Iterable[MessageRecord]) -> Iterator[list[MessageRecord]]:
+    """Cut *records* into lists of at most `CHUNK`."""
+    part: list[MessageRecord] = []
+    for record in records:
+        part.append(record)
+        if len(part) == CHUNK:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def changes_of(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked changes of `update_session`: what is left out stays, None clears."""
+    changes = {name: value for name, value in given.items() if value is not UNSET}
+    for name in ("tenant_id", "user_id"):
+        if name in changes:
+            if scope:
+                msg = "a scoped repository cannot change the owner: use the unscoped one"
+                raise Invalid(msg)
+            arguments.owner_id(changes[name], name)
+    if "title" in changes:
+        arguments.title(changes["title"])
+    if "metadata" in changes:
+        changes["metadata"] = arguments.metadata(changes["metadata"])
+    if "expires_at" in changes:
+        changes["expires_at"] = arguments.moment(changes["expires_at"], "expires_at")
+    if "archived" in changes and not isinstance(changes["archived"], bool):
+        msg = "archived must be True or False"
+        raise Invalid(msg)
+    return changes
+
+
+def expected(revision: int | None) -> int | None:
+    """Return the checked revision a caller expects (0: the session must not exist yet)."""
+    return None if revision is None else arguments.natural(revision, "expected_revision")
+
+
+def new_session(scope: Scope, session_id: str, given: Mapping[str, Any]) -> NewSession:
+    """Return the checked session that `create_session` makes."""
+    tenant_id = arguments.owner_id(given["tenant_id"], "tenant_id")
+    user_id = arguments.owner_id(given["user_id"], "user_id")
+    return NewSession(
+        arguments.session_id(session_id),
+        scope.owning(tenant_id, user_id),
+        arguments.title(given["title"]),
+        arguments.metadata(given["metadata"]),
+        arguments.moment(given["expires_at"], "expires_at"),
+    )
+
+
+def page_of(found: Sequence[ChatSession], limit: int, digest: str) -> Page[ChatSession]:
+    """Return a page from one session more than fits."""
+    items = list(found[:limit])
+    more = len(found) > limit and items
+    return Page(items, arguments.cursor((items[-1].updated_at, items[-1].session_id), digest) if more else None)

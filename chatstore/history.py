@@ -1,0 +1,165 @@
+"""Chat message histories: one conversation, with the names people know.
+
+This module knows one session of any repository; it refuses to know any backend. `chatstore.histories` has the named
+constructors (`FileChatMessageHistory`, `SQLChatMessageHistory`, …).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from chatstore.aio import AsyncRepository
+from chatstore import codec
+from chatstore.arguments import utcnow
+from chatstore.codec import new_id
+from chatstore.errors import NotSupported
+from chatstore.messages import AIMessage, HumanMessage
+from chatstore.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+    from chatstore.messages import Message
+
+
+class BaseChatMessageHistory(ABC):
+    """The interface for storing and reading one conversation: implement `messages`, `add_messages` and `clear`."""
+
+    @property
+    @abstractmethod
+    def messages(self) -> list[Message]:
+        """The messages, oldest first, as a fresh list."""
+
+    @abstractmethod
+    def add_messages(self, messages: Iterable[Message]) -> None:
+        """Append *messages* in one piece."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Delete all messages."""
+
+    def add_message(self, message: Message) -> None:
+        """Append one message."""
+        self.add_messages([message])
+
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        """Append what the user said."""
+        self.add_message(HumanMessage(content=message) if isinstance(message, str) else message)
+
+    def add_ai_message(self, message: AIMessage | str) -> None:
+        """Append what the model said."""
+        self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
+
+    async def aget_messages(self) -> list[Message]:
+        """Return `messages` without blocking the loop."""
+        return await asyncio.to_thread(lambda: self.messages)
+
+    async def aadd_messages(self, messages: Iterable[Message]) -> None:
+        """Do `add_messages` without blocking the loop."""
+        await asyncio.to_thread(self.add_messages, messages)
+
+    async def aclear(self) -> None:
+        """Do `clear` without blocking the loop."""
+        await asyncio.to_thread(self.clear)
+
+    def __str__(self) -> str:
+        """Return the conversation as a transcript, a line a message."""
+        names = {"human": "Human", "ai": "AI", "system": "System", "tool": "Tool", "function": "Function"}
+        return "\n".join(
+            f"{names.get(message.type, getattr(message, 'role', message.type))}: {codec.encode(message, now=utcnow()).content}"
+            for message in self.messages
+        )
+
+
+class ChatMessageHistory(BaseChatMessageHistory):
+    """One session of a repository; without arguments, a conversation in memory."""
+
+    def __init__(
+        self,
+        repository: Repository | AsyncRepository | None = None,
+        session_id: str | None = None,
+        *,
+        last: int | None = None,
+    ) -> None:
+        """Work on session *session_id* (a new id where it is None) of *repository* (one of its own in memory).
+
+        *last* limits `messages` to the newest that many. Nothing is read or written yet. One history object serves
+        synchronous and asynchronous callers; over an `AsyncRepository` only the latter.
+        """
+        if repository is None:
+            from chatstore.backends.memory import MemoryRepository  # the only backend a history knows by name
+
+            repository = MemoryRepository()
+        self.repository = repository
+        self.session_id = new_id() if session_id is None else session_id
+        self.last = last
+        self._owned = False
+        self._twins: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRepository] = WeakKeyDictionary()
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages, oldest first, as a fresh list (the newest *last* of them)."""
+        return self._blocking().get_messages(self.session_id, last=self.last)
+
+    @messages.setter
+    def messages(self, messages: Iterable[Message]) -> None:
+        self._blocking().replace_messages(self.session_id, messages)
+
+    def add_messages(self, messages: Iterable[Message]) -> None:
+        """Append *messages* in one piece; the session is created if it is missing."""
+        self._blocking().add_messages(self.session_id, messages)
+
+    def clear(self) -> None:
+        """Delete all messages and keep the session."""
+        self._blocking().clear(self.session_id)
+
+    async def aget_messages(self) -> list[Message]:
+        """Return `messages`."""
+        return await self._awaited().get_messages(self.session_id, last=self.last)
+
+    async def aadd_messages(self, messages: Iterable[Message]) -> None:
+        """Append *messages* in one piece; the session is created if it is missing."""
+        await self._awaited().add_messages(self.session_id, messages)
+
+    async def aclear(self) -> None:
+        """Delete all messages and keep the session."""
+        await self._awaited().clear(self.session_id)
+
+    def close(self) -> None:
+        """Close the repository, if a named constructor made it for this history."""
+        if self._owned and isinstance(self.repository, Repository):
+            self.repository.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(session_id={self.session_id!r})"
+
+    def _blocking(self) -> Repository:
+        if isinstance(self.repository, Repository):
+            return self.repository
+        msg = "this history stands on an AsyncRepository: await aget_messages, aadd_messages and aclear instead"
+        raise NotSupported(msg)
+
+    def _awaited(self) -> AsyncRepository:
+        if not isinstance(self.repository, Repository):
+            return self.repository
+        loop = asyncio.get_running_loop()
+        twin = self._twins.get(loop)
+        if twin is None:
+            twin = self._twins[loop] = self.repository._asynchronous()
+        return twin
+
+
+def owned(history: Any, repository: Repository, session_id: str, last: int | None = None) -> None:
+    """Begin *history* on a *repository* that was made for it and is closed with it."""
+    ChatMessageHistory.__init__(history, repository, session_id, last=last)
+    history._owned = True

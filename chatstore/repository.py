@@ -1,0 +1,426 @@
+"""The contract: a `Repository` of sessions, each a conversation of messages in order.
+
+This module knows what every operation promises, in its docstrings, and checks what callers pass; it refuses to know
+where anything is kept. A backend is a `Core` (the operations, written once) and a `Repository` whose ``_run`` lends
+that core its resource. `chatstore.aio.AsyncRepository` is the same, word for word, with ``await``.
+
+What holds everywhere: positions start at 1, grow, and are never reused. Results are fresh lists, oldest message
+first. Times are aware and in UTC; they inform and never order. A missing or expired session reads as empty. In a
+`scope`, another owner's session behaves exactly as a missing one.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from chatstore import arguments, codec
+from chatstore.arguments import UNSET, Scope, utcnow
+from chatstore.core import (
+    CHUNK,
+    Answer,
+    Core,
+    T,
+    answered,
+    batch,
+    changes_of,
+    chunks,
+    expected,
+    missing,
+    new_session,
+    page_of,
+    rows_of,
+)
+from chatstore.errors import NotSupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from chatstore.aio import AsyncRepository
+    from chatstore.history import ChatMessageHistory
+    from chatstore.messages import (
+        Capabilities,
+        ChatSession,
+        Durability,
+        Message,
+        MessageRecord,
+        Page,
+        PurgeReport,
+        Records,
+        SearchHit,
+        UsageRow,
+    )
+
+
+class Facade(ABC):
+    """What the synchronous and the asynchronous repository share, because nothing in it waits."""
+
+    _core: Core
+    _scope: Scope = Scope()
+
+    def scope(self, *, tenant_id: str | None = None, user_id: str | None = None) -> Self:
+        """Return the same repository, seeing only this owner's sessions; what it creates is theirs.
+
+        Scopes only narrow: a second one that contradicts the first raises `Invalid`.
+        """
+        return self._copied(_scope=self._scope.narrowed(tenant_id, user_id))
+
+    def using(self, transaction: Any) -> Self:  # noqa: ARG002 - the parameter is the contract
+        """Return the same repository working inside the caller's transaction (SQL only).
+
+        *transaction* is a SQLAlchemy Connection or ORM Session. Nothing is committed, rolled back or retried inside;
+        each change runs in a savepoint. Raises `NotSupported` on other backends.
+        """
+        msg = f"{type(self).__name__} has no transactions to share: use a SQL database (sqlite:, postgresql:, mysql:)"
+        raise NotSupported(msg)
+
+    def history(self, session_id: str, *, last: int | None = None) -> ChatMessageHistory:
+        """Return the session as a chat message history; *last* limits what its ``messages`` reads."""
+        from chatstore.history import ChatMessageHistory
+
+        return ChatMessageHistory(cast("Any", self), session_id, last=last)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can and cannot do."""
+        return self._core.capabilities
+
+    def _copied(self, **changes: Any) -> Self:
+        twin = copy.copy(self)
+        vars(twin).update(changes)
+        return twin
+
+
+class Repository(Facade):
+    """Conversations, each a session of messages in order; safe for threads and, when made from a URL, for forks.
+
+    Every method may raise `StorageUnavailable` (the storage did not answer or stayed busy), `SchemaError`
+    (the database needs `chatstore upgrade`) and, for bad arguments, `Invalid`; bad input changes nothing stored.
+    """
+
+    @abstractmethod
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        """Lend *operation*, a method of the core, the resource it works on."""
+
+    # ---- sessions
+
+    def create_session(
+        self,
+        session_id: str,
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_at: datetime | None = None,
+    ) -> ChatSession:
+        """Create an empty session and return it.
+
+        In a scope the session belongs to its owner. Raises `SessionExists` if the id is taken by anybody
+        (an expired session does not take its id), `InvalidSessionId` or `Invalid` for bad values.
+        """
+        given = {"tenant_id": tenant_id, "user_id": user_id, "title": title, "metadata": metadata, "expires_at": expires_at}
+        return self._run(self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow())
+
+    def get_session(self, session_id: str) -> ChatSession:
+        """Return the session's own data. Raises `SessionNotFound`."""
+        found = self._run(self._core.get, self._scope, arguments.session_id(session_id), utcnow())
+        if found is None:
+            raise missing(session_id)
+        return found
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        title: str | None = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
+        archived: bool = UNSET,
+        expires_at: datetime | None = UNSET,
+        user_id: str | None = UNSET,
+        tenant_id: str | None = UNSET,
+        expected_revision: int | None = None,
+    ) -> ChatSession:
+        """Change what is passed and return the session: what is left out stays, None clears.
+
+        *metadata* replaces the whole object. The owner can be changed by an unscoped repository only (a visitor
+        logs in). Raises `SessionNotFound`, `Conflict` if the session is not at *expected_revision*, `Invalid`.
+        """
+        given = {
+            "title": title,
+            "metadata": metadata,
+            "archived": archived,
+            "expires_at": expires_at,
+            "user_id": user_id,
+            "tenant_id": tenant_id,
+        }
+        changes = changes_of(self._scope, given)
+        arguments.session_id(session_id)
+        return self._run(self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow())
+
+    def delete_session(self, session_id: str) -> bool:
+        """Delete the session with all its messages; return whether there was one."""
+        return self._run(self._core.delete, self._scope, arguments.session_id(session_id), utcnow())
+
+    def list_sessions(
+        self,
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        archived: bool | None = False,
+        metadata: Mapping[str, Any] | None = None,
+        updated_since: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[ChatSession]:
+        """Return a page of sessions, newest first by (updated_at, session_id), at most *limit* (up to 1,000).
+
+        *archived* False leaves archived sessions out, True shows only them, None both. *metadata* keeps sessions
+        whose top-level keys equal these. *updated_since* is inclusive. The list is live: a session touched while
+        paging moves to the front. Raises `InvalidCursor` for a malformed cursor or one made for other filters.
+        """
+        wanted = arguments.session_filter(
+            tenant_id=tenant_id, user_id=user_id, archived=archived, metadata=metadata, updated_since=updated_since
+        )
+        digest = wanted.digest(self._scope)
+        start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
+        found = self._run(self._core.list, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        return page_of(found, size, digest)
+
+    def fork_session(self, session_id: str, new_session_id: str, *, through: int | None = None) -> ChatSession:
+        """Copy the session, with its messages up to position *through* (inclusive; None: all), and return the copy.
+
+        Positions, ids and times stay; title, metadata and owner are copied. Raises `SessionNotFound` for the
+        source, `SessionExists` for the target.
+        """
+        arguments.session_id(session_id), arguments.session_id(new_session_id)
+        if through is not None:
+            through = arguments.natural(through, "through")
+        return self._run(self._core.fork, self._scope, session_id, new_session_id, through, utcnow())
+
+    def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
+        """Store records with their own positions, times and ids; return how many were new.
+
+        For import and copy. Creates the session, owned by the scope, where it is missing. Idempotent by message id;
+        written in chunks, each in a transaction. Raises `Conflict` for a new record at or below another record's
+        position, `MessageConflict` for a known id with another body, `InvalidMessage`, `SessionExists`.
+        """
+        arguments.session_id(session_id)
+        return sum(
+            self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
+            for part in chunks(records)
+        )
+
+    # ---- messages
+
+    def add_messages(
+        self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
+    ) -> Records:
+        """Append *messages*, atomically and in one piece, and return their records, in the order passed.
+
+        Creates the session if it is missing. Any number of writers succeed. A message whose ``id`` is stored already
+        is not stored again: its first record comes back, so that the same call may be repeated; with another body
+        it raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
+        session must not exist yet) a session that has moved raises `Conflict`, unless every message is stored
+        already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` where
+        the id belongs to another owner; nothing is written then.
+        """
+        revision, now = expected(expected_revision), utcnow()
+        made = batch(session_id, messages, now)
+        if not made.drafts:
+            return self.get_records(session_id, last=0)
+        return answered(
+            session_id, made, self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+        )
+
+    def get_messages(
+        self,
+        session_id: str,
+        *,
+        last: int | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[Message]:
+        """Return messages, oldest first: those between the exclusive positions *after* and *before*.
+
+        Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
+        scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
+        """
+        arguments.session_id(session_id)
+        chosen = arguments.window(last, after, before, limit)
+        return self._run(self._core.messages, self._scope, session_id, chosen, utcnow())
+
+    def get_records(
+        self,
+        session_id: str,
+        *,
+        last: int | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Records:
+        """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
+        arguments.session_id(session_id)
+        chosen = arguments.window(last, after, before, limit)
+        return self._run(self._core.records, self._scope, session_id, chosen, utcnow())
+
+    def iter_records(self, session_id: str, *, after: int | None = None) -> Iterator[MessageRecord]:
+        """Yield records, oldest first, from behind position *after*, in bounded memory.
+
+        It pages by position and is not one snapshot: what is appended meanwhile is seen too.
+        """
+        position = 0 if after is None else arguments.natural(after, "after")
+        while True:
+            part = self.get_records(session_id, after=position, limit=CHUNK)
+            yield from part
+            if len(part) < CHUNK:
+                return
+            position = part[-1].position
+
+    def get_message(self, session_id: str, key: int | str) -> MessageRecord:
+        """Return one record: *key* is a position (int) or a message id (str).
+
+        Raises `SessionNotFound`, `MessageNotFound`.
+        """
+        arguments.session_id(session_id)
+        return self._run(self._core.message, self._scope, session_id, arguments.message_key(key), utcnow())
+
+    def update_message(
+        self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
+    ) -> MessageRecord:
+        """Put *message* in the place of a stored one, which keeps its position, id and time; return the record.
+
+        Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
+        `InvalidMessage` if *message* brings another id.
+        """
+        arguments.session_id(session_id)
+        key, revision, now = arguments.message_key(key), expected(expected_revision), utcnow()
+        draft = codec.encode(message, now=now)
+        return self._run(self._core.edit, self._scope, session_id, key, draft, revision, now)
+
+    def delete_message(self, session_id: str, key: int | str) -> None:
+        """Delete one message; its id is forgotten, its position is not reused.
+
+        Raises `SessionNotFound`, `MessageNotFound`.
+        """
+        arguments.session_id(session_id)
+        self._run(self._core.remove, self._scope, session_id, arguments.message_key(key), utcnow())
+
+    def pop_message(self, session_id: str) -> MessageRecord | None:
+        """Delete the newest message and return its record; None if there is none."""
+        return self._run(self._core.pop, self._scope, arguments.session_id(session_id), utcnow())
+
+    def count_messages(self, session_id: str) -> int:
+        """Return the number of messages; 0 for a missing session."""
+        return self._run(self._core.count, self._scope, arguments.session_id(session_id), utcnow())
+
+    def truncate(self, session_id: str, *, after: int) -> None:
+        """Delete the messages behind position *after*; what follows gets new positions."""
+        arguments.session_id(session_id)
+        self._run(self._core.truncate, self._scope, session_id, arguments.natural(after, "after"), utcnow())
+
+    def clear(self, session_id: str) -> None:
+        """Delete all messages and keep the session."""
+        self.truncate(session_id, after=0)
+
+    def replace_messages(
+        self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
+    ) -> Records:
+        """Put *messages* in the place of all stored ones, in one transaction; return their records.
+
+        Creates the session if it is missing. The new messages get new positions. Raises `Conflict` if the session
+        is not at *expected_revision*, `SessionExists` where the id belongs to another owner, `InvalidMessage`.
+        """
+        revision, now = expected(expected_revision), utcnow()
+        made = batch(session_id, messages, now)
+        return answered(
+            session_id, made, self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now)
+        )
+
+    # ---- across sessions
+
+    def search(
+        self,
+        query: str,
+        *,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        types: Iterable[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20,
+    ) -> list[SearchHit]:
+        """Return messages that hold all words of *query*, best first, at most *limit* (up to 1,000).
+
+        Words are runs of letters and digits, compared without case; no stemming, no prefixes, no syntax: whatever
+        the query holds is literal. ``rank`` compares only within one answer. *since* is inclusive, *until* exclusive.
+        """
+        wanted = arguments.search_filter(
+            query,
+            session=session_id,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            types=types,
+            since=since,
+            until=until,
+            limit=limit,
+        )
+        if not wanted.words or not wanted.limit:
+            return []
+        return self._run(self._core.search, self._scope, wanted, utcnow())
+
+    def usage(
+        self,
+        *,
+        by: Sequence[str] = ("day", "model"),
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[UsageRow]:
+        """Return messages and tokens summed by *by* (of day, model, user_id, tenant_id, session_id), in their order.
+
+        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None.
+        """
+        wanted = arguments.usage_filter(by, tenant_id=tenant_id, user_id=user_id, since=since, until=until)
+        return self._run(self._core.usage, self._scope, wanted, utcnow())
+
+    def purge(
+        self,
+        *,
+        updated_before: datetime | None = None,
+        archived_only: bool = False,
+        expired_only: bool | None = None,
+        dry_run: bool = False,
+    ) -> PurgeReport:
+        """Delete the sessions that meet all conditions, and report how many; without conditions, the expired ones.
+
+        *updated_before* is exclusive. With *dry_run* nothing is deleted, only counted.
+        """
+        rule = arguments.purge_rule(
+            updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
+        )
+        return self._run(self._core.purge, self._scope, rule, utcnow())
+
+    # ---- the repository itself
+
+    def durability(self) -> Durability:
+        """Return what this storage keeps when the process, or the machine, stops."""
+        return self._run(self._core.durability)
+
+    @abstractmethod
+    def _asynchronous(self) -> AsyncRepository:
+        """Return the asynchronous twin over the same storage, for the running loop."""
+
+    def close(self) -> None:  # noqa: B027 - a backend without resources has nothing to close
+        """Release what was made for this repository; an engine that was passed in stays open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,86 @@
+"""`ThreadedRepository`: a repository that blocks (SQLite, files) offered to an event loop.
+
+This module knows threads and cancellation. It has its own small executor, one thread for writes and a few for reads,
+because the loop's default one is shared with everything else in the application and would be filled by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from chatstore.aio import AsyncRepository
+from chatstore.core import READS
+from chatstore.forks import renewed_in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatstore.core import Answer, T
+    from chatstore.repository import Repository
+
+READERS = 4
+
+
+class _Workers:
+    """Two executors, made at their first use."""
+
+    def __init__(self) -> None:
+        self._renew()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock, self._pools = Lock(), dict[bool, ThreadPoolExecutor]()
+
+    def _pool(self, *, write: bool) -> ThreadPoolExecutor:
+        with self._lock:
+            if write not in self._pools:
+                self._pools[write] = ThreadPoolExecutor(1 if write else READERS, thread_name_prefix="chatstore")
+            return self._pools[write]
+
+    async def run(self, call: Callable[[], T], *, write: bool) -> T:
+        """Run *call* in a thread; a cancelled caller waits for its outcome, then is cancelled."""
+        work = self._pool(write=write).submit(call)
+        outcome = asyncio.wrap_future(work)
+        try:
+            return await asyncio.shield(outcome)
+        except asyncio.CancelledError:
+            # Work that has not begun never will; what has begun cannot be stopped half way.
+            work.cancel()
+            while not work.done():
+                try:
+                    await asyncio.wait([outcome])
+                except asyncio.CancelledError:
+                    continue
+            if not outcome.cancelled():
+                outcome.exception()  # the caller asked not to hear of it
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.shutdown(wait=True)
+
+
+class ThreadedRepository(AsyncRepository):
+    """The asynchronous twin of a blocking repository."""
+
+    def __init__(self, inner: Repository) -> None:
+        """Lend *inner* to threads; closing this closes it too."""
+        self._inner = inner
+        self._core = inner._core
+        self._scope = inner._scope
+        self._workers = _Workers()
+
+    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        write = operation.__name__ not in READS
+        return await self._workers.run(partial(self._inner._run, operation, *args), write=write)
+
+    async def close(self) -> None:
+        """Wait for what is running, and close the blocking repository."""
+        await asyncio.get_running_loop().run_in_executor(None, self._workers.close)
+        self._inner.close()
