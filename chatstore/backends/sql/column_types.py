@@ -1,0 +1,191 @@
+"""The column types of the schema, one for each idea, as every database spells it.
+
+Knows what each database's types lose or refuse, and gives Python the same values everywhere. Refuses to know
+which columns there are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import JSON, DateTime, String, Text, TypeDecorator
+from sqlalchemy.dialects import mssql, mysql, oracle, postgresql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
+
+MYSQL_FAMILY = ("mysql", "mariadb")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC with microseconds; Python gives and gets aware datetimes, a naive one is a ValueError.
+
+    timestamptz on PostgreSQL, DATETIME(6) on the MySQL family (whose plain DATETIME drops microseconds and
+    whose TIMESTAMP ends in 2038), DATETIME2(6) on SQL Server, TIMESTAMP(6) on Oracle; on SQLite the ISO text
+    ``YYYY-MM-DD HH:MM:SS.ffffff`` that ``date()`` understands. Where a type has no zone, UTC is stored.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Pick the type with microseconds."""
+        if dialect.name in MYSQL_FAMILY:
+            return mysql.DATETIME(fsp=6)
+        if dialect.name == "mssql":
+            return mssql.DATETIME2(6)  # type: ignore[no-untyped-call]
+        if dialect.name == "oracle":
+            return oracle.TIMESTAMP()
+        return DateTime(timezone=_has_zones(dialect))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn into UTC, without a zone where the type has none."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(
+                "a naive datetime names no moment: pass one with a tzinfo, for example datetime.now(UTC)"
+            )
+        moment = value.astimezone(UTC)
+        return moment if _has_zones(dialect) else moment.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give aware UTC, whatever zone the server's session speaks."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class LongText(TypeDecorator[str]):
+    """Text of any length.
+
+    LONGTEXT on the MySQL family (TEXT ends at 64 kB), compared there as search compares: case does not count,
+    accents do. CLOB on Oracle, NVARCHAR(max) on SQL Server, TEXT elsewhere.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Pick the type without a limit."""
+        if dialect.name in MYSQL_FAMILY:
+            return mysql.LONGTEXT(collation=_mysql_collation(dialect, exact=False))
+        if dialect.name == "mssql":
+            return mssql.NVARCHAR(None)
+        if dialect.name == "oracle":
+            return oracle.CLOB()
+        return Text()
+
+
+class ContentText(LongText):
+    """Long text that is always there: a null reads as '', because Oracle stores '' as null."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str:  # noqa: ARG002
+        """Read a null as ''."""
+        return value or ""
+
+
+class ExactString(TypeDecorator[str]):
+    """A string that equals another only if every byte does: ids, and whatever people filter on.
+
+    The MySQL family and SQL Server compare without case by default, most MySQL collations ignore trailing
+    spaces too, hence a binary collation there. PostgreSQL gets "C": its order is the bytes', as everywhere
+    else, and does not change with the operating system's locale data under an index.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Pick the collation that compares bytes."""
+        length = cast("String", self.impl_instance).length
+        if dialect.name in MYSQL_FAMILY:
+            return mysql.VARCHAR(length, collation=_mysql_collation(dialect, exact=True))
+        if dialect.name == "mssql":
+            return mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2")
+        if dialect.name == "postgresql":
+            return String(length, collation="C")
+        return String(length)
+
+
+class JSONText(str):
+    """JSON that is encoded already: bound to a `JSONDocument` column, it is stored as it is, unchecked."""
+
+    __slots__ = ()
+
+
+class JSONDocument(TypeDecorator[Any]):
+    """A JSON value, written strictly: NaN and Infinity are refused, text is not escaped.
+
+    ``json`` on PostgreSQL (``jsonb`` with *binary*, for what people filter on), JSON as text on SQLite,
+    LONGTEXT with a JSON_VALID check on the MySQL family (their own JSON rounds numbers), and long text
+    wherever a database has no JSON. Index operators such as ``MessageRow.payload["name"]`` work where
+    SQLAlchemy knows them.
+
+    A `JSONText` is stored as it is. The marked form that chatstore writes where a database cannot hold a
+    message's text reads as the str it is; such text in a value of your own (NUL, lone surrogates) is a
+    ValueError here.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, *, binary: bool = False) -> None:
+        """Take ``jsonb`` for *binary* where there is such a thing."""
+        super().__init__()
+        self.binary = binary
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Pick JSON where the stored text stays what was written, else long text."""
+        if dialect.name in {"postgresql", "cockroachdb"}:
+            return postgresql.JSONB() if self.binary else postgresql.JSON()
+        if dialect.name == "sqlite":
+            return JSON()
+        if dialect.name in MYSQL_FAMILY:
+            return mysql.LONGTEXT(collation="utf8mb4_bin")
+        return LongText().load_dialect_impl(dialect)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str | None]:  # noqa: ARG002
+        """Hand every driver JSON text."""
+        return _encode
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Decode what the driver has not decoded by itself."""
+        if dialect.name in {"postgresql", "cockroachdb"}:
+            return self.load_dialect_impl(dialect).dialect_impl(dialect).result_processor(dialect, coltype)
+        return _decode
+
+
+def _encode(value: Any) -> str | None:
+    if value is None or isinstance(value, JSONText):
+        return value
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    if "\\u0000" in text or _SURROGATE.search(text):
+        raise ValueError(
+            "a database cannot hold NUL or lone surrogates in JSON: store this through a repository"
+        )
+    return text
+
+
+def _decode(text: str | bytes | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _has_zones(dialect: Dialect) -> bool:
+    return dialect.name in {"postgresql", "cockroachdb"}
+
+
+def _mysql_collation(dialect: Any, *, exact: bool) -> str:
+    """Name a collation that neither pads nor folds accents: MySQL and MariaDB call them differently."""
+    if exact:
+        return "utf8mb4_nopad_bin" if dialect.is_mariadb else "utf8mb4_0900_bin"
+    return "utf8mb4_uca1400_nopad_as_ci" if dialect.is_mariadb else "utf8mb4_0900_as_ci"

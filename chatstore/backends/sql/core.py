@@ -1,0 +1,469 @@
+"""The operations as plain functions of a Connection, synchronous, written once.
+
+This module knows what each operation does inside one transaction (or, where its name ends in ``_once``, in one
+statement of its own); it refuses to know who lends the connection, commits, retries or awaits. Every function that
+writes touches the session's row first: whoever holds that row is the only writer of the session.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from chatstore import codec
+from chatstore.arguments import NewSession
+from chatstore.backends import conversation as rules
+from chatstore.backends.sql import statements as rows
+from chatstore.backends.sql.statements import SESSION, row_of, session_of
+from chatstore.core import (
+    Appended,
+    Row,
+    another_body,
+    missing,
+    no_message,
+    out_of_order,
+    record_of,
+    records_of,
+    same_body,
+    stale,
+    taken,
+)
+from chatstore.errors import CorruptRecord
+from chatstore.messages import PurgeReport, Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from chatstore.arguments import Keyset, PurgeRule, Scope, SessionFilter, UsageFilter, Window
+    from chatstore.backends.sql.statements import Statements
+    from chatstore.codec import Draft
+    from chatstore.messages import ChatSession, Message, MessageRecord, UsageRow
+
+#: Ids or sessions in one statement.
+MANY = 500
+
+
+# ------------------------------------------------------------------------------------------------ finding and locking
+
+
+def get(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> ChatSession | None:
+    """Return the session if *scope* sees it."""
+    row = c.execute(q.session(scope), rows.parameters(scope, session_id, now)).first()
+    return None if row is None else session_of(row)
+
+
+def locked(c: Connection, q: Statements, session_id: str) -> ChatSession | None:
+    """Hold the session's row against other writers and return it, whoever owns it, expired or not."""
+    if q.traits.lock == "update":
+        c.execute(q.touch_to_lock, {"sid": session_id})
+    row = c.execute(q.locked, {"sid": session_id}).first()
+    return None if row is None else session_of(row)
+
+
+def _seen(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> ChatSession:
+    session = locked(c, q, session_id)
+    if session is None or not rules.visible(session, scope, now):
+        raise missing(session_id)
+    return session
+
+
+def _vacate(c: Connection, q: Statements, session: ChatSession | None, now: datetime) -> None:
+    """Make the id free: an expired session goes, any other raises `SessionExists`."""
+    if session is None:
+        return
+    if not rules.expired(session, now):
+        raise taken(session.session_id)
+    _drop(c, q, session.session_id)
+
+
+def _drop(c: Connection, q: Statements, session_id: str) -> None:
+    c.execute(q.delete_from, {"sid": session_id, "after": 0})
+    c.execute(q.delete_session, {"sid": session_id})
+
+
+def _insert(c: Connection, q: Statements, session: ChatSession) -> ChatSession:
+    c.execute(q.insert_session, rows.session_values(session))
+    return session
+
+
+def _store(c: Connection, q: Statements, session: ChatSession, changes: Mapping[str, Any]) -> None:
+    c.execute(q.update_session.values({name: changes[name] for name in changes}), {"sid": session.session_id})
+
+
+def _touch(c: Connection, q: Statements, session: ChatSession, now: datetime, **changes: Any) -> int:
+    """Count a change of the session's messages; return the new revision."""
+    revision = session.revision + 1
+    updated_at = max(session.updated_at, now)
+    _store(c, q, session, {**changes, "revision": revision, "updated_at": updated_at})
+    return revision
+
+
+def _writable(
+    c: Connection, q: Statements, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
+) -> tuple[ChatSession, int | None]:
+    """Return the locked session, made where it is missing, and the revision still to be expected of it."""
+    session = locked(c, q, session_id)
+    if session is not None and rules.visible(session, scope, now):
+        return session, expected_revision
+    _vacate(c, q, session, now)
+    if expected_revision:
+        raise stale(session_id, expected_revision, 0)
+    return _insert(c, q, rules.fresh(NewSession(session_id, scope, None, {}, None), now)), None
+
+
+def _expect(session: ChatSession, revision: int | None) -> None:
+    if revision is not None and revision != session.revision:
+        raise stale(session.session_id, revision, session.revision)
+
+
+# ------------------------------------------------------------------------------------------------ sessions
+
+
+def create(c: Connection, q: Statements, new: NewSession, now: datetime) -> ChatSession:
+    """As `Repository.create_session`."""
+    _vacate(c, q, locked(c, q, new.session_id), now)
+    return _insert(c, q, rules.fresh(new, now))
+
+
+def update(
+    c: Connection,
+    q: Statements,
+    scope: Scope,
+    session_id: str,
+    changes: Mapping[str, Any],
+    expected_revision: int | None,
+    now: datetime,
+) -> ChatSession:
+    """As `Repository.update_session`."""
+    session = _seen(c, q, scope, session_id, now)
+    _expect(session, expected_revision)
+    changed = rules.changed(session, changes, now)
+    if changed is not session:
+        names = (name for name in SESSION if getattr(changed, name) != getattr(session, name))
+        _store(c, q, session, {name: getattr(changed, name) for name in names})
+    return changed
+
+
+def delete(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> bool:
+    """As `Repository.delete_session`."""
+    session = locked(c, q, session_id)
+    if session is None or not rules.visible(session, scope, now):
+        return False
+    _drop(c, q, session_id)
+    return True
+
+
+def list_sessions(
+    c: Connection,
+    q: Statements,
+    scope: Scope,
+    wanted: SessionFilter,
+    limit: int,
+    start: Keyset | None,
+    now: datetime,
+) -> list[ChatSession]:
+    """As `Repository.list_sessions`: at most *limit* sessions behind *start*.
+
+    A metadata filter is narrowed in the database as far as it can, and decided here.
+    """
+    found: list[ChatSession] = []
+    while True:
+        fetched = c.execute(q.list(scope, wanted, start, limit), rows.parameters(scope, "", now)).all()
+        page = [session_of(row) for row in fetched]
+        found += [session for session in page if rules.wanted(session, scope, wanted, now)]
+        if len(found) >= limit or len(page) < limit:
+            return found[:limit]
+        start = (page[-1].updated_at, page[-1].session_id)
+
+
+def fork(
+    c: Connection, q: Statements, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
+) -> ChatSession:
+    """As `Repository.fork_session`."""
+    source = _seen(c, q, scope, session_id, now)
+    _vacate(c, q, locked(c, q, new_session_id), now)
+    copy = rules.Conversation(source).fork(new_session_id, through, scope, now).session
+    _insert(c, q, copy)
+    c.execute(q.copy_messages(), {"sid": session_id, "new": new_session_id, "through": copy.last_position})
+    counted = c.execute(select(func.count()).select_from(q.m).where(q.m.c.session_id == new_session_id)).scalar_one()
+    _store(c, q, copy, {"message_count": counted})
+    found = locked(c, q, new_session_id)
+    return copy if found is None else found
+
+
+# ------------------------------------------------------------------------------------------------ append and load
+
+
+def append_once(
+    c: Connection, q: Statements, scope: Scope, session_id: str, drafts: Sequence[Draft], now: datetime
+) -> Appended | None:
+    """Append without looking any id up; None where *scope* does not see a session of this id.
+
+    A known id is a unique violation, which undoes all of it, the counter included.
+    """
+    size = len(drafts)
+    if q.traits.append == "one_statement":
+        row = c.execute(q.append_at_once(scope, size), rows.appending(scope, session_id, drafts, now)).first()
+    else:
+        row = _count_on(c, q, scope, session_id, size, now)
+    if row is None:
+        return None
+    last, revision = row
+    stored = [Row(position, draft) for position, draft in enumerate(drafts, last - size + 1)]
+    if q.traits.append != "one_statement":
+        c.execute(q.insert_messages, rows.message_values(session_id, stored))
+    return Appended(revision, stored)
+
+
+def _count_on(
+    c: Connection, q: Statements, scope: Scope, session_id: str, size: int, now: datetime
+) -> Sequence[Any] | None:
+    """Make room for *size* messages; return (last_position, revision), or None where the session is not in scope."""
+    parameters = rows.counting(scope, session_id, size, now)
+    if q.traits.append == "upsert_returning":
+        return c.execute(q.upsert(scope), parameters).first()
+    if q.traits.append == "on_duplicate_key":
+        c.execute(q.upsert(scope), parameters)
+    elif c.execute(q.count_on(scope), {"n": size, **rows.parameters(scope, session_id, now)}).rowcount != 1:
+        return None
+    session = get(c, q, scope, session_id, now)
+    return None if session is None else (session.last_position, session.revision)
+
+
+def append_checked(
+    c: Connection,
+    q: Statements,
+    scope: Scope,
+    session_id: str,
+    drafts: Sequence[Draft],
+    expected_revision: int | None,
+    now: datetime,
+) -> Appended:
+    """Append under the session's lock, looking every id up first."""
+    session, expected = _writable(c, q, scope, session_id, expected_revision, now)
+    known = _known(c, q, session_id, drafts)
+    if len(known) == len(drafts):
+        return Appended(session.revision, [known[draft.message_id] for draft in drafts])
+    _expect(session, expected)
+    stored, position = [], session.last_position
+    for draft in drafts:
+        row = known.get(draft.message_id)
+        if row is None:
+            position += 1
+            row = Row(position, draft)
+        stored.append(row)
+    revision = _write(c, q, session, [row for row in stored if row.draft.message_id not in known], now)
+    return Appended(revision, stored)
+
+
+def load(c: Connection, q: Statements, scope: Scope, session_id: str, loaded: Sequence[Row], now: datetime) -> int:
+    """As `Repository.load_records`, for one chunk."""
+    session, _ = _writable(c, q, scope, session_id, None, now)
+    known = _known(c, q, session_id, [row.draft for row in loaded])
+    new = [row for row in loaded if row.draft.message_id not in known]
+    if new and new[0].position <= session.last_position:
+        raise out_of_order(session_id, new[0].position, session.last_position)
+    if new:
+        _write(c, q, session, new, now)
+    return len(new)
+
+
+def replace(
+    c: Connection,
+    q: Statements,
+    scope: Scope,
+    session_id: str,
+    drafts: Sequence[Draft],
+    expected_revision: int | None,
+    now: datetime,
+) -> Appended:
+    """As `Repository.replace_messages`."""
+    session, expected = _writable(c, q, scope, session_id, expected_revision, now)
+    _expect(session, expected)
+    c.execute(q.delete_from, {"sid": session_id, "after": 0})
+    stored = [Row(position, draft) for position, draft in enumerate(drafts, session.last_position + 1)]
+    if stored:
+        c.execute(q.insert_messages, rows.message_values(session_id, stored))
+    last = session.last_position + len(stored)
+    return Appended(_touch(c, q, session, now, message_count=len(stored), last_position=last), stored)
+
+
+def _write(c: Connection, q: Statements, session: ChatSession, new: Sequence[Row], now: datetime) -> int:
+    c.execute(q.insert_messages, rows.message_values(session.session_id, new))
+    count, last = session.message_count + len(new), new[-1].position
+    return _touch(c, q, session, now, message_count=count, last_position=last)
+
+
+def _known(c: Connection, q: Statements, session_id: str, drafts: Sequence[Draft]) -> dict[str, Row]:
+    """Return the rows of those *drafts* whose id is stored; raise `MessageConflict` for another body."""
+    stored: dict[str, Row] = {}
+    for ids in _chunks([draft.message_id for draft in drafts], MANY):
+        found = c.execute(q.known, {"sid": session_id, "ids": ids})
+        stored.update((row.draft.message_id, row) for row in map(row_of, found))
+    for draft in drafts if stored else ():
+        row = stored.get(draft.message_id)
+        if row is not None and not same_body(draft, row.draft):
+            raise another_body(session_id, draft.message_id)
+    return stored
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def messages(c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
+    """As `Repository.get_messages`."""
+    if window.empty:
+        return []
+    parameters = rows.parameters(scope, session_id, now) | rows.windowed(window)
+    fetched = c.execute(q.messages(scope, window), parameters).all()
+    if window.last is not None:
+        fetched = fetched[::-1]
+    try:
+        return [
+            codec.decode(type_, content or "", payload, None if generated else message_id)
+            for type_, content, payload, message_id, generated, _ in fetched
+        ]
+    except CorruptRecord:
+        # Read again for an error that names the damaged ones and carries the others.
+        return [record.message for record in records(c, q, scope, session_id, window, now)]
+
+
+def records(c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
+    """As `Repository.get_records`."""
+    if window.empty:
+        session = get(c, q, scope, session_id, now)
+        return records_of(session_id, [], session.revision if session else 0)
+    parameters = rows.parameters(scope, session_id, now) | rows.windowed(window)
+    fetched = c.execute(q.records(scope, window), parameters).all()
+    revision = fetched[0][0] if fetched else 0
+    # The order of a subquery is no promise, and a session without messages is one line of nulls.
+    stored = sorted((row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position)
+    return records_of(session_id, stored, revision)
+
+
+def message(c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
+    """As `Repository.get_message`."""
+    if get(c, q, scope, session_id, now) is None:
+        raise missing(session_id)
+    return record_of(session_id, _row(c, q, session_id, key))
+
+
+def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
+    row = c.execute(q.row(key), {"sid": session_id, "key": key}).first()
+    if row is None:
+        raise no_message(session_id, key)
+    return row_of(row)
+
+
+def count(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> int:
+    """As `Repository.count_messages`."""
+    session = get(c, q, scope, session_id, now)
+    return session.message_count if session else 0
+
+
+# ------------------------------------------------------------------------------------------------ changing messages
+
+
+def edit(
+    c: Connection,
+    q: Statements,
+    scope: Scope,
+    session_id: str,
+    key: int | str,
+    draft: Draft,
+    expected_revision: int | None,
+    now: datetime,
+) -> MessageRecord:
+    """As `Repository.update_message`."""
+    session = _seen(c, q, scope, session_id, now)
+    row = _row(c, q, session_id, key)
+    edited = row._replace(draft=rules.edited_draft(session_id, row.draft, draft))
+    _expect(session, expected_revision)
+    if not same_body(edited.draft, row.draft):
+        values = rows.message_values(session_id, [edited])[0]
+        del values["session_id"], values["position"]
+        c.execute(q.update_message.values(values), {"sid": session_id, "at": row.position})
+        _touch(c, q, session, now)
+    return record_of(session_id, edited)
+
+
+def remove(c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime) -> None:
+    """As `Repository.delete_message`."""
+    session = _seen(c, q, scope, session_id, now)
+    row = _row(c, q, session_id, key)
+    c.execute(q.delete_at, {"sid": session_id, "at": row.position})
+    _touch(c, q, session, now, message_count=session.message_count - 1)
+
+
+def pop(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> MessageRecord | None:
+    """As `Repository.pop_message`."""
+    session = locked(c, q, session_id)
+    if session is None or not rules.visible(session, scope, now):
+        return None
+    row = c.execute(q.newest, {"sid": session_id}).first()
+    if row is None:
+        return None
+    record = record_of(session_id, row_of(row))
+    c.execute(q.delete_at, {"sid": session_id, "at": record.position})
+    _touch(c, q, session, now, message_count=session.message_count - 1)
+    return record
+
+
+def truncate(c: Connection, q: Statements, scope: Scope, session_id: str, after: int, now: datetime) -> None:
+    """As `Repository.truncate`."""
+    session = locked(c, q, session_id)
+    if session is None or not rules.visible(session, scope, now):
+        return
+    gone = c.execute(q.delete_from, {"sid": session_id, "after": after}).rowcount
+    if gone:
+        _touch(c, q, session, now, message_count=session.message_count - gone)
+
+
+# ------------------------------------------------------------------------------------------------ across sessions
+
+
+def usage(c: Connection, q: Statements, scope: Scope, wanted: UsageFilter, now: datetime) -> list[UsageRow]:
+    """As `Repository.usage`."""
+    fetched = c.execute(q.usage(scope, wanted), rows.parameters(scope, "", now)).all()
+    counted = []
+    for line in fetched:
+        values, sums = iter(line[:-3]), [int(number or 0) for number in line[-3:]]
+        key = [date(*(int(part) for part in islice(values, 3))) if name == "day" else next(values) for name in wanted.by]
+        if sums[0]:
+            counted.append(rules.usage_row(wanted.by, key, *sums))
+    return sorted(counted, key=lambda row: rules.usage_order([getattr(row, name) for name in wanted.by]))
+
+
+def purge_counts(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now: datetime) -> PurgeReport:
+    """Count what `purge` would delete."""
+    what = select(func.count(), func.coalesce(func.sum(q.s.c.message_count), 0)).where(q.purged(scope, rule, now))
+    sessions, lost = c.execute(what).one()
+    return PurgeReport(sessions=int(sessions), messages=int(lost), dry_run=True)
+
+
+def purge_some(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now: datetime) -> tuple[int, int]:
+    """Delete up to `MANY` of the sessions *rule* names; return how many, and how many messages."""
+    what = select(q.s.c.session_id).where(q.purged(scope, rule, now)).order_by(q.s.c.session_id).limit(MANY)
+    sessions = lost = 0
+    for session_id in list(c.execute(what).scalars()):
+        session = locked(c, q, session_id)
+        # Somebody may have written to it, or deleted it, since it was listed.
+        still = select(q.s.c.session_id).where(q.s.c.session_id == session_id, q.purged(scope, rule, now))
+        if session is None or c.execute(still).first() is None:
+            continue
+        _drop(c, q, session_id)
+        sessions, lost = sessions + 1, lost + session.message_count
+    return sessions, lost
+
+
+def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(ids)
+    while part := list(islice(iterator, size)):
+        yield part
+

@@ -1,0 +1,319 @@
+"""What differs between databases, in one place: URLs, engines, what a driver's error means.
+
+This module knows databases and drivers; it refuses to know sessions and messages. Statements that differ by
+database are in ``statements.py`` and ``search.py``, and ask the `Traits` made here.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool, StaticPool
+
+from chatstore.errors import Invalid, MissingDependency
+from chatstore.messages import Durability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import URL, Connection, Dialect, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+#: Seconds a writer waits for another writer's lock before it gives up.
+BUSY_SECONDS = 30
+#: Seconds to wait for a server to accept a connection.
+CONNECT_SECONDS = 10
+_DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "postgresql+psycopg"),
+    "postgres": ("postgresql+psycopg", "postgresql+psycopg"),
+    "mysql": ("mysql+pymysql", "mysql+aiomysql"),
+    "mariadb": ("mariadb+pymysql", "mariadb+aiomysql"),
+}
+_EXTRAS = {"psycopg": "postgres", "psycopg2": "postgres", "pymysql": "mysql", "aiomysql": "mysql"}
+EngineT = TypeVar("EngineT")
+#: The execution option that makes a SQLite transaction begin with BEGIN IMMEDIATE.
+WRITES = "chatstore_writes"
+
+
+# ------------------------------------------------------------------------------------------------ traits
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """The shortcuts a database has. The plain ones work on any SQLAlchemy dialect; tests switch all others off.
+
+    *append*: how the session's counter and the messages are written. *lock*: how a unit locks the session's row.
+    *search*: the full-text index, or a scan. *native_json*: whether ``payload`` can be queried inside the database.
+    """
+
+    name: str
+    append: Literal["one_statement", "upsert_returning", "on_duplicate_key", "plain"] = "plain"
+    lock: Literal["for_update", "update"] = "update"
+    search: Literal["fts5", "tsvector", "fulltext", "scan"] = "scan"
+    native_json: bool = False
+    notes: tuple[str, ...] = ()
+
+    def plain(self) -> Traits:
+        """Return the traits of a database about which nothing is known but its name."""
+        return replace(self, append="plain", lock="update", search="scan", native_json=False, notes=())
+
+
+_FULLTEXT_NOTE = (
+    "search on MySQL and MariaDB scans for queries of short words and stopwords only: "
+    "the FULLTEXT index leaves out words under innodb_ft_min_token_size (3)"
+)
+
+
+def traits_of(dialect: Dialect) -> Traits:
+    """Return what chatstore may use on this dialect."""
+    if dialect.name == "postgresql":
+        return Traits("postgresql", "one_statement", "for_update", "tsvector", native_json=True)
+    if dialect.name in {"mysql", "mariadb"}:
+        return Traits("mysql", "on_duplicate_key", "for_update", "fulltext", native_json=True, notes=(_FULLTEXT_NOTE,))
+    if dialect.name == "sqlite":
+        recent = sqlite3.sqlite_version_info >= (3, 35)
+        return Traits("sqlite", "upsert_returning" if recent else "plain", "update", "fts5", native_json=True)
+    return Traits(dialect.name)
+
+
+# ------------------------------------------------------------------------------------------------ URLs and engines
+
+
+def parse_url(url: str | URL, *, asynchronous: bool = False) -> URL:
+    """Return *url* with the driver chatstore uses where none is named.
+
+    ``postgres://`` and ``postgresql://`` mean psycopg 3, ``mysql://`` and ``mariadb://`` PyMySQL (aiomysql when
+    *asynchronous*). A driver that is named stays. Raises `Invalid` for text that is no URL; never shows it.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        msg = "this is not a database URL: write one like sqlite:///chat.db or postgresql://user:password@host/database"
+        raise Invalid(msg) from None
+    if parsed.drivername in _DRIVERS:
+        parsed = parsed.set(drivername=_DRIVERS[parsed.drivername][asynchronous])
+    elif asynchronous and parsed.drivername in {"mysql+pymysql", "mariadb+pymysql"}:
+        parsed = parsed.set(drivername=parsed.drivername.replace("pymysql", "aiomysql"))
+    elif not asynchronous and parsed.drivername in {"mysql+aiomysql", "mariadb+aiomysql"}:
+        parsed = parsed.set(drivername=parsed.drivername.replace("aiomysql", "pymysql"))
+    if parsed.get_backend_name() in {"mysql", "mariadb"} and "charset" not in parsed.query:
+        parsed = parsed.update_query_dict({"charset": "utf8mb4"})
+    return parsed
+
+
+def is_memory(url: URL) -> bool:
+    """Tell whether *url* is a SQLite database that lives in the process only."""
+    return url.get_backend_name() == "sqlite" and (url.database in (None, "", ":memory:") or "mode=memory" in str(url))
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """Return the file of a SQLite URL; None for a memory database and every other database."""
+    if url.get_backend_name() != "sqlite" or is_memory(url) or not url.database:
+        return None
+    return Path(url.database.removeprefix("file:"))
+
+
+def new_engine(url: str | URL, **options: Any) -> Engine:
+    """Return an engine of our own for *url*; no I/O happens before its first use.
+
+    Raises `MissingDependency` with the pip command where the driver is not installed, `Invalid` for a bad URL.
+    """
+    parsed = parse_url(url)
+    options.setdefault("hide_parameters", True)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed, options)
+    options.setdefault("connect_args", _connect_args(parsed))
+    return _guarded(parsed, lambda: create_engine(parsed, **options))
+
+
+def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
+    """Return an asynchronous engine of our own for *url*, for the running loop only."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # 40 ms that synchronous callers need not pay
+
+    parsed = parse_url(url, asynchronous=True)
+    options.setdefault("hide_parameters", True)
+    options.setdefault("connect_args", _connect_args(parsed))
+    return _guarded(parsed, lambda: create_async_engine(parsed, **options))
+
+
+def migration_engine(url: str | URL) -> Engine:
+    """Return an engine for one migration: no pool, except for a memory database."""
+    parsed = parse_url(url)
+    return new_engine(parsed) if is_memory(parsed) else new_engine(parsed, poolclass=NullPool)
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() in {"psycopg", "psycopg2", "pymysql", "aiomysql"} and "connect_timeout" not in url.query:
+        return {"connect_timeout": CONNECT_SECONDS}
+    return {}
+
+
+def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
+    driver = url.get_driver_name() if "+" in url.drivername else url.drivername
+    try:
+        return make()
+    except NoSuchModuleError:
+        msg = (
+            f"no SQLAlchemy dialect is installed for {url.drivername!r}: check the URL's first part "
+            "(sqlite, postgresql, mysql, mariadb), or install that dialect's package"
+        )
+        raise Invalid(msg) from None
+    except ImportError as error:
+        what = f"chatstore[{_EXTRAS[driver]}]" if driver in _EXTRAS else str(error.name or driver)
+        msg = f"the driver {driver!r} is not installed: pip install '{what}'"
+        raise MissingDependency(msg) from error
+    except (ArgumentError, TypeError) as error:
+        msg = f"the engine for {url.get_backend_name()!r} refuses an option: check the URL's query and the arguments"
+        raise Invalid(msg) from error
+
+
+# ------------------------------------------------------------------------------------------------ SQLite
+
+_SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
+
+
+def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
+    level = str(url.query.get("synchronous", "full")).lower()
+    if level not in _SYNCHRONOUS:
+        msg = f"synchronous={level!r} is not a level SQLite has: use one of {', '.join(_SYNCHRONOUS)}"
+        raise Invalid(msg)
+    url = url.difference_update_query(["synchronous"])
+    options.setdefault("connect_args", {"timeout": BUSY_SECONDS})
+    if is_memory(url):
+        options["poolclass"] = StaticPool
+        options["connect_args"] = {"check_same_thread": False}
+    engine = create_engine(url, **options)
+    path = sqlite_path(url)
+
+    def connected(connection: DBAPIConnection, _record: object) -> None:
+        _prepare_sqlite(connection, _SYNCHRONOUS[level], in_file=path is not None)
+
+    def begun(connection: Connection) -> None:
+        if connection.get_execution_options().get(WRITES):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, synchronous: int, *, in_file: bool) -> None:
+    # The driver opens no transaction of its own: without this it would not even begin one for a first SELECT,
+    # and BEGIN IMMEDIATE would meet one that is open already.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys=ON")
+    if in_file:
+        _switch_to_wal(connection)
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; several processes may do so at once, and SQLite's busy handler does not cover it."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                return  # it can still be read
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return  # some file systems keep the rollback journal; slower, not wrong
+
+
+def create_private_file(path: Path) -> None:
+    """Create *path* readable for its owner only, if it is missing; WAL and shm files inherit that."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+Kind = Literal["duplicate", "busy", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"]
+_PG_STATES: dict[str, Kind] = {
+    "23505": "duplicate", "40001": "busy", "40P01": "busy", "55P03": "busy",
+    "25006": "readonly", "42P01": "no_table", "42703": "no_table", "3F000": "no_table",
+    "53100": "full", "54000": "too_large", "28P01": "refused", "28000": "refused", "3D000": "refused", "42501": "refused",
+    "57P01": "lost", "57P02": "lost", "57P03": "lost", "53300": "lost",
+}  # fmt: skip
+_MYSQL_CODES: dict[int, Kind] = {
+    1062: "duplicate", 1213: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
+    1290: "readonly", 1792: "readonly", 1836: "readonly", 1146: "no_table", 1054: "no_table",
+    1021: "full", 1114: "full", 1153: "too_large", 1406: "too_large", 1045: "refused", 1044: "refused", 1049: "refused",
+    1142: "refused", 1040: "lost", 1053: "lost", 2002: "lost", 2003: "lost", 2006: "lost", 2013: "lost", 2014: "lost",
+}  # fmt: skip
+_SQLITE_CODES: dict[int, Kind] = {
+    sqlite3.SQLITE_BUSY: "busy", sqlite3.SQLITE_LOCKED: "busy", sqlite3.SQLITE_READONLY: "readonly",
+    sqlite3.SQLITE_FULL: "full", sqlite3.SQLITE_TOOBIG: "too_large", sqlite3.SQLITE_CANTOPEN: "refused",
+    sqlite3.SQLITE_NOTADB: "refused", sqlite3.SQLITE_PERM: "refused",
+}  # fmt: skip
+
+
+def kind_of(error: SQLAlchemyError) -> Kind:
+    """Say what a driver's error means, by its code; by SQLAlchemy's class where the driver gives none."""
+    if isinstance(error, PoolTimeout):
+        return "busy"
+    orig: Any = getattr(error, "orig", None)
+    known = _by_code(orig)
+    if known is not None:
+        return known
+    if isinstance(error, IntegrityError):
+        return "duplicate"
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or _never_connected(orig)):
+        return "lost"
+    if "no such table" in str(orig) or "no such column" in str(orig):
+        return "no_table"
+    return "other"
+
+
+def _by_code(orig: Any) -> Kind | None:
+    state = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None)
+    if isinstance(state, str):
+        return "lost" if state.startswith("08") else _PG_STATES.get(state)
+    code = getattr(orig, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return _SQLITE_CODES.get(code & 0xFF)
+    args = getattr(orig, "args", ())
+    if args and isinstance(args[0], int):
+        return _MYSQL_CODES.get(args[0])
+    return None
+
+
+def _never_connected(orig: Any) -> bool:
+    text = str(orig).lower()
+    return isinstance(orig, OSError) or any(
+        part in text for part in ("connection refused", "connection failed", "could not connect", "timeout expired",
+                                  "server closed the connection", "connection is closed", "connection was closed")
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ durability
+
+
+def durability_of(connection: Connection) -> Durability:
+    """Read from the server what a commit means there."""
+    name = connection.dialect.name
+    if name == "sqlite":
+        mode, level = (str(connection.exec_driver_sql(f"PRAGMA {what}").scalar()) for what in ("journal_mode", "synchronous"))
+        if not connection.exec_driver_sql("PRAGMA database_list").all()[0][2]:
+            return Durability("none", "a SQLite database in memory ends with its process")
+        full = level in {"2", "3"}
+        return Durability("machine" if full else "process", f"SQLite, journal_mode={mode}, synchronous={level} of 3")
+    if name == "postgresql":
+        commit, sync = (str(connection.exec_driver_sql(f"SHOW {what}").scalar()) for what in ("synchronous_commit", "fsync"))
+        safe = sync == "on" and commit != "off"
+        return Durability("machine" if safe else "process", f"PostgreSQL, synchronous_commit={commit}, fsync={sync}")
+    if name in {"mysql", "mariadb"}:
+        flush = str(connection.exec_driver_sql("SELECT @@innodb_flush_log_at_trx_commit").scalar())
+        return Durability("machine" if flush == "1" else "process", f"InnoDB, innodb_flush_log_at_trx_commit={flush} of 1")
+    return Durability("unknown", f"{name} is not one of the databases chatstore knows: read its documentation")

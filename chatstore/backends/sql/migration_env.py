@@ -1,0 +1,102 @@
+"""What ``alembic/env.py`` does: find the URL and the schema, and run Alembic's command on them.
+
+Knows the command line (``-x url=``, ``-x schema=``), the environment (``CHATSTORE_URL``,
+``CHATSTORE_SCHEMA``) and the ini file, in this order. Refuses to know which command it is, but for one thing:
+one that only reads creates nothing.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import logging.config
+import os
+from typing import TYPE_CHECKING
+
+from alembic import context
+from alembic.util import CommandError
+
+from chatstore.backends.sql.dialects import parse_url
+from chatstore.backends.sql.migration_locks import alone
+from chatstore.backends.sql.migration_runner import connected, prepare, readable, refuse_unknown
+from chatstore.backends.sql.migrations import options
+from chatstore.errors import ChatstoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.engine import URL
+
+
+def run() -> None:
+    """Run the command; every error of ours becomes Alembic's one line."""
+    if context.config.config_file_name and context.config.cmd_opts:
+        logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    try:
+        if context.is_offline_mode():
+            _offline(_url(), _schema())
+        else:
+            _online(_schema())
+    except ChatstoreError as error:
+        raise CommandError(str(error)) from error
+
+
+def _offline(url: URL, schema: str | None) -> None:
+    dialect = url.get_dialect()()
+    context.configure(
+        url=url, dialect_opts={"paramstyle": "named"}, literal_binds=True, **options(dialect, schema)
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _online(schema: str | None) -> None:
+    shared: Connection | None = context.config.attributes.get("connection")
+    writes = _writes()
+    with (
+        readable(),
+        connected(_url() if shared is None else shared, create=writes) as connection,
+        alone(connection, schema=schema) if writes else contextlib.nullcontext(),
+    ):
+        context.configure(
+            connection=connection, dont_mutate=not writes, **options(connection.dialect, schema)
+        )
+        if writes:
+            refuse_unknown(context.script, context.get_context())
+            prepare(connection, schema)
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def _writes() -> bool:
+    """Tell whether the command goes somewhere: upgrade, downgrade and stamp do, current and check do not."""
+    try:
+        context.get_revision_argument()
+    except KeyError:
+        return False
+    return True
+
+
+def _schema() -> str | None:
+    return _argument("schema") or os.environ.get("CHATSTORE_SCHEMA") or None
+
+
+def _url() -> URL:
+    url = _argument("url") or os.environ.get("CHATSTORE_URL") or _ini_url()
+    if not url:
+        raise CommandError(
+            "which database? Set CHATSTORE_URL, or pass -x url=sqlite:///chat.db before the command, "
+            "or write sqlalchemy.url into the ini file"
+        )
+    return parse_url(url)
+
+
+def _argument(name: str) -> str | None:
+    return context.get_x_argument(as_dictionary=True).get(name)
+
+
+def _ini_url() -> str | None:
+    config = context.config
+    try:
+        return config.get_main_option("sqlalchemy.url")
+    except configparser.InterpolationError:  # a password with a single % in it
+        return config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True)

@@ -1,0 +1,168 @@
+"""Run steps of the migrations on a URL or a connection, and say in our words what went wrong.
+
+Knows connections, the version table and Alembic's way of running; refuses to know which way the steps go.
+It does not use ``alembic.command``: that cannot run inside a host's ``env.py``, which `move` can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import alembic.op
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
+
+from chatstore.backends.sql.dialects import (
+    create_private_file,
+    kind_of,
+    migration_engine,
+    parse_url,
+    sqlite_path,
+)
+from chatstore.backends.sql.migration_locks import alone
+from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from alembic.runtime.migration import RevisionStep
+
+    Steps = Callable[[ScriptDirectory, Any], list[RevisionStep]]
+
+_WHY = {
+    "busy": "another connection holds a lock on the tables: end it, then run this again",
+    "full": "the disk is full: make room, then run this again",
+    "lost": "the server does not answer, or broke the connection: look whether it runs, then run this again",
+    "readonly": "the database is read-only: run this where it can be written",
+    "refused": "the database does not exist or refuses this user: check the URL and the user's rights",
+}
+
+
+class Moved(NamedTuple):
+    """Where a database was, and where it is now; None is before the first revision."""
+
+    before: str | None
+    after: str | None
+
+
+def move(target: str | URL | Connection, revision: str, schema: str | None, steps: Steps) -> Moved:
+    """Run the *steps* to *revision* on a database, alone; none, and no lock, where it is there already."""
+    from chatstore.backends.sql.migrations import current
+
+    with readable(), connected(target, create=True) as connection:
+        ours = not connection.in_transaction()
+        before = current(connection, schema=schema)
+        if ours:
+            connection.rollback()
+        if before == revision:
+            return Moved(before, before)
+        with alone(connection, schema=schema):
+            before = current(connection, schema=schema)  # somebody else may have been faster
+            _run(connection, schema, steps)
+            return Moved(before, current(connection, schema=schema))
+
+
+def _run(connection: Connection, schema: str | None, steps: Steps) -> None:
+    from chatstore.backends.sql.migrations import config, options
+
+    script = ScriptDirectory.from_config(config())
+    opts = options(connection.dialect, schema) | {
+        "fn": lambda heads, _context: steps(script, heads),
+        "script": script,
+    }
+    context = MigrationContext.configure(connection, opts=opts)
+    refuse_unknown(script, context)
+    prepare(connection, schema)
+    with _operations(context):
+        context.run_migrations()
+
+
+def refuse_unknown(script: ScriptDirectory, context: MigrationContext) -> None:
+    """Raise `SchemaTooNew` where the database is at a revision that this release has not got."""
+    known = {one.revision for one in script.walk_revisions()}
+    for head in context.get_current_heads():
+        if head not in known:
+            raise SchemaTooNew(
+                f"the database is at revision {head}, which this release does not know: install the release "
+                "that migrated it, or a newer one"
+            )
+
+
+def prepare(connection: Connection, schema: str | None) -> None:
+    """Make room for the migrations: the schema on PostgreSQL, no leftovers of a batch on SQLite."""
+    if connection.dialect.name == "postgresql" and schema and not inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema))
+    if connection.dialect.name == "sqlite":
+        for name in inspect(connection).get_table_names(schema=schema):
+            if name.startswith("_alembic_tmp_chatstore_"):
+                Operations(MigrationContext.configure(connection)).drop_table(name, schema=schema)
+
+
+@contextlib.contextmanager
+def connected(target: str | URL | Connection, *, create: bool) -> Iterator[Connection]:
+    """Lend a connection to *target*; a SQLite file that is missing is created, or else read as empty."""
+    if isinstance(target, Connection):
+        yield target
+        return
+    url = _synchronous(parse_url(target))
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        if create:
+            create_private_file(path)
+        else:
+            url = URL.create("sqlite")
+    engine = migration_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _synchronous(url: URL) -> URL:
+    """Replace an asynchronous driver by the usual one: a migration has nothing else to do meanwhile."""
+    return parse_url(url.set(drivername=url.get_backend_name())) if url.get_dialect().is_async else url
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Turn the errors of drivers, of Alembic and of the file system into ours."""
+    try:
+        yield
+    except CommandError as error:
+        raise SchemaError(f"{error}: name a revision that `alembic history` shows, head or base") from error
+    except SQLAlchemyError as error:
+        why = _WHY.get(kind_of(error))
+        if why is None:
+            raise SchemaError(
+                f"the database refused a step of the migration ({_first_line(error)}): correct what it says, "
+                "then run this again"
+            ) from error
+        raise StorageUnavailable(why) from error
+    except OSError as error:
+        raise StorageUnavailable(
+            f"the database file cannot be opened ({error.strerror}): check that its folder is there and yours"
+        ) from error
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    return (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _operations(context: MigrationContext) -> Iterator[None]:
+    """Give revisions their ``op``, and a host's revision that called us its own back."""
+    hosts = getattr(alembic.op, "_proxy", None)
+    try:
+        with Operations.context(context):
+            yield
+    finally:
+        if hosts is not None:
+            hosts._install_proxy()  # noqa: SLF001 -- pinned by a test

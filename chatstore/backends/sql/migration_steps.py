@@ -1,0 +1,105 @@
+"""What revisions are written with: steps that know the schema they work in, and may be repeated.
+
+Knows Alembic's ``op``, the schema that was asked for, and that only some databases can roll DDL back: on
+MariaDB and MySQL a migration that was killed half way leaves half of itself, so every step looks first and
+leaves alone what is there. Refuses to know what the tables mean. Offline (``--sql``) nothing can be looked
+at; the script is for a database that is at the revision it starts from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from chatstore.backends.sql import search_objects
+from chatstore.backends.sql.ddl import qualify, verbatim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alembic.operations import BatchOperations
+
+
+def schema() -> str | None:
+    """Return the schema of every object that is created; None is the database's default.
+
+    It is the version table's schema, so that a database says by itself where its tables are.
+    """
+    return op.get_context().version_table_schema
+
+
+def dialect() -> sa.Dialect:
+    """Return the dialect that is migrated, or written for."""
+    return op.get_context().dialect
+
+
+def offline() -> bool:
+    """Tell whether SQL is only written down."""
+    return op.get_context().as_sql
+
+
+def qualified(name: str) -> str:
+    """Return *name* in its schema, quoted where it must be, for statements written by hand."""
+    return qualify(dialect(), name, schema())
+
+
+def execute(statement: str) -> None:
+    """Execute a statement word for word: a colon in it is a colon, a percent sign a percent sign."""
+    op.execute(verbatim(statement))
+
+
+def foreign_key(
+    columns: Sequence[str], table: str, referred: Sequence[str], *, name: str, ondelete: str
+) -> sa.ForeignKeyConstraint:
+    """Return a foreign key to *table* in the same schema."""
+    prefix = f"{schema()}.{table}" if schema() else table
+    return sa.ForeignKeyConstraint(
+        list(columns), [f"{prefix}.{column}" for column in referred], name=name, ondelete=ondelete
+    )
+
+
+def create_table(name: str, *parts: sa.schema.SchemaItem, **options: Any) -> None:
+    """Create a table, unless it is there."""
+    if not has_table(name):
+        op.create_table(name, *parts, schema=schema(), **options)
+
+
+def drop_table(name: str) -> None:
+    """Drop a table, unless it is gone."""
+    if offline() or has_table(name):
+        op.drop_table(name, schema=schema())
+
+
+def create_index(name: str, table: str, columns: Sequence[str]) -> None:
+    """Create an index, unless it is there."""
+    if offline() or name not in {index["name"] for index in _inspector().get_indexes(table, schema=schema())}:
+        op.create_index(name, table, list(columns), schema=schema())
+
+
+@contextlib.contextmanager
+def altering(table: str) -> Iterator[BatchOperations]:
+    """Alter a table; SQLite copies it, which would lose the triggers that keep the search index in step.
+
+    The rows keep their ``id``, so the index stays right. A view that names a changed column must be dropped
+    before and created again after. SQLite's copy needs a look at the table, so this cannot be written down
+    offline for it.
+    """
+    looks = dialect().name == "sqlite" and not offline()
+    indexed = looks and search_objects.search_index_exists(op.get_bind(), schema())
+    with op.batch_alter_table(table, schema=schema()) as batch:
+        yield batch
+    if indexed:
+        for statement in search_objects.triggers(dialect(), schema()):
+            execute(statement)
+
+
+def has_table(name: str) -> bool:
+    """Tell whether a table is there; offline it never is."""
+    return not offline() and _inspector().has_table(name, schema=schema())
+
+
+def _inspector() -> sa.Inspector:
+    return sa.inspect(op.get_bind())

@@ -1,0 +1,263 @@
+"""Bring a database to the schema, and tell whether it is there.
+
+Knows where the migrations lie, how Alembic runs them on a URL or on a connection, and how they live beside a
+host application's own. Refuses to know what a revision does. With its siblings ``migration_*``, the only
+place of the package that imports Alembic, and only when something is migrated or checked.
+
+A host's ``env.py`` may end with ``upgrade(connection)``, and keeps its hands off these tables with
+``context.configure(include_name=ignore)``.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, MetaData, String, Table, inspect, select
+from sqlalchemy.engine import URL, Dialect
+
+from chatstore.backends.sql import models
+from chatstore.backends.sql.dialects import parse_url
+from chatstore.backends.sql.migration_runner import Moved, connected, move, readable
+from chatstore.backends.sql.models import HEAD, VERSION_TABLE
+from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
+from chatstore.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+__all__ = [
+    "HEAD",
+    "VERSION_TABLE",
+    "Moved",
+    "alembic_ini",
+    "check",
+    "config",
+    "current",
+    "downgrade",
+    "ignore",
+    "owns",
+    "run_env",
+    "script_location",
+    "upgrade",
+    "upgrade_sql",
+    "version_location",
+]
+
+_PACKAGE = Path(__file__).parents[2]
+# ---------------------------------------------------------------------------------------- where things are
+
+
+def script_location() -> Path:
+    """Return the folder of the migrations: in the package when installed, beside it in a checkout.
+
+    A folder counts only if it holds ``env.py``: beside an installed package, ``alembic`` is the library
+    itself.
+    """
+    for place in (_PACKAGE / "_alembic", _PACKAGE.parent / "alembic"):
+        if (place / "env.py").is_file() and (place / "versions").is_dir():
+            return place
+    raise SchemaError(
+        "this installation has no migrations: install chatstore again, from a wheel or a whole checkout"
+    )
+
+
+def version_location() -> Path:
+    """Return the folder of the revisions, for a host that keeps one history (``version_locations``)."""
+    return script_location() / "versions"
+
+
+def config() -> Config:
+    """Return a configuration for ``alembic.command``; the URL comes from ``CHATSTORE_URL``."""
+    made = Config()
+    made.set_main_option("script_location", str(script_location()).replace("%", "%%"))
+    made.set_main_option("path_separator", "newline")
+    return made
+
+
+def alembic_ini() -> str:
+    """Return an ``alembic.ini`` for people who installed the package and want Alembic's own commands."""
+    place = script_location()
+    location = "chatstore:_alembic" if place.name == "_alembic" else str(place).replace("%", "%%")
+    return _INI.format(location=location)
+
+
+# ----------------------------------------------------------------------------------------- up, down, where
+
+
+def upgrade(target: str | URL | Connection, revision: str = "head", *, schema: str | None = None) -> Moved:
+    """Bring a database to *revision* and return where it was and is; of several at once, one does it.
+
+    On a connection that is in a transaction nothing is committed (MySQL and MariaDB commit before every
+    change of a table by themselves); otherwise it is committed here. On PostgreSQL a *schema* that is missing
+    is created. Raises `SchemaTooNew` for a database that a newer release migrated, `SchemaError` for a
+    revision that is none, `StorageUnavailable` for a database that does not let itself be migrated.
+    """
+    if revision in {"head", "heads"}:
+        revision = HEAD
+    return move(target, revision, schema, lambda script, heads: script._upgrade_revs(revision, heads))  # noqa: SLF001
+
+
+def downgrade(target: str | URL | Connection, revision: str, *, schema: str | None = None) -> Moved:
+    """Take a database back to *revision* ("base" drops every table and conversation); else as `upgrade`."""
+    return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads))  # noqa: SLF001
+
+
+def current(target: str | URL | Connection, *, schema: str | None = None) -> str | None:
+    """Return the revision a database is at; None where it holds none of our tables. Creates nothing."""
+    with readable(), connected(target, create=False) as connection:
+        if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
+            return None
+        table = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)), schema=schema)
+        return connection.scalars(select(table.c.version_num).order_by(table.c.version_num.desc())).first()
+
+
+def check(target: str | URL | Connection, *, schema: str | None = None) -> list[Any]:
+    """Return how a database's tables differ from the models, in Alembic's terms; empty when they do not.
+
+    Other tables of the database, views and the search index are not looked at.
+    """
+    with readable(), connected(target, create=False) as connection:
+        schema = _named(connection.dialect, schema)
+        context = MigrationContext.configure(connection, opts=options(connection.dialect, schema))
+        return list(compare_metadata(context, context.opts["target_metadata"]))
+
+
+def upgrade_sql(target: str | URL | Dialect, revision: str = "head", *, schema: str | None = None) -> str:
+    """Return the SQL script of an upgrade: from nothing, or from a revision with ``from:to``.
+
+    *target* is a URL, a dialect or a dialect's name; nothing is connected to, and no driver is needed.
+    """
+    dialect = _dialect(target)
+    start, _, to = revision.rpartition(":")
+    script, written = ScriptDirectory.from_config(config()), io.StringIO()
+    opts = options(dialect, schema) | {
+        "as_sql": True,
+        "fn": lambda heads, _context: script._upgrade_revs(to, heads),  # noqa: SLF001
+        "literal_binds": True,
+        "output_buffer": written,
+        "script": script,
+        "starting_rev": start or None,
+    }
+    context = MigrationContext.configure(dialect=dialect, opts=opts)
+    with readable(), Operations.context(context), context.begin_transaction():
+        context.run_migrations()
+    return written.getvalue()
+
+
+# ------------------------------------------------------------------------------------------ beside a host
+
+
+def owns(name: str | None, type_: str, parent_names: Mapping[str, Any], *, schema: str | None = None) -> bool:
+    """Tell Alembic's ``include_name`` what is chatstore's: its tables and what they hold, in *schema*.
+
+    By membership in the models, so that a column or an index that is missing or too many is still seen.
+    """
+    if type_ == "schema":
+        return name == schema
+    if type_ == "table":
+        return name in models.Base.metadata.tables and parent_names.get("schema_name") == schema
+    return not (type_ == "index" and name == SEARCH_INDEX)
+
+
+def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> bool:
+    """Tell a host's ``include_name`` what is not chatstore's: everything but our tables and the search index.
+
+    In the host's ``env.py``: ``context.configure(..., include_name=ignore)``.
+    """
+    del parent_names
+    ours = {*models.Base.metadata.tables, VERSION_TABLE, *SEARCH_TABLES}
+    return not (type_ == "table" and name in ours)
+
+
+def options(dialect: Dialect, schema: str | None) -> dict[str, Any]:
+    """Return how Alembic is configured for our tables, online and offline."""
+    return {
+        "compare_type": True,
+        "include_name": partial(owns, schema=schema),
+        "include_schemas": schema is not None,
+        "render_as_batch": True,
+        "target_metadata": _metadata(schema),
+        "transactional_ddl": True if dialect.name == "sqlite" else None,
+        "version_table": VERSION_TABLE,
+        "version_table_schema": schema,
+    }
+
+
+def run_env() -> None:
+    """Do what Alembic's command asks; ``alembic/env.py`` is this one call."""
+    from chatstore.backends.sql.migration_env import run
+
+    run()
+
+
+def _metadata(schema: str | None) -> MetaData:
+    """Return the models' tables, in *schema*."""
+    if schema is None:
+        return models.Base.metadata
+    placed = MetaData(naming_convention=models.NAMING)
+    for table in models.Base.metadata.sorted_tables:
+        table.to_metadata(placed, schema=schema)
+    return placed
+
+
+def _named(dialect: Dialect, schema: str | None) -> str | None:
+    """Return None for the schema that is the default anyway: reflection gives its tables none."""
+    return None if schema == dialect.default_schema_name else schema
+
+
+def _dialect(target: str | URL | Dialect) -> Dialect:
+    if isinstance(target, Dialect):
+        return target
+    url = target if isinstance(target, URL) or ":" in target else URL.create(target)
+    made: Dialect = parse_url(url).get_dialect()()
+    made.paramstyle = "named"  # as Alembic's own offline mode: a percent sign stands once
+    return made
+
+
+_INI = """\
+# The migrations of chatstore. Run them from this folder: alembic upgrade head
+#
+# Which database: -x url=..., else CHATSTORE_URL, else sqlalchemy.url below. In this file a % is written %%.
+# Which database schema: -x schema=..., else CHATSTORE_SCHEMA, else the database's default.
+
+[alembic]
+script_location = {location}
+path_separator = newline
+# sqlalchemy.url = postgresql://user:password@host/database
+
+[loggers]
+keys = root, alembic
+
+[handlers]
+keys = console
+
+[formatters]
+keys = plain
+
+[logger_root]
+level = WARNING
+handlers = console
+
+[logger_alembic]
+level = INFO
+handlers =
+qualname = alembic
+
+[handler_console]
+class = StreamHandler
+args = (sys.stderr,)
+formatter = plain
+
+[formatter_plain]
+format = %(levelname)-5.5s [%(name)s] %(message)s
+"""

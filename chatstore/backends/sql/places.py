@@ -1,0 +1,214 @@
+"""`Place`: a database of ours or of the caller's, and whether its schema has been looked at.
+
+This module knows engines and how long they live: one for each URL and process, counted, and new in a forked child.
+It refuses to know sessions and messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import nullcontext
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, MetaData, String, Table, inspect, select
+
+from chatstore.backends.sql import models
+from chatstore.backends.sql.dialects import (
+    WRITES,
+    create_private_file,
+    is_memory,
+    new_async_engine,
+    new_engine,
+    sqlite_path,
+    traits_of,
+)
+from chatstore.errors import SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
+from chatstore.forks import renewed_in_child
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_log = logging.getLogger("chatstore")
+_file_locks: dict[str, RLock] = {}  # type: ignore[valid-type]
+_registry: dict[tuple[str, int], Place] = {}
+_registry_lock = Lock()
+
+
+class Place:
+    """Where the tables are: an engine made here for a URL, or one that was passed in."""
+
+    def __init__(self, engine: Engine | None = None, url: URL | None = None) -> None:
+        """Hold an *engine* of the caller's, or make one for *url* at the first use."""
+        self.url = url if engine is None else engine.url
+        self.given = engine is not None
+        self.users = 0
+        self.checked: set[str | None] = set()
+        self._engine = engine
+        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        self._derived: tuple[Engine, Engine, Engine] | None = None
+        self._renew()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        """Begin anew in a forked child: the parent's sockets stay the parent's."""
+        self._lock = Lock()
+        _file_locks.clear()
+        if self._engine is not None and not self.given and self.users:
+            self._engine.dispose(close=False)
+        self._async_engines.clear()
+
+    # ---- engines
+
+    @property
+    def engine(self) -> Engine:
+        """The synchronous engine."""
+        if self._engine is None:
+            with self._lock:
+                if self._engine is None and self.url is not None:
+                    self._engine = new_engine(self.url)
+        if self._engine is None:  # pragma: no cover - a place has an engine or a URL
+            raise StorageError("this repository has no database: connect again")
+        return self._engine
+
+    def engines(self) -> tuple[Engine, Engine]:
+        """Return views of the engine on the same pool: for single statements, and for units."""
+        if self._derived is None or self._derived[0] is not self.engine:
+            engine = self.engine
+            sqlite = engine.dialect.name == "sqlite"
+            single = engine if sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+            unit = engine.execution_options(**{WRITES: True}) if sqlite and not self.given else engine
+            self._derived = (engine, single, unit)
+        return self._derived[1:]
+
+    def async_engine(self) -> AsyncEngine:
+        """Return the running loop's engine; one of a loop that has ended is dropped."""
+        loop = asyncio.get_running_loop()
+        engine = self._async_engines.get(loop)
+        if engine is None:
+            if self.url is None:  # pragma: no cover - only places with a URL are asked
+                raise StorageError("this repository has no database: connect again")
+            engine = self._async_engines[loop] = new_async_engine(self.url)
+        return engine
+
+    def serial(self) -> AbstractContextManager[object]:
+        """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
+        if self.url is None or self.url.get_backend_name() != "sqlite":
+            return nullcontext()
+        name = str(self.url.database) if not is_memory(self.url) else f"memory {id(self.engine)}"
+        lock = _file_locks.get(name)
+        return lock if lock is not None else _file_locks.setdefault(name, RLock())
+
+    @property
+    def one_connection(self) -> bool:
+        """Whether all threads share one connection (SQLite in memory)."""
+        return self.url is not None and is_memory(self.url)
+
+    def close(self) -> None:
+        """Count one user less; dispose of what was made here with the last."""
+        with _registry_lock:
+            self.users -= 1
+            last = self.users <= 0
+            if last:
+                for key in [key for key, place in _registry.items() if place is self]:
+                    del _registry[key]
+        if last and not self.given and self._engine is not None:
+            self._engine.dispose()
+
+    async def aclose(self) -> None:
+        """As `close`, for the running loop's engine too."""
+        engine = self._async_engines.pop(asyncio.get_running_loop(), None)
+        if engine is not None:
+            await engine.dispose()
+        self.close()
+
+
+def shared(url: URL) -> Place:
+    """Return the place of *url* in this process, counted once more."""
+    key = (url.render_as_string(hide_password=False), os.getpid())
+    with _registry_lock:
+        # A memory database is its connection's: sharing one by URL would mix strangers' data.
+        place = Place(url=url) if is_memory(url) else _registry.setdefault(key, Place(url=url))
+        place.users += 1
+        return place
+
+
+# ------------------------------------------------------------------------------------------------ the schema
+
+
+def prepare_file(url: URL | None) -> None:
+    """Create a missing SQLite file for its owner only; raise `StorageError` where that cannot be."""
+    path = None if url is None else sqlite_path(url)
+    if path is None or str(path).startswith("file:"):
+        return
+    if path.is_dir():
+        msg = f"{path} is a directory, not a SQLite file: name a file inside it"
+        raise StorageError(msg)
+    if not path.exists():
+        try:
+            create_private_file(path)
+        except OSError as error:
+            msg = f"the SQLite file {path} cannot be created ({error.strerror}): create its folder, or choose another path"
+            raise StorageError(msg) from error
+
+
+def schema_state(connection: Connection, schema: str | None) -> str:
+    """Return 'ready', 'empty' (a SQLite database without any table), or raise the `SchemaError` that says what to do."""
+    inspector = inspect(connection)
+    if not inspector.has_table(models.VERSION_TABLE, schema=schema):
+        names = inspector.get_table_names(schema=schema)
+        if connection.dialect.name == "sqlite" and not names:
+            return "empty"
+        msg = "the database has no chatstore tables: run chatstore upgrade (or alembic upgrade head) on it"
+        raise SchemaMissing(msg)
+    versions = Table(models.VERSION_TABLE, MetaData(), Column("version_num", String(32)), schema=schema)
+    found = max(connection.execute(select(versions.c.version_num)).scalars(), default="")
+    if found == models.HEAD:
+        return "ready"
+    if not found:
+        msg = "the database was downgraded to nothing: run chatstore upgrade (or alembic upgrade head) on it"
+        raise SchemaMissing(msg)
+    if found < models.HEAD:
+        msg = f"the database is at {found}, this release needs {models.HEAD}: run chatstore upgrade on it"
+        raise SchemaOutdated(msg)
+    _check_newer(connection, schema, found)
+    return "ready"
+
+
+def _check_newer(connection: Connection, schema: str | None, found: str) -> None:
+    """Accept a newer schema that has all we use and asks for nothing we do not know (a rolling deploy)."""
+    inspector = inspect(connection)
+    for ours in (models.sessions, models.messages):
+        theirs = (
+            {col["name"]: col for col in inspector.get_columns(ours.name, schema=schema)}
+            if inspector.has_table(ours.name, schema=schema)
+            else {}
+        )
+        lost = [col.name for col in ours.columns if col.name not in theirs]
+        needed = [name for name, col in theirs.items() if name not in ours.columns and _required(col)]
+        if lost or needed:
+            what = ", ".join(f"{ours.name}.{name}" for name in lost + needed)
+            msg = f"the database is at {found}, which this release cannot work on ({what}): install the newer chatstore"
+            raise SchemaTooNew(msg)
+    _log.warning("the database is at %s, newer than this release's %s: upgrade chatstore soon", found, models.HEAD)
+
+
+def _required(col: Any) -> bool:
+    return not col["nullable"] and col.get("default") is None and not col.get("autoincrement", False) is True
+
+
+def upgrade_empty(connection: Connection, schema: str | None) -> None:
+    """Migrate an empty SQLite database, unless another process just has."""
+    from chatstore.backends.sql.migrations import upgrade  # Alembic: only for a new file
+
+    if schema_state(connection, schema) == "empty":
+        upgrade(connection, schema=schema)
+
+
+__all__ = ["Place", "prepare_file", "schema_state", "shared", "traits_of", "upgrade_empty"]

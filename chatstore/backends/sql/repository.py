@@ -1,0 +1,300 @@
+"""`SQLRepository` and `AsyncSQLRepository`: who lends the operations a connection, and ends its transaction.
+
+This module knows connections, transactions, savepoints and what a broken one means; it refuses to know what runs
+inside (``core.py``) and when it is tried again (``plans.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, scoped_session
+
+from chatstore.aio import AsyncRepository
+from chatstore.backends.sql.dialects import kind_of, parse_url, traits_of
+from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
+from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
+from chatstore.backends.sql.statements import Statements
+from chatstore.core import Answer, T, adrive, drive
+from chatstore.errors import Invalid
+from chatstore.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+    from chatstore.backends.sql.dialects import Traits
+
+
+def repository_for(target: Any, *, schema: str | None) -> SQLRepository:
+    """Return the repository of a URL or a SQLAlchemy Engine."""
+    if isinstance(target, Engine):
+        return SQLRepository(target, schema=schema)
+    _refuse_async(target)
+    return SQLRepository(place=shared(parse_url(target)), schema=schema)
+
+
+def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
+    """Return the asynchronous repository of a URL, an AsyncEngine, or (in threads) an Engine."""
+    if type(target).__name__ == "AsyncEngine":
+        return AsyncSQLRepository(target, schema=schema)
+    if isinstance(target, Engine):
+        return repository_for(target, schema=schema)._asynchronous()
+    url = parse_url(target)
+    if url.get_backend_name() == "sqlite" and url.get_driver_name() != "aiosqlite":
+        return repository_for(url, schema=schema)._asynchronous()
+    return AsyncSQLRepository(place=shared(url), schema=schema)
+
+
+def _refuse_async(target: Any) -> None:
+    if type(target).__name__ == "AsyncEngine":
+        msg = "an AsyncEngine awaits: pass it to connect_async instead of connect"
+        raise Invalid(msg)
+    if not isinstance(target, str) and type(target).__name__ != "URL":
+        msg = f"cannot connect to a {type(target).__name__}: pass a URL or a SQLAlchemy Engine (a Connection goes to using)"
+        raise Invalid(msg)
+
+
+def _dialect(place: Place) -> Any:
+    """Return the dialect without making an engine where a URL says enough."""
+    return place.url.get_dialect()() if place.url is not None else place.engine.dialect
+
+
+def _failed(error: SQLAlchemyError, *, ambiguous: bool) -> Failed:
+    # Not the SQLAlchemy error but the driver's: the former may show a statement's parameters, message text included.
+    return Failed(kind_of(error), getattr(error, "orig", None), ambiguous)
+
+
+# ------------------------------------------------------------------------------------------------ synchronous
+
+
+class SQLRepository(Repository):
+    """Conversations in a SQL database; see `Repository` for what everything does."""
+
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        *,
+        schema: str | None = None,
+        place: Place | None = None,
+        traits: Traits | None = None,
+    ) -> None:
+        """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
+        self._place = place if place is not None else Place(engine)
+        dialect = engine.dialect if engine is not None else _dialect(self._place)
+        self._schema = schema
+        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
+        self._transaction: Any = None
+        self._closed: list[bool] = []
+
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        if self._transaction is not None:
+            operation = getattr(self._core, operation.__name__)
+            return drive(operation(*args), self._inside)
+        if self._schema not in self._place.checked:
+            self._check()
+        return drive(operation(*args), self._lend)
+
+    # ---- lending
+
+    def _lend(self, wanted: Step | Pause) -> Any:
+        if isinstance(wanted, Pause):
+            time.sleep(wanted.seconds)
+            return None
+        single, unit = self._place.engines()
+        if wanted.unit:
+            with self._place.serial():
+                return self._unit(unit, wanted)
+        if self._place.one_connection:
+            with self._place.serial():
+                return self._one(single, wanted)
+        return self._one(single, wanted)
+
+    def _one(self, engine: Engine, step: Step) -> Any:
+        """Run *step* where each statement is its own transaction."""
+        try:
+            with engine.connect() as connection:
+                return step.function(connection, *step.args)
+        except SQLAlchemyError as error:
+            raise _failed(error, ambiguous=True) from None
+
+    def _unit(self, engine: Engine, step: Step) -> Any:
+        """Run *step* in a transaction; only a failure of its COMMIT leaves open whether it is stored."""
+        committing = False
+        try:
+            with engine.connect() as connection, connection.begin() as transaction:
+                result = step.function(connection, *step.args)
+                committing = True
+                transaction.commit()
+                return result
+        except SQLAlchemyError as error:
+            raise _failed(error, ambiguous=committing) from None
+
+    def _inside(self, step: Step) -> Any:
+        """Run *step* in the caller's transaction; a change in a savepoint, so that an error leaves it usable."""
+        connection = _connection_of(self._transaction)
+        try:
+            _ready_inside(connection, self._place, self._schema)
+            if not step.unit:
+                return step.function(connection, *step.args)
+            with connection.begin_nested():
+                return step.function(connection, *step.args)
+        except SQLAlchemyError as error:
+            raise _failed(error, ambiguous=False) from None
+
+    # ---- the schema
+
+    def _check(self) -> None:
+        if not self._place.given:
+            prepare_file(self._place.url)
+        if drive(self._core.checked(schema_state, self._schema, unit=False), self._lend) == "empty":
+            drive(self._core.checked(upgrade_empty, self._schema, unit=True), self._lend)
+        self._place.checked.add(self._schema)
+
+    # ---- the repository itself
+
+    def using(self, transaction: Connection | Session | scoped_session[Any]) -> Self:
+        """Return the same repository working inside the caller's transaction, which stays the caller's to end.
+
+        *transaction* is a Connection or an ORM Session; each change runs in a savepoint, and nothing is committed,
+        rolled back or retried. A change keeps the session's row locked until the caller ends the transaction.
+        """
+        if not isinstance(transaction, Connection | Session | scoped_session):
+            msg = f"using takes a SQLAlchemy Connection or ORM Session, not a {type(transaction).__name__}: pass one"
+            raise Invalid(msg)
+        return self._copied(_transaction=transaction, _core=SQLCore(self._core.q, inside=True))
+
+    def _asynchronous(self) -> AsyncRepository:
+        url = self._place.url
+        if self._place.given or url is None or url.get_backend_name() == "sqlite":
+            from chatstore.threads import ThreadedRepository
+
+            return ThreadedRepository(self)
+        twin = AsyncSQLRepository(place=shared(url), schema=self._schema, traits=self._core.q.traits)
+        return twin._copied(_scope=self._scope)
+
+    def close(self) -> None:
+        """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
+        if not self._closed:
+            self._closed.append(True)
+            if not self._place.given:
+                self._place.close()
+
+
+def _connection_of(transaction: Any) -> Connection:
+    return transaction if isinstance(transaction, Connection) else transaction.connection()
+
+
+def _ready_inside(connection: Connection, place: Place, schema: str | None) -> None:
+    if schema not in place.checked:
+        if schema_state(connection, schema) == "empty":
+            upgrade_empty(connection, schema)
+        place.checked.add(schema)
+
+
+# ------------------------------------------------------------------------------------------------ asynchronous
+
+
+class AsyncSQLRepository(AsyncRepository):
+    """The same with ``await``, on an AsyncEngine or, for a URL, on one for each running loop."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine | None = None,
+        *,
+        schema: str | None = None,
+        place: Place | None = None,
+        traits: Traits | None = None,
+    ) -> None:
+        """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
+        self._engine = engine
+        self._place = place if place is not None else Place(url=engine.url if engine is not None else None)
+        dialect = engine.dialect if engine is not None else _dialect(self._place)
+        self._schema = schema
+        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
+        self._transaction: Any = None
+        self._closed: list[bool] = []
+
+    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        if self._transaction is not None:
+            operation = getattr(self._core, operation.__name__)
+            return await adrive(operation(*args), self._inside)
+        if self._schema not in self._place.checked:
+            await self._check()
+        return await adrive(operation(*args), self._lend)
+
+    async def _lend(self, wanted: Step | Pause) -> Any:
+        if isinstance(wanted, Pause):
+            await asyncio.sleep(wanted.seconds)
+            return None
+        engine = self._engine if self._engine is not None else self._place.async_engine()
+        if wanted.unit:
+            return await self._unit(engine, wanted)
+        return await self._one(engine, wanted)
+
+    async def _one(self, engine: AsyncEngine, step: Step) -> Any:
+        try:
+            if engine.dialect.name != "sqlite":
+                engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+            async with engine.connect() as connection:
+                return await connection.run_sync(step.function, *step.args)
+        except SQLAlchemyError as error:
+            raise _failed(error, ambiguous=True) from None
+
+    async def _unit(self, engine: AsyncEngine, step: Step) -> Any:
+        committing = False
+        try:
+            async with engine.connect() as connection, connection.begin() as transaction:
+                result = await connection.run_sync(step.function, *step.args)
+                committing = True
+                await transaction.commit()
+                return result
+        except SQLAlchemyError as error:
+            raise _failed(error, ambiguous=committing) from None
+
+    async def _inside(self, step: Step) -> Any:
+        connection = await _async_connection_of(self._transaction)
+        try:
+            await connection.run_sync(_ready_inside, self._place, self._schema)
+            if not step.unit:
+                return await connection.run_sync(step.function, *step.args)
+            async with connection.begin_nested():
+                return await connection.run_sync(step.function, *step.args)
+        except SQLAlchemyError as error:
+            raise _failed(error, ambiguous=False) from None
+
+    async def _check(self) -> None:
+        if await adrive(self._core.checked(schema_state, self._schema, unit=False), self._lend) == "empty":
+            await adrive(self._core.checked(upgrade_empty, self._schema, unit=True), self._lend)
+        self._place.checked.add(self._schema)
+
+    def using(self, transaction: AsyncConnection | AsyncSession) -> Self:
+        """Return the same repository working inside the caller's transaction, which stays the caller's to end.
+
+        *transaction* is an AsyncConnection or an AsyncSession; else as `SQLRepository.using`.
+        """
+        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
+        if not isinstance(transaction, AsyncConnection | AsyncSession | async_scoped_session):
+            msg = f"using takes an AsyncConnection or AsyncSession, not a {type(transaction).__name__}: pass one"
+            raise Invalid(msg)
+        return self._copied(_transaction=transaction, _core=SQLCore(self._core.q, inside=True))
+
+    async def close(self) -> None:
+        """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
+        if not self._closed:
+            self._closed.append(True)
+            if self._engine is None:
+                await self._place.aclose()
+
+
+async def _async_connection_of(transaction: Any) -> AsyncConnection:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    return transaction if isinstance(transaction, AsyncConnection) else await transaction.connection()
+

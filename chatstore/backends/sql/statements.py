@@ -1,0 +1,548 @@
+"""Statements and rows, pure: arguments in, statement out; rows in, values out.
+
+This module knows the two tables and how each way of appending is written; it refuses to execute anything.
+`chatstore.backends.sql.core` executes these, `chatstore.backends.sql.search` has the statements of full text.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import (
+    Boolean,
+    Integer,
+    MetaData,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    extract,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    type_coerce,
+    update,
+    values,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy import column as named_column
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.types import DateTime
+
+from chatstore.arguments import Scope, microseconds
+from chatstore.backends.sql import models
+from chatstore.codec import Draft
+from chatstore.core import Row
+from chatstore.messages import ChatSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Select, Table
+    from sqlalchemy.sql.dml import Delete, Insert, Update
+    from sqlalchemy.sql.elements import KeyedColumnElement
+
+    from chatstore.arguments import Keyset, PurgeRule, SessionFilter, UsageFilter, Window
+    from chatstore.backends.sql.dialects import Traits
+
+#: The columns of a message that its draft fills, in the draft's order.
+DRAFT = Draft._fields
+#: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
+SMALL_BATCH = 8
+
+
+class Statements:
+    """Every statement for one kind of database and one schema; each is built once."""
+
+    def __init__(self, traits: Traits, schema: str | None) -> None:
+        """Take the tables of *schema* (None: the connection's default)."""
+        metadata = MetaData()
+        self.traits = traits
+        self.schema = schema
+        self.s = cast("Table", models.sessions.to_metadata(metadata, schema=schema))
+        self.m = cast("Table", models.messages.to_metadata(metadata, schema=schema))
+        self._built: dict[Any, Any] = {}
+
+    # ---- conditions
+
+    def visible(self, scope: Scope) -> ColumnElement[bool]:
+        """Tell which sessions *scope* sees at ``:now``."""
+        conditions: list[ColumnElement[bool]] = [or_(self.s.c.expires_at.is_(None), self.s.c.expires_at > _now())]
+        if scope.tenant_id is not None:
+            conditions.append(self.s.c.tenant_id == bindparam("tenant"))
+        if scope.user_id is not None:
+            conditions.append(self.s.c.user_id == bindparam("user"))
+        return and_(*conditions)
+
+    def one(self, scope: Scope) -> ColumnElement[bool]:
+        """Tell which session is ``:sid``, if *scope* sees it."""
+        return and_(self.s.c.session_id == bindparam("sid"), self.visible(scope))
+
+    def once(self, *key: Any, build: Any) -> Any:
+        """Return what *build* makes, made once for *key*."""
+        if key not in self._built:
+            self._built[key] = build()
+        return self._built[key]
+
+    # ---- sessions
+
+    @cached_property
+    def session_columns(self) -> list[ColumnElement[Any]]:
+        """The columns of a session, in the order of `ChatSession`."""
+        return [self.s.c[name] for name in SESSION]
+
+    def session(self, scope: Scope) -> Select[Any]:
+        """Select one session that *scope* sees."""
+        return cast(
+            "Select[Any]",
+            self.once(
+                "session", *_shape(scope), build=lambda: select(*self.session_columns).where(self.one(scope))
+            ),
+        )
+
+    @cached_property
+    def locked(self) -> Select[Any]:
+        """Select the session's row, whoever owns it, and hold it against other writers where FOR UPDATE can."""
+        statement = select(*self.session_columns).where(self.s.c.session_id == bindparam("sid"))
+        return statement.with_for_update() if self.traits.lock == "for_update" else statement
+
+    @cached_property
+    def touch_to_lock(self) -> Update:
+        """Write the session's row without changing it, which holds it on every database."""
+        return update(self.s).where(self.s.c.session_id == bindparam("sid")).values(revision=self.s.c.revision)
+
+    @cached_property
+    def insert_session(self) -> Insert:
+        """Insert a session from its values."""
+        return insert(self.s)
+
+    @cached_property
+    def update_session(self) -> Update:
+        """Update the session ``:sid`` with the values given."""
+        return update(self.s).where(self.s.c.session_id == bindparam("sid"))
+
+    @cached_property
+    def delete_session(self) -> Delete:
+        """Delete the session's row; its messages first, since a cascade may be off."""
+        return delete(self.s).where(self.s.c.session_id == bindparam("sid"))
+
+    def list(self, scope: Scope, wanted: SessionFilter, start: Keyset | None, limit: int) -> Select[Any]:
+        """Select sessions, newest first, behind *start*."""
+        s = self.s
+        statement = select(*self.session_columns).where(self.visible(scope))
+        for col, value in ((s.c.tenant_id, wanted.tenant_id), (s.c.user_id, wanted.user_id)):
+            if value is not None:
+                statement = statement.where(col == value)
+        if wanted.archived is not None:
+            statement = statement.where(s.c.archived_at.is_not(None) if wanted.archived else s.c.archived_at.is_(None))
+        if wanted.updated_since is not None:
+            statement = statement.where(s.c.updated_at >= wanted.updated_since)
+        if wanted.metadata:
+            statement = statement.where(self._metadata(dict(wanted.metadata)))
+        if start is not None:
+            moment, last_id = start
+            behind = and_(s.c.updated_at == moment, s.c.session_id < last_id)
+            # The first condition is implied by the second; it is what an index scan can begin at.
+            statement = statement.where(s.c.updated_at <= moment, or_(s.c.updated_at < moment, behind))
+        return statement.order_by(s.c.updated_at.desc(), s.c.session_id.desc()).limit(limit)
+
+    def _metadata(self, wanted: dict[str, Any]) -> ColumnElement[bool]:
+        """Narrow by top-level equality as far as the database can; the caller checks every row again."""
+        text = json.dumps(wanted, ensure_ascii=False)
+        if self.traits.name == "postgresql" and self.traits.native_json:
+            return self.s.c.metadata.op("@>")(sql_cast(bindparam(None, text, Text()), postgresql.JSONB))
+        if self.traits.name == "mysql" and self.traits.native_json:
+            return func.json_contains(type_coerce(self.s.c.metadata, Text), text) == 1
+        if self.traits.name == "sqlite" and self.traits.native_json:
+            return and_(*(self._has_key(key) for key in wanted))
+        return true()
+
+    def _has_key(self, key: str) -> ColumnElement[bool]:
+        each = func.json_each(type_coerce(self.s.c.metadata, Text)).table_valued("key", "value")
+        return exists(select(each.c.key).where(each.c.key == key))
+
+    # ---- messages: reading
+
+    @cached_property
+    def payload(self) -> ColumnElement[Any]:
+        """The payload as JSON text, whatever the driver would make of it."""
+        return self.as_text(self.m.c.payload)
+
+    def as_text(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a JSON column as text."""
+        if self.traits.name in {"postgresql", "cockroachdb"}:
+            return sql_cast(col, Text).label(None)
+        return type_coerce(col, Text)
+
+    @cached_property
+    def _row_columns(self) -> list[ColumnElement[Any]]:
+        plain = {"payload": self.payload.label("payload"), "content": type_coerce(self.m.c.content, Text).label("content")}
+        return [self.m.c.position, *(plain.get(name, self.m.c[name]) for name in DRAFT)]
+
+    def messages(self, scope: Scope, window: Window) -> Select[Any]:
+        """Select what a message is made of: type, content, payload, message_id, id_generated, position."""
+        key = ("messages", *_shape(scope), *_window_shape(window))
+        return cast("Select[Any]", self.once(*key, build=lambda: self._messages(scope, window)))
+
+    def _messages(self, scope: Scope, window: Window) -> Select[Any]:
+        m = self.m.c
+        columns = [
+            m.type,
+            type_coerce(m.content, Text),
+            self.payload,
+            m.message_id,
+            type_coerce(m.id_generated, Integer) if self.traits.name == "sqlite" else m.id_generated,
+            m.position,
+        ]
+        # Not a join: the planner would sort all messages where an index scan from one end is enough.
+        seen = exists(select(self.s.c.session_id).where(self.one(scope)))
+        return self._within(select(*columns).where(seen), window)
+
+    def records(self, scope: Scope, window: Window) -> Select[Any]:
+        """Select the session's revision beside each row inside *window*; one line of nulls where there is none."""
+        key = ("records", *_shape(scope), *_window_shape(window))
+        return cast("Select[Any]", self.once(*key, build=lambda: self._records(scope, window)))
+
+    def _records(self, scope: Scope, window: Window) -> Select[Any]:
+        inner = self._within(select(self.m.c.session_id, *self._row_columns), window).subquery("r")
+        columns = [inner.c[name] for name in ("position", *DRAFT)]
+        return (
+            select(self.s.c.revision, *columns)
+            .select_from(self.s.outerjoin(inner, inner.c.session_id == self.s.c.session_id))
+            .where(self.one(scope))
+        )
+
+    def _within(self, statement: Select[Any], window: Window) -> Select[Any]:
+        m = self.m.c
+        statement = statement.where(m.session_id == bindparam("sid"))
+        if window.after is not None:
+            statement = statement.where(m.position > bindparam("after"))
+        if window.before is not None:
+            statement = statement.where(m.position < bindparam("before"))
+        if window.last is not None:
+            return statement.order_by(m.position.desc()).limit(bindparam("n", type_=Integer))
+        statement = statement.order_by(m.position)
+        return statement if window.limit is None else statement.limit(bindparam("n", type_=Integer))
+
+    def row(self, key: int | str) -> Select[Any]:
+        """Select one row of ``:sid`` by its ``:key``, a position or a message id, visible or not."""
+        what = self.m.c.position if isinstance(key, int) else self.m.c.message_id
+        return cast(
+            "Select[Any]",
+            self.once(
+                "row",
+                type(key),
+                build=lambda: self._fresh(
+                    select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), what == bindparam("key"))
+                ),
+            ),
+        )
+
+    @cached_property
+    def newest(self) -> Select[Any]:
+        """Select the newest row of ``:sid``."""
+        statement = select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"))
+        return self._fresh(statement.order_by(self.m.c.position.desc()).limit(1))
+
+    @cached_property
+    def known(self) -> Select[Any]:
+        """Select the rows of ``:sid`` whose message id is in ``:ids``."""
+        ids = bindparam("ids", expanding=True)
+        return self._fresh(
+            select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), self.m.c.message_id.in_(ids))
+        )
+
+    def _fresh(self, statement: Select[Any]) -> Select[Any]:
+        """Read what is committed now, not what the caller's transaction saw at its start (MySQL's default)."""
+        return statement.with_for_update() if self.traits.name == "mysql" and self.traits.lock == "for_update" else statement
+
+    # ---- messages: writing
+
+    @cached_property
+    def insert_messages(self) -> Insert:
+        """Insert messages from their values (`message_values`)."""
+        return insert(self.m)
+
+    @cached_property
+    def update_message(self) -> Update:
+        """Update one message's body."""
+        where = and_(self.m.c.session_id == bindparam("sid"), self.m.c.position == bindparam("at"))
+        return update(self.m).where(where)
+
+    @cached_property
+    def delete_from(self) -> Delete:
+        """Delete the messages of ``:sid`` behind position ``:after``."""
+        return delete(self.m).where(self.m.c.session_id == bindparam("sid"), self.m.c.position > bindparam("after"))
+
+    @cached_property
+    def delete_at(self) -> Delete:
+        """Delete the message of ``:sid`` at position ``:at``."""
+        return delete(self.m).where(self.m.c.session_id == bindparam("sid"), self.m.c.position == bindparam("at"))
+
+    def copy_messages(self) -> Insert:
+        """Copy the messages of ``:sid`` up to position ``:through`` into the session ``:new``."""
+        names = ["session_id", "position", *DRAFT]
+        source = select(
+            bindparam("new", type_=models.ExactString(255)).label("session_id"),
+            *(self.m.c[name] for name in names[1:]),
+        ).where(self.m.c.session_id == bindparam("sid"), self.m.c.position <= bindparam("through"))
+        return insert(self.m).from_select(names, source.order_by(self.m.c.position))
+
+    # ---- append: the session's counter row and the messages
+
+    def upsert(self, scope: Scope) -> Any:
+        """Create the session, or count ``:n`` messages onto it if *scope* sees it, in one statement."""
+        return self.once("upsert", *_shape(scope), build=lambda: self._upsert(scope))
+
+    def _upsert(self, scope: Scope) -> Any:
+        made = {"sqlite": sqlite.insert, "postgresql": postgresql.insert, "mysql": mysql.insert}[self.traits.name](self.s)
+        made = made.values(
+            session_id=bindparam("sid"),
+            tenant_id=bindparam("tenant"),
+            user_id=bindparam("user"),
+            metadata=bindparam("meta"),
+            message_count=bindparam("n"),
+            last_position=bindparam("n"),
+            revision=bindparam("rev"),
+            created_at=_now(),
+            updated_at=_now(),
+        )
+        if self.traits.append == "on_duplicate_key":
+            return made.on_duplicate_key_update(list(self._counted(scope, made.inserted).items()))
+        counted = self._counted(scope, made.excluded)
+        made = made.on_conflict_do_update(index_elements=["session_id"], set_=counted, where=self.visible(scope))
+        return made.returning(self.s.c.last_position, self.s.c.revision)
+
+    def _counted(self, scope: Scope, new: Any) -> dict[str, Any]:
+        s = self.s.c
+        counted: dict[str, Any] = {
+            "message_count": s.message_count + bindparam("n"),
+            "last_position": s.last_position + bindparam("n"),
+            "revision": s.revision + 1,
+            "updated_at": case((s.updated_at < new.updated_at, new.updated_at), else_=s.updated_at),
+        }
+        if self.traits.append != "on_duplicate_key":
+            return counted
+        # MySQL has no WHERE here, so that each value decides for itself; the caller reads the row back.
+        seen = self.visible(scope)
+        return {name: func.if_(seen, value, s[name]) for name, value in counted.items()}
+
+    def count_on(self, scope: Scope) -> Update:
+        """Count ``:n`` messages onto the session, if *scope* sees it: the plain way."""
+        counted = {
+            "message_count": self.s.c.message_count + bindparam("n"),
+            "last_position": self.s.c.last_position + bindparam("n"),
+            "revision": self.s.c.revision + 1,
+            "updated_at": case((self.s.c.updated_at < _now(), _now()), else_=self.s.c.updated_at),
+        }
+        return cast(
+            "Update",
+            self.once(
+                "count_on", *_shape(scope), build=lambda: update(self.s).where(self.one(scope)).values(counted)
+            ),
+        )
+
+    def append_at_once(self, scope: Scope, size: int) -> Any:
+        """Count the session on and insert *size* messages in one statement (PostgreSQL); both or neither.
+
+        Returns one row (last_position, revision), or none where *scope* does not see the session: no id is looked
+        up, a known one is a unique violation that undoes all of it, the counter included.
+        """
+        many = size > SMALL_BATCH
+        key = ("append", *_shape(scope), 0 if many else size)
+        return self.once(*key, build=lambda: self._append_at_once(scope, size, many=many))
+
+    def _append_at_once(self, scope: Scope, size: int, *, many: bool) -> Any:
+        counted = self._upsert(scope).returning(self.s.c.session_id).cte("counted")
+        new: Any = self._recordset() if many else self._value_rows(size)
+        position = counted.c.last_position - bindparam("n") + new.c.ord
+        body = [_typed(new.c[name], self.m.c[name].type) for name in DRAFT]
+        source = select(counted.c.session_id, position, *body).select_from(counted.join(new, true()))
+        added = insert(self.m).from_select(["session_id", "position", *DRAFT], source).cte("added")
+        return select(counted.c.last_position, counted.c.revision).add_cte(added)
+
+    def _value_rows(self, size: int) -> Any:
+        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in DRAFT)]
+        rows = [
+            (number + 1, *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in DRAFT)) for number in range(size)
+        ]
+        return values(*columns, name="new").data(rows).alias("new")
+
+    def _recordset(self) -> Any:
+        document = sql_cast(bindparam("rows", type_=Text()), postgresql.JSON)
+        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in DRAFT)]
+        return func.json_to_recordset(document).table_valued(*columns, name="new").render_derived(with_types=True)
+
+    # ---- across sessions
+
+    def usage(self, scope: Scope, wanted: UsageFilter) -> Select[Any]:
+        """Select counts and sums by the keys of *wanted*; a day is three numbers."""
+        m, s = self.m.c, self.s.c
+        at: Any = func.timezone("UTC", m.created_at) if self.traits.name in {"postgresql", "cockroachdb"} else m.created_at
+        at = type_coerce(at, DateTime) if self.traits.name != "sqlite" else m.created_at
+        day = [extract(part, at) for part in ("year", "month", "day")]
+        columns = {"day": day, "model": [m.model], "user_id": [s.user_id], "tenant_id": [s.tenant_id]}
+        columns["session_id"] = [m.session_id]
+        keys = [col for name in wanted.by for col in columns[name]]
+        sums = [func.count(), func.sum(func.coalesce(m.input_tokens, 0)), func.sum(func.coalesce(m.output_tokens, 0))]
+        statement = self.filtered(select(*keys, *sums), scope, wanted.tenant_id, wanted.user_id)
+        statement = between(statement, m.created_at, wanted.since, wanted.until)
+        return statement.group_by(*keys) if keys else statement
+
+    def filtered(self, statement: Select[Any], scope: Scope, tenant_id: str | None, user_id: str | None) -> Select[Any]:
+        """Join messages to the sessions that *scope* and these owners leave visible."""
+        joined = statement.select_from(self.m.join(self.s, self.s.c.session_id == self.m.c.session_id))
+        joined = joined.where(self.visible(scope))
+        for col, value in ((self.s.c.tenant_id, tenant_id), (self.s.c.user_id, user_id)):
+            if value is not None:
+                joined = joined.where(col == value)
+        return joined
+
+    def purged(self, scope: Scope, rule: PurgeRule, now: datetime) -> ColumnElement[bool]:
+        """Tell which sessions *rule* deletes, expired ones included."""
+        s = self.s.c
+        conditions: list[ColumnElement[bool]] = []
+        if scope.tenant_id is not None:
+            conditions.append(s.tenant_id == scope.tenant_id)
+        if scope.user_id is not None:
+            conditions.append(s.user_id == scope.user_id)
+        if rule.updated_before is not None:
+            conditions.append(s.updated_at < rule.updated_before)
+        if rule.archived_only:
+            conditions.append(s.archived_at.is_not(None))
+        if rule.expired_only:
+            conditions.append(s.expires_at <= now)
+        return and_(true(), *conditions)
+
+
+# ------------------------------------------------------------------------------------------------ rows and values
+
+SESSION = tuple(name for name in ChatSession.__dataclass_fields__)
+
+
+def session_of(row: Sequence[Any]) -> ChatSession:
+    """Return the session of a row of `Statements.session_columns`."""
+    return ChatSession(*row)
+
+
+def session_values(session: ChatSession) -> dict[str, Any]:
+    """Return the columns of *session*."""
+    return {name: getattr(session, name) for name in SESSION}
+
+
+def row_of(row: Sequence[Any]) -> Row:
+    """Return the stored row of a line that begins with its position."""
+    position, message_id, generated, type_, content, *rest = row
+    return Row(position, Draft(message_id, bool(generated), type_, content or "", *rest))
+
+
+def message_values(session_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return the columns of each of *rows*; the payload is JSON already."""
+    made = []
+    for position, draft in rows:
+        line: dict[str, Any] = dict(zip(DRAFT, draft, strict=True))
+        line["payload"] = models.JSONText(draft.payload)
+        line["session_id"], line["position"] = session_id, position
+        made.append(line)
+    return made
+
+
+def parameters(scope: Scope, session_id: str, now: datetime) -> dict[str, Any]:
+    """Return the parameters of every statement about one session."""
+    made: dict[str, Any] = {"sid": session_id, "now": now}
+    if scope.tenant_id is not None:
+        made["tenant"] = scope.tenant_id
+    if scope.user_id is not None:
+        made["user"] = scope.user_id
+    return made
+
+
+def windowed(window: Window) -> dict[str, Any]:
+    """Return the parameters of *window*."""
+    made: dict[str, Any] = {}
+    if window.after is not None:
+        made["after"] = window.after
+    if window.before is not None:
+        made["before"] = window.before
+    size = window.last if window.last is not None else window.limit
+    if size is not None:
+        made["n"] = size
+    return made
+
+
+def counting(scope: Scope, session_id: str, size: int, now: datetime) -> dict[str, Any]:
+    """Return the parameters of an upsert for *size* messages."""
+    return {
+        "sid": session_id,
+        "tenant": scope.tenant_id,
+        "user": scope.user_id,
+        "meta": _EMPTY,
+        "n": size,
+        "rev": microseconds(now),
+        "now": now,
+    }
+
+
+_EMPTY = models.JSONText("{}")
+
+
+def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datetime) -> dict[str, Any]:
+    """Return the parameters of `Statements.append_at_once`."""
+    made = counting(scope, session_id, len(drafts), now)
+    if len(drafts) > SMALL_BATCH:
+        made["rows"] = json.dumps(
+            [
+                {**dict(zip(DRAFT, draft, strict=True)), "created_at": draft.created_at.isoformat(), "ord": number}
+                for number, draft in enumerate(drafts, 1)
+            ],
+            ensure_ascii=False,
+        )
+        return made
+    for number, draft in enumerate(drafts):
+        for name, value in zip(DRAFT, draft, strict=True):
+            made[f"{name}_{number}"] = value
+    return made
+
+
+def between(statement: Select[Any], col: Any, since: datetime | None, until: datetime | None) -> Select[Any]:
+    """Narrow to *since* (inclusive) until *until* (exclusive)."""
+    if since is not None:
+        statement = statement.where(col >= since)
+    if until is not None:
+        statement = statement.where(col < until)
+    return statement
+
+
+def _plain(name: str) -> Any:
+    if name in {"input_tokens", "output_tokens"}:
+        return Integer()
+    if name == "id_generated":
+        return Boolean()
+    return models.Instant() if name == "created_at" else Text()
+
+
+def _typed(col: KeyedColumnElement[Any], kind: Any) -> Any:
+    """Cast what a VALUES list or a recordset may have left as text."""
+    if isinstance(kind, models.JSONDocument):
+        return sql_cast(col, postgresql.JSON)
+    return sql_cast(col, kind) if isinstance(kind, Integer | Boolean | models.Instant) else col
+
+
+def _now() -> Any:
+    return bindparam("now", type_=models.Instant())
+
+
+def _shape(scope: Scope) -> tuple[bool, bool]:
+    return scope.tenant_id is not None, scope.user_id is not None
+
+
+def _window_shape(window: Window) -> tuple[bool, bool, bool, bool]:
+    return window.last is not None, window.after is not None, window.before is not None, window.limit is not None
+
