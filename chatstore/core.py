@@ -290,17 +290,10 @@ def messages_of(session_id: str, rows: Sequence[Row]) -> list[Message]:
         raise
 
 
-def _message_id(value: str) -> str:
-    if fault := codec.id_fault(value):
-        msg = f"the message id {fault}: use 1 to 255 characters without control characters or outer white space"
-        raise InvalidMessage(msg)
-    return value
-
-
 def same_body(new: Draft, stored: Draft) -> bool:
     """Tell whether two drafts are the same message; a damaged one is like no other."""
     try:
-        return codec.same(new, stored.type, stored.content, stored.payload)
+        return codec.same(new, stored)
     except CorruptRecord:
         return False
 
@@ -318,7 +311,7 @@ def rows_of(session_id: str, records: Iterable[MessageRecord]) -> list[Row]:
             raise Invalid(msg)
         draft = codec.encode(record.message, now=created_at)
         if draft.id_generated:
-            draft = draft._replace(message_id=_message_id(record.message_id))
+            draft = draft._replace(message_id=codec.checked_id(record.message_id))
         elif draft.message_id != record.message_id:
             msg = f"the record at position {position} and its message have different ids: make them equal"
             raise InvalidMessage(msg)

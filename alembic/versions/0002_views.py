@@ -46,7 +46,7 @@ def downgrade() -> None:
 
 
 def _transcript(name: str) -> str:
-    """One line a message, oldest first by position."""
+    """Return one line a message, with its session's title and owner."""
     return f"""
 SELECT s.session_id, s.title, s.tenant_id, s.user_id, m.position, m.created_at,
     CASE m.type WHEN 'human' THEN 'user' WHEN 'ai' THEN 'assistant' WHEN 'system' THEN 'system'
@@ -57,7 +57,7 @@ FROM {_living(name)}"""  # noqa: S608 -- constants and quoted names, as below
 
 
 def _usage_daily(name: str) -> str:
-    """Messages and tokens by day (UTC), model and owner."""
+    """Return messages and tokens by day (UTC), model and owner."""
     day = "date(m.created_at)"
     if name == "postgresql":
         day = "CAST(m.created_at AT TIME ZONE 'UTC' AS date)"
@@ -73,10 +73,10 @@ GROUP BY {day}, s.tenant_id, s.user_id, m.model"""  # noqa: S608
 
 
 def _tool_calls(name: str) -> str:
-    """One row a tool call, with the first later message that answers it; arguments are JSON."""
+    """Return one row a tool call, with the first later message that answers it; arguments are JSON."""
     call = _calls(name)
     answer = f"""
-        SELECT r.{{}} FROM {qualified("chatstore_messages")} r
+        SELECT r.{{}} FROM {_table("chatstore_messages")} r
         WHERE r.session_id = m.session_id AND r.position > m.position AND r.tool_call_id = {call["id"]}
         ORDER BY r.position LIMIT 1"""  # noqa: S608
     return f"""
@@ -84,8 +84,8 @@ SELECT m.session_id, m.position, {call["id"]} AS tool_call_id, {call["name"]} AS
     {call["args"]} AS arguments,
     ({answer.format("position")}) AS result_position,
     ({answer.format("content")}) AS result
-FROM {qualified("chatstore_sessions")} s
-    JOIN {qualified("chatstore_messages")} m ON m.session_id = s.session_id
+FROM {_table("chatstore_sessions")} s
+    JOIN {_table("chatstore_messages")} m ON m.session_id = s.session_id
     {call["join"]}
 WHERE m.type = 'ai' AND {call["whole"]} AND {_alive(name)}"""  # noqa: S608
 
@@ -137,9 +137,14 @@ def _chat_role(name: str) -> str:
 
 def _living(name: str) -> str:
     return (
-        f"{qualified('chatstore_sessions')} s JOIN {qualified('chatstore_messages')} m "
+        f"{_table('chatstore_sessions')} s JOIN {_table('chatstore_messages')} m "
         f"ON m.session_id = s.session_id WHERE {_alive(name)}"
     )
+
+
+def _table(name: str) -> str:
+    """Return a table as a view names it: SQLite's know their own file only, whatever it is attached as."""
+    return name if dialect().name == "sqlite" else qualified(name)
 
 
 def _alive(name: str) -> str:

@@ -209,7 +209,8 @@ def append_once(
     """
     size = len(drafts)
     if q.traits.append == "one_statement":
-        row = c.execute(q.append_at_once(scope, size), rows.appending(scope, session_id, drafts, now)).first()
+        at_once = q.append_at_once(scope, size, c.dialect)
+        row = c.exec_driver_sql(at_once.sql, at_once.bound(rows.appending(scope, session_id, drafts, now))).first()
     else:
         row = _count_on(c, q, scope, session_id, size, now)
     if row is None:

@@ -40,8 +40,11 @@ _DRIVERS = {
 }
 _EXTRAS = {"psycopg": "postgres", "psycopg2": "postgres", "pymysql": "mysql", "aiomysql": "mysql"}
 EngineT = TypeVar("EngineT")
-#: The execution option that makes a SQLite transaction begin with BEGIN IMMEDIATE.
+#: The execution option that makes a transaction of an engine of ours begin. Without it each statement stands alone:
+#: drivers are in autocommit, which saves setting and resetting it around every single statement.
 WRITES = "chatstore_writes"
+_BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN", "mysql": "START TRANSACTION", "mariadb": "START TRANSACTION"}
+_AUTOCOMMITTING = {"psycopg", "pymysql", "aiomysql"}
 
 
 # ------------------------------------------------------------------------------------------------ traits
@@ -132,7 +135,23 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed, options)
     options.setdefault("connect_args", _connect_args(parsed))
-    return _guarded(parsed, lambda: create_engine(parsed, **options))
+    if not begins_explicitly(parsed):
+        return _guarded(parsed, lambda: create_engine(parsed, **options))
+    # Every transaction is ended where it was begun, so that a connection comes back without one.
+    options["connect_args"]["autocommit"] = True
+    engine = _guarded(parsed, lambda: create_engine(parsed, pool_reset_on_return=None, **options))
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def begins_explicitly(url: URL) -> bool:
+    """Tell whether an engine of ours for *url* begins only transactions that have the `WRITES` option."""
+    return url.get_backend_name() == "sqlite" or url.get_driver_name() in _AUTOCOMMITTING
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(WRITES):
+        connection.exec_driver_sql(_BEGIN[connection.dialect.name])
 
 
 def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
@@ -142,13 +161,25 @@ def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
     parsed = parse_url(url, asynchronous=True)
     options.setdefault("hide_parameters", True)
     options.setdefault("connect_args", _connect_args(parsed))
-    return _guarded(parsed, lambda: create_async_engine(parsed, **options))
+    if not begins_explicitly(parsed) or parsed.get_backend_name() == "sqlite":
+        return _guarded(parsed, lambda: create_async_engine(parsed, **options))
+    options["connect_args"]["autocommit"] = True
+    engine = _guarded(parsed, lambda: create_async_engine(parsed, **options))
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
 
 
 def migration_engine(url: str | URL) -> Engine:
-    """Return an engine for one migration: no pool, except for a memory database."""
+    """Return an engine for one migration: no pool (but for a memory database), transactions as SQLAlchemy has them."""
     parsed = parse_url(url)
-    return new_engine(parsed) if is_memory(parsed) else new_engine(parsed, poolclass=NullPool)
+    if is_memory(parsed):
+        return new_engine(parsed)
+    if parsed.get_backend_name() == "sqlite":
+        return new_engine(parsed, poolclass=NullPool)
+    arguments = _connect_args(parsed)
+    return _guarded(
+        parsed, lambda: create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    )
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
@@ -197,12 +228,8 @@ def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
     def connected(connection: DBAPIConnection, _record: object) -> None:
         _prepare_sqlite(connection, _SYNCHRONOUS[level], in_file=path is not None)
 
-    def begun(connection: Connection) -> None:
-        if connection.get_execution_options().get(WRITES):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
     event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)
+    event.listen(engine, "begin", _begin)
     return engine
 
 

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 
 from chatstore.backends.sql.dialects import parse_url
 from chatstore.backends.sql.migration_locks import alone
-from chatstore.backends.sql.migration_runner import connected, prepare, readable, refuse_unknown
+from chatstore.backends.sql.migration_runner import connected, prepare, readable, refuse_unknown, write_for
 from chatstore.backends.sql.migrations import options
 from chatstore.errors import ChatstoreError
 
@@ -45,6 +45,7 @@ def _offline(url: URL, schema: str | None) -> None:
     context.configure(
         url=url, dialect_opts={"paramstyle": "named"}, literal_binds=True, **options(dialect, schema)
     )
+    write_for(context.get_context().dialect)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -82,7 +82,7 @@ def _mysql(connection: Connection, schema: str | None) -> Iterator[None]:
     _poll(lambda: connection.scalar(select(func.get_lock(name, 0))) == 1)
     try:
         # A snapshot from before the lock would show an old version table, and a version that is written but
-        # not committed would be invisible to the next in line. Every change of a table commits here in any case.
+        # not committed would be invisible to the next in line. A change of a table commits here in any case.
         connection.rollback() if ours else connection.exec_driver_sql("COMMIT")
         with _transaction(connection):
             yield

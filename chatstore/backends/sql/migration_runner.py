@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import alembic.op
+from alembic.ddl import DefaultImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -32,6 +33,7 @@ from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sqlalchemy.engine import Dialect
     from alembic.runtime.migration import RevisionStep
 
     Steps = Callable[[ScriptDirectory, Any], list[RevisionStep]]
@@ -103,6 +105,20 @@ def prepare(connection: Connection, schema: str | None) -> None:
         for name in inspect(connection).get_table_names(schema=schema):
             if name.startswith("_alembic_tmp_chatstore_"):
                 Operations(MigrationContext.configure(connection)).drop_table(name, schema=schema)
+
+
+def know(dialect: Dialect) -> None:
+    """Let Alembic treat a dialect that it has never heard of as it treats standard SQL."""
+    try:
+        DefaultImpl.get_by_dialect(dialect)
+    except KeyError:
+        type("PlainImpl", (DefaultImpl,), {"__dialect__": dialect.name})
+
+
+def write_for(dialect: Dialect) -> None:
+    """Make a dialect that no server has told anything fit for writing SQL down."""
+    if dialect.name == "mssql" and dialect.default_schema_name is None:
+        dialect.default_schema_name = "dbo"  # comments on SQL Server name their schema
 
 
 @contextlib.contextmanager

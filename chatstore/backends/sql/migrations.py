@@ -25,13 +25,13 @@ from sqlalchemy.engine import URL, Dialect
 
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import parse_url
-from chatstore.backends.sql.migration_runner import Moved, connected, move, readable
+from chatstore.backends.sql.migration_runner import Moved, connected, know, move, readable, write_for
 from chatstore.backends.sql.models import HEAD, VERSION_TABLE
 from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
 from chatstore.errors import SchemaError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
@@ -149,6 +149,7 @@ def upgrade_sql(target: str | URL | Dialect, revision: str = "head", *, schema: 
         "starting_rev": start or None,
     }
     context = MigrationContext.configure(dialect=dialect, opts=opts)
+    write_for(dialect)
     with readable(), Operations.context(context), context.begin_transaction():
         context.run_migrations()
     return written.getvalue()
@@ -181,6 +182,7 @@ def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> boo
 
 def options(dialect: Dialect, schema: str | None) -> dict[str, Any]:
     """Return how Alembic is configured for our tables, online and offline."""
+    know(dialect)
     return {
         "compare_type": True,
         "include_name": partial(owns, schema=schema),
@@ -219,9 +221,8 @@ def _dialect(target: str | URL | Dialect) -> Dialect:
     if isinstance(target, Dialect):
         return target
     url = target if isinstance(target, URL) or ":" in target else URL.create(target)
-    made: Dialect = parse_url(url).get_dialect()()
-    made.paramstyle = "named"  # as Alembic's own offline mode: a percent sign stands once
-    return made
+    make: Callable[..., Dialect] = parse_url(url).get_dialect()
+    return make(paramstyle="named")  # as Alembic's own offline mode: a percent sign stands once
 
 
 _INI = """\

@@ -11,14 +11,15 @@ import logging
 import os
 from contextlib import nullcontext
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select
 
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import (
     WRITES,
+    begins_explicitly,
     create_private_file,
     is_memory,
     new_async_engine,
@@ -32,8 +33,10 @@ from chatstore.forks import renewed_in_child
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+EngineT = TypeVar("EngineT", "Engine", "AsyncEngine")
 
 _log = logging.getLogger("chatstore")
 _file_locks: dict[str, RLock] = {}  # type: ignore[valid-type]
@@ -44,14 +47,20 @@ _registry_lock = Lock()
 class Place:
     """Where the tables are: an engine made here for a URL, or one that was passed in."""
 
-    def __init__(self, engine: Engine | None = None, url: URL | None = None) -> None:
+    def __init__(self, engine: Engine | AsyncEngine | None = None, url: URL | None = None) -> None:
         """Hold an *engine* of the caller's, or make one for *url* at the first use."""
         self.url = url if engine is None else engine.url
         self.given = engine is not None
+        self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
         self.checked: set[str | None] = set()
-        self._engine = engine
-        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        self._engine: Engine | None = None
+        if isinstance(engine, Engine):
+            self._engine = engine
+        elif engine is not None:
+            self._async_given = _views(engine, ours=False)
+        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncEngine]]
+        self._async_engines = WeakKeyDictionary()
         self._derived: tuple[Engine, Engine, Engine] | None = None
         self._renew()
         renewed_in_child(self)
@@ -81,21 +90,21 @@ class Place:
         """Return views of the engine on the same pool: for single statements, and for units."""
         if self._derived is None or self._derived[0] is not self.engine:
             engine = self.engine
-            sqlite = engine.dialect.name == "sqlite"
-            single = engine if sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
-            unit = engine.execution_options(**{WRITES: True}) if sqlite and not self.given else engine
+            single, unit = _views(engine, ours=not self.given)
             self._derived = (engine, single, unit)
         return self._derived[1:]
 
-    def async_engine(self) -> AsyncEngine:
-        """Return the running loop's engine; one of a loop that has ended is dropped."""
+    def async_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
+        """Return the same views for the running loop, whose engine is kept as long as the loop lives."""
+        if self._async_given is not None:
+            return self._async_given
         loop = asyncio.get_running_loop()
-        engine = self._async_engines.get(loop)
-        if engine is None:
+        views = self._async_engines.get(loop)
+        if views is None:
             if self.url is None:  # pragma: no cover - only places with a URL are asked
                 raise StorageError("this repository has no database: connect again")
-            engine = self._async_engines[loop] = new_async_engine(self.url)
-        return engine
+            views = self._async_engines[loop] = _views(new_async_engine(self.url), ours=True)
+        return views
 
     def serial(self) -> AbstractContextManager[object]:
         """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
@@ -123,10 +132,23 @@ class Place:
 
     async def aclose(self) -> None:
         """As `close`, for the running loop's engine too."""
-        engine = self._async_engines.pop(asyncio.get_running_loop(), None)
-        if engine is not None:
-            await engine.dispose()
+        views = self._async_engines.pop(asyncio.get_running_loop(), None)
+        if views is not None:
+            await views[0].dispose()
         self.close()
+
+
+def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
+    """Return views of *engine* for single statements and for units.
+
+    An engine of ours commits each statement by itself and begins units explicitly; on one that was passed in,
+    autocommit is set for a single statement. SQLite's driver commits a single statement anyway.
+    """
+    if ours and begins_explicitly(engine.url):
+        return engine, engine.execution_options(**{WRITES: True})
+    if engine.dialect.name == "sqlite":
+        return engine, engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT"), engine
 
 
 def shared(url: URL) -> Place:

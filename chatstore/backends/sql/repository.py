@@ -212,8 +212,7 @@ class AsyncSQLRepository(AsyncRepository):
         traits: Traits | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
-        self._engine = engine
-        self._place = place if place is not None else Place(url=engine.url if engine is not None else None)
+        self._place = place if place is not None else Place(engine)
         dialect = engine.dialect if engine is not None else _dialect(self._place)
         self._schema = schema
         self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
@@ -232,15 +231,11 @@ class AsyncSQLRepository(AsyncRepository):
         if isinstance(wanted, Pause):
             await asyncio.sleep(wanted.seconds)
             return None
-        engine = self._engine if self._engine is not None else self._place.async_engine()
-        if wanted.unit:
-            return await self._unit(engine, wanted)
-        return await self._one(engine, wanted)
+        single, unit = self._place.async_engines()
+        return await (self._unit(unit, wanted) if wanted.unit else self._one(single, wanted))
 
     async def _one(self, engine: AsyncEngine, step: Step) -> Any:
         try:
-            if engine.dialect.name != "sqlite":
-                engine = engine.execution_options(isolation_level="AUTOCOMMIT")
             async with engine.connect() as connection:
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
@@ -289,7 +284,7 @@ class AsyncSQLRepository(AsyncRepository):
         """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
         if not self._closed:
             self._closed.append(True)
-            if self._engine is None:
+            if not self._place.given:
                 await self._place.aclose()
 
 

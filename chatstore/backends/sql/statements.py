@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import (
     Boolean,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Select, Table
+    from sqlalchemy import ColumnElement, Dialect, Select, Table
     from sqlalchemy.sql.dml import Delete, Insert, Update
     from sqlalchemy.sql.elements import KeyedColumnElement
 
@@ -56,6 +56,26 @@ if TYPE_CHECKING:
 DRAFT = Draft._fields
 #: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
 SMALL_BATCH = 8
+
+
+class Compiled(NamedTuple):
+    """A statement as a driver takes it, compiled once: SQLAlchemy would look at all of it again at every execution."""
+
+    sql: str
+    constants: dict[str, Any]
+    order: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, statement: Any, dialect: Dialect) -> Compiled:
+        """Compile *statement*, whose parameters must be what the driver takes."""
+        compiled = statement.compile(dialect=dialect)
+        constants = {name: value for name, value in compiled.params.items() if value is not None}
+        return cls(str(compiled), constants, tuple(compiled.positiontup) if compiled.positional else None)
+
+    def bound(self, given: dict[str, Any]) -> dict[str, Any] | tuple[Any, ...]:
+        """Return the driver's parameters."""
+        values = self.constants | given
+        return values if self.order is None else tuple(values[name] for name in self.order)
 
 
 class Statements:
@@ -349,15 +369,18 @@ class Statements:
             ),
         )
 
-    def append_at_once(self, scope: Scope, size: int) -> Any:
+    def append_at_once(self, scope: Scope, size: int, dialect: Dialect) -> Compiled:
         """Count the session on and insert *size* messages in one statement (PostgreSQL); both or neither.
 
-        Returns one row (last_position, revision), or none where *scope* does not see the session: no id is looked
+        Gives one row (last_position, revision), or none where *scope* does not see the session: no id is looked
         up, a known one is a unique violation that undoes all of it, the counter included.
         """
         many = size > SMALL_BATCH
-        key = ("append", *_shape(scope), 0 if many else size)
-        return self.once(*key, build=lambda: self._append_at_once(scope, size, many=many))
+        key = ("append", *_shape(scope), 0 if many else size, dialect.driver)
+        return cast(
+            "Compiled",
+            self.once(*key, build=lambda: Compiled.of(self._append_at_once(scope, size, many=many), dialect)),
+        )
 
     def _append_at_once(self, scope: Scope, size: int, *, many: bool) -> Any:
         counted = self._upsert(scope).returning(self.s.c.session_id).cte("counted")
@@ -491,6 +514,7 @@ def counting(scope: Scope, session_id: str, size: int, now: datetime) -> dict[st
 
 
 _EMPTY = models.JSONText("{}")
+_NUMBERED = [[f"{name}_{number}" for name in DRAFT] for number in range(SMALL_BATCH)]
 
 
 def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datetime) -> dict[str, Any]:
@@ -505,9 +529,8 @@ def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datet
             ensure_ascii=False,
         )
         return made
-    for number, draft in enumerate(drafts):
-        for name, value in zip(DRAFT, draft, strict=True):
-            made[f"{name}_{number}"] = value
+    for names, draft in zip(_NUMBERED, drafts, strict=False):
+        made.update(zip(names, draft, strict=True))
     return made
 
 

@@ -1,0 +1,434 @@
+"""What callers pass, checked and in one form: ids, scopes, windows, filters, cursors, the clock.
+
+This module knows what an argument may be; it refuses to know any backend. Both facades and every backend work on
+these values, so that a wrong argument fails the same way everywhere, before anything is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from chatstore import codec
+from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MAX_ID = 255
+PAGE_LIMIT = 1000
+METADATA_DEPTH = 30
+#: Words are runs of letters and digits (DESIGN: what search means, everywhere).
+WORD = re.compile(r"[^\W_]+")
+_BAD_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class _Unset:
+    """The default of arguments for which None means something."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final[Any] = _Unset()
+
+
+def utcnow() -> datetime:
+    """Return the library's clock: aware, UTC, microseconds."""
+    return datetime.now(UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return *moment* as microseconds since 1970, exactly (a float would round them)."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+# ------------------------------------------------------------------------------------------------ ids
+
+
+def _id_fault(value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"is a {type(value).__name__}, not a string"
+    if not 1 <= len(value) <= MAX_ID:
+        return f"has {len(value)} characters; 1 to {MAX_ID} are allowed"
+    if _BAD_CHARACTER.search(value):
+        return "has a control character or a lone surrogate"
+    if value != value.strip():
+        return "begins or ends with white space"
+    return None
+
+
+def session_id(value: str) -> str:
+    """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
+    if fault := _id_fault(value):
+        msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
+        raise InvalidSessionId(msg)
+    return value
+
+
+def owner_id(value: str | None, name: str) -> str | None:
+    """Return *value* if it can be a tenant or user id (None: nobody), else raise `Invalid`."""
+    if value is not None and (fault := _id_fault(value)):
+        msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
+        raise Invalid(msg)
+    return value
+
+
+def session_key(*parts: str) -> str:
+    """Join several keys (user and conversation, app and user and id) into one session id, injectively.
+
+    Different lists of parts never give the same id. A result that would be too long, or has characters an id
+    cannot have, ends in a digest instead. Raises `InvalidSessionId` for no parts or parts that are not strings.
+    """
+    if not parts or not all(isinstance(part, str) for part in parts):
+        msg = "session_key takes one or more strings: pass str(part) for each"
+        raise InvalidSessionId(msg)
+    joined = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
+    # "~2" never comes out of the escaping above, so a digest can never equal a plain key.
+    if _id_fault(joined) is None:
+        return joined
+    digest = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    readable = _BAD_CHARACTER.sub("_", joined).strip()[: MAX_ID - len(digest) - 2]
+    return f"{readable}~2{digest}"
+
+
+# ------------------------------------------------------------------------------------------------ owners
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose sessions a repository sees: None in a field means any."""
+
+    tenant_id: str | None = None
+    user_id: str | None = None
+
+    def sees(self, tenant_id: str | None, user_id: str | None) -> bool:
+        """Tell whether a session of this owner is inside the scope."""
+        return self.tenant_id in (None, tenant_id) and self.user_id in (None, user_id)
+
+    def __bool__(self) -> bool:
+        return self.tenant_id is not None or self.user_id is not None
+
+    def narrowed(self, tenant_id: str | None, user_id: str | None) -> Scope:
+        """Return the scope inside this one; raise `Invalid` where the two exclude each other."""
+        if tenant_id is None and user_id is None:
+            msg = "scope needs a tenant_id or a user_id: without them it would see everybody"
+            raise Invalid(msg)
+        owner_id(tenant_id, "tenant_id"), owner_id(user_id, "user_id")
+        return self.owning(tenant_id, user_id)
+
+    def owning(self, tenant_id: str | None, user_id: str | None) -> Scope:
+        """Return the owner of what is created here for these ids; raise `Invalid` if that is another scope's."""
+        for mine, theirs, name in ((self.tenant_id, tenant_id, "tenant_id"), (self.user_id, user_id, "user_id")):
+            if mine is not None and theirs is not None and mine != theirs:
+                msg = f"{name} is outside this scope: scopes only narrow, so start from the unscoped repository"
+                raise Invalid(msg)
+        return Scope(tenant_id or self.tenant_id, user_id or self.user_id)
+
+
+# ------------------------------------------------------------------------------------------------ numbers and times
+
+
+def natural(value: int, name: str) -> int:
+    """Return *value* if it is an int of 0 or more, else raise `Invalid`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"{name} must be an integer of 0 or more, not {value!r}" if isinstance(value, int) else (
+            f"{name} must be an integer of 0 or more, not a {type(value).__name__}"
+        )
+        raise Invalid(msg)
+    return min(value, 2**63 - 1)
+
+
+def _optional(value: int | None, name: str) -> int | None:
+    return None if value is None else natural(value, name)
+
+
+def moment(value: datetime | None, name: str) -> datetime | None:
+    """Return *value* in UTC; a naive datetime raises `Invalid`."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
+        msg = f"{name} must be an aware datetime: use datetime.now(UTC) or add tzinfo"
+        raise Invalid(msg)
+    return value.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which messages of a session: positions after *after* and before *before* (both exclusive),
+
+    the newest *last* of them or the oldest *limit* of them.
+    """
+
+    last: int | None = None
+    after: int | None = None
+    before: int | None = None
+    limit: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether no message can be inside."""
+        return 0 in (self.last, self.limit, self.before)
+
+
+EVERYTHING = Window()
+
+
+def window(last: int | None, after: int | None, before: int | None, limit: int | None) -> Window:
+    """Return the checked window; `Invalid` for a negative number, or *last* together with *limit*."""
+    if last is None and after is None and before is None and limit is None:
+        return EVERYTHING
+    if last is not None and limit is not None:
+        msg = "last counts from the newest and limit from the oldest: pass one of them"
+        raise Invalid(msg)
+    return Window(_optional(last, "last"), _optional(after, "after"), _optional(before, "before"), _optional(limit, "limit"))
+
+
+def message_key(key: int | str) -> int | str:
+    """Return *key* if it is a position (int) or a message id (str), else raise `Invalid`."""
+    if isinstance(key, str):
+        return key
+    return natural(key, "a message's position")
+
+
+# ------------------------------------------------------------------------------------------------ session data
+
+
+def title(value: str | None) -> str | None:
+    """Return *value* if every database can hold it as text, else raise `Invalid`."""
+    if value is not None and (not isinstance(value, str) or _UNSTORABLE.search(value)):
+        msg = "a title must be text without NUL characters and lone surrogates: remove them"
+        raise Invalid(msg)
+    return value
+
+
+def metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a copy of the app's *value* if every database can hold it as a JSON object, else raise `Invalid`."""
+    if value is None:
+        return {}
+    try:
+        if not isinstance(value, dict):
+            msg = "it is not a dict"
+            raise InvalidMessage(msg)
+        codec.check_json(value, "metadata", depth=METADATA_DEPTH)
+        text = codec.dumps(value)
+    except InvalidMessage as error:
+        msg = f"metadata must be a JSON object: {error}"
+        raise Invalid(msg) from None
+    if _UNSTORABLE.search(text) or "\\u0000" in text or re.search(r"\\ud[89a-f]", text):
+        msg = "metadata must not hold NUL characters or lone surrogates: remove them"
+        raise Invalid(msg)
+    copy: dict[str, Any] = json.loads(text)
+    return copy
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session as `create_session` is asked to make it; *owner* is the scope's where the caller named none."""
+
+    session_id: str
+    owner: Scope
+    title: str | None
+    metadata: dict[str, Any]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions a list shows. *archived* None shows both kinds."""
+
+    tenant_id: str | None = None
+    user_id: str | None = None
+    archived: bool | None = False
+    metadata: tuple[tuple[str, Any], ...] = ()
+    updated_since: datetime | None = None
+
+    def digest(self, scope: Scope) -> str:
+        """Return what a cursor must carry, so that it is refused beside other filters."""
+        told = [scope.tenant_id, scope.user_id, self.tenant_id, self.user_id, self.archived, self.metadata, self.updated_since]
+        return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def session_filter(
+    *,
+    tenant_id: str | None,
+    user_id: str | None,
+    archived: bool | None,
+    metadata: Mapping[str, Any] | None,
+    updated_since: datetime | None,
+) -> SessionFilter:
+    """Return the checked filter; *metadata* holds top-level keys and the scalar each must equal."""
+    wanted = globals()["metadata"](metadata)
+    for key, value in wanted.items():
+        if not isinstance(value, str | int | float | bool | None):
+            msg = f"metadata[{key!r}] must be a string, number, boolean or None: filters compare top-level values"
+            raise Invalid(msg)
+    if archived not in (True, False, None):
+        msg = "archived must be True (only archived), False (without them) or None (both)"
+        raise Invalid(msg)
+    return SessionFilter(
+        owner_id(tenant_id, "tenant_id"),
+        owner_id(user_id, "user_id"),
+        archived,
+        tuple(sorted(wanted.items())),
+        moment(updated_since, "updated_since"),
+    )
+
+
+def page_limit(value: int) -> int:
+    """Return *value* if it is 0 to 1,000, else raise `Invalid`."""
+    if natural(value, "limit") > PAGE_LIMIT:
+        msg = f"limit is at most {PAGE_LIMIT} a page: follow next_cursor for more"
+        raise Invalid(msg)
+    return value
+
+
+_CURSOR_VERSION = 1
+Keyset = tuple[datetime, str]
+
+
+def cursor(key: Keyset, digest: str) -> str:
+    """Return the opaque, versioned form of the last row of a page."""
+    text = json.dumps([_CURSOR_VERSION, digest, microseconds(key[0]), key[1]], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def keyset(value: str | None, digest: str) -> Keyset | None:
+    """Return where a page begins; raise `InvalidCursor` for what `cursor` did not make for these filters."""
+    if value is None:
+        return None
+    try:
+        padded = value.encode("ascii") + b"=" * (-len(value) % 4)
+        version, made_for, micros, last_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        seconds, micro = divmod(int(micros), 1_000_000)
+        updated_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
+        session_id(last_id)
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
+        msg = "the cursor is malformed: pass a page's next_cursor unchanged, or None for the first page"
+        raise InvalidCursor(msg) from None
+    if version != _CURSOR_VERSION or made_for != digest:
+        msg = "the cursor was made for other filters: begin again with cursor=None"
+        raise InvalidCursor(msg)
+    return updated_at, last_id
+
+
+# ------------------------------------------------------------------------------------------------ search, usage, purge
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """What to look for: all *words*, in messages of these sessions, types and times (*until* is exclusive)."""
+
+    words: tuple[str, ...]
+    session_id: str | None
+    tenant_id: str | None
+    user_id: str | None
+    types: tuple[str, ...] | None
+    since: datetime | None
+    until: datetime | None
+    limit: int
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the distinct words of *text*: runs of letters and digits, lower-cased, in their order."""
+    return tuple(dict.fromkeys(WORD.findall(text.lower())))
+
+
+def search_filter(
+    query: str,
+    *,
+    session: str | None,
+    tenant_id: str | None,
+    user_id: str | None,
+    types: Iterable[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+) -> SearchFilter:
+    """Return the checked filter. The query is always literal words; one without any finds nothing."""
+    if not isinstance(query, str):
+        msg = f"the query must be text, not a {type(query).__name__}"
+        raise Invalid(msg)
+    if isinstance(types, str):
+        msg = "types must be a list of message types, such as ['human', 'ai']"
+        raise Invalid(msg)
+    return SearchFilter(
+        words(query),
+        None if session is None else session_id(session),
+        owner_id(tenant_id, "tenant_id"),
+        owner_id(user_id, "user_id"),
+        None if types is None else tuple(types),
+        moment(since, "since"),
+        moment(until, "until"),
+        page_limit(limit),
+    )
+
+
+USAGE_KEYS = ("day", "model", "user_id", "tenant_id", "session_id")
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFilter:
+    """What to count, by which keys, for whom and when (*until* is exclusive; days are UTC days)."""
+
+    by: tuple[str, ...]
+    tenant_id: str | None
+    user_id: str | None
+    since: datetime | None
+    until: datetime | None
+
+
+def usage_filter(
+    by: Sequence[str],
+    *,
+    tenant_id: str | None,
+    user_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> UsageFilter:
+    """Return the checked filter; an unknown key raises `Invalid`."""
+    unknown = [key for key in by if key not in USAGE_KEYS] if not isinstance(by, str) else [by]
+    if unknown or len(set(by)) != len(by):
+        msg = f"by takes each of {', '.join(USAGE_KEYS)} at most once, as a tuple"
+        raise Invalid(msg)
+    return UsageFilter(
+        tuple(by),
+        owner_id(tenant_id, "tenant_id"),
+        owner_id(user_id, "user_id"),
+        moment(since, "since"),
+        moment(until, "until"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRule:
+    """Which sessions go: those that meet every condition given."""
+
+    updated_before: datetime | None
+    archived_only: bool
+    expired_only: bool
+    dry_run: bool
+
+
+def purge_rule(
+    updated_before: datetime | None, *, archived_only: bool, expired_only: bool | None, dry_run: bool
+) -> PurgeRule:
+    """Return the checked rule; with no condition at all only expired sessions go."""
+    if expired_only is None:
+        expired_only = updated_before is None and not archived_only
+    elif not expired_only and updated_before is None and not archived_only:
+        msg = "purge without any condition would delete everything: pass updated_before, archived_only or expired_only"
+        raise Invalid(msg)
+    return PurgeRule(moment(updated_before, "updated_before"), archived_only, expired_only, dry_run)
+
+
+def day_of(instant: datetime) -> date:
+    """Return the UTC day of *instant*."""
+    return instant.astimezone(UTC).date()

@@ -1,0 +1,188 @@
+"""Messages to rows and back, without loss.
+
+This module knows the stored form of a message, the `Draft`: readable *content*, columns people filter on, and
+a *payload* with all the rest. With it comes, from `chatstore.wire` and `chatstore.strictjson`, everything
+else that turns messages into text. It refuses to know where rows are kept.
+
+What does not survive JSON (tuples, bytes, dates, keys that are not text, NaN) is refused with the path of the
+value, never the value. What a database cannot hold (NUL, lone surrogates, nesting over 30 levels, integers
+beyond every double) puts the payload into its marked form, a JSON string. So every row stays JSON that every
+database function can read, and the round trip stays exact.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from pydantic import ValidationError
+
+from chatstore.errors import CorruptRecord, InvalidMessage
+from chatstore.ids import checked_id, id_fault, new_id
+from chatstore.messages import (
+    CLASSES,
+    PLAIN,
+    OpaqueMessage,
+    set_extra,
+    set_given,
+    set_private,
+    set_values,
+    text_of,
+)
+from chatstore.strictjson import canonical, check_json, dumps, is_storable, loads, pack, unpack
+from chatstore.wire import SHAPES, fault_of, from_wire, rest_of, shape_of, to_wire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chatstore.messages import Message
+
+__all__ = [
+    "Draft",
+    "check_json",
+    "checked_id",
+    "decode",
+    "dumps",
+    "encode",
+    "from_wire",
+    "id_fault",
+    "is_storable",
+    "loads",
+    "new_id",
+    "same",
+    "to_wire",
+]
+
+MAX_COPY: Final = 255
+MAX_TYPE: Final = 32
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_BY_TAG: Final = {tag: SHAPES[cls] for tag, cls in CLASSES.items()}
+_PLAIN: Final = {tag: (cls, PLAIN[cls]) for tag, cls in CLASSES.items() if cls in PLAIN}
+_NOTHING: Final = (None, None, None, None, None)
+
+
+class Draft(NamedTuple):
+    """One message as it is stored, without session and position.
+
+    *content* is what a person reads; *name*, *tool_call_id*, *model* and the tokens are copies for filters,
+    None where there is nothing that a column can hold. *payload* is JSON text with everything that *type*,
+    *content* and *message_id* do not hold: '{}' for a plain message. *created_at* is aware, in UTC.
+    """
+
+    message_id: str
+    id_generated: bool
+    type: str
+    content: str
+    name: str | None
+    tool_call_id: str | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    source: str | None
+    payload: str
+    created_at: datetime
+
+
+def encode(message: Message, *, now: datetime, source: str | None = None) -> Draft:
+    """Return the row of *message*, made at *now*; *source* names the framework whose format it is in.
+
+    A message without an id gets a generated one. Raises `InvalidMessage`, with the path, for what would not
+    come back equal.
+    """
+    if isinstance(message, OpaqueMessage):
+        return _encode_opaque(message, now, source)
+    shape = SHAPES.get(type(message)) or shape_of(message)
+    values = message.__dict__
+    content, given = values.get("content"), values.get("id")
+    message_id = new_id() if given is None else checked_id(given)
+    rest = rest_of(message, shape)
+    if type(content) is str and is_storable(content):
+        if not rest:
+            return Draft(message_id, given is None, shape.tag, content, *_NOTHING, source, "{}", now)
+        text = content
+    else:
+        rest["content"] = content
+        text = _UNSTORABLE.sub("\ufffd", text_of(content))
+    payload = pack(rest)
+    shape.check({"content": "", **rest})
+    return Draft(message_id, given is None, shape.tag, text, *_copies(rest), source, payload, now)
+
+
+def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) -> Draft:
+    tag, data = message.type, message.data
+    if id_fault(tag) or len(tag) > MAX_TYPE:
+        msg = f"type must have 1 to {MAX_TYPE} characters, no control characters or outer space: change it"
+        raise InvalidMessage(msg)
+    if tag in CLASSES or not isinstance(data, dict):
+        msg = f"an OpaqueMessage has an unknown type and a dict: use {CLASSES.get(tag, dict).__name__}"
+        raise InvalidMessage(msg)
+    payload = pack(data)
+    given = None if id_fault(message.id) else message.id
+    text = _UNSTORABLE.sub("\ufffd", message.text)
+    return Draft(given or new_id(), given is None, tag, text, *_copies(data), source, payload, now)
+
+
+def _copies(data: dict[str, Any]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
+    """Return the name, tool call id, model and tokens that columns hold beside the payload."""
+    model = None
+    for key in ("response_metadata", "additional_kwargs"):
+        if model is None and (about := _dict(data.get(key))):
+            model = _short(about.get("model_name")) or _short(about.get("model"))
+    usage = _dict(data.get("usage_metadata"))
+    tokens = _int32(usage.get("input_tokens")), _int32(usage.get("output_tokens"))
+    return (_short(data.get("name")), _short(data.get("tool_call_id")), model, *tokens)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _short(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value) <= MAX_COPY and is_storable(value) else None
+
+
+def _int32(value: Any) -> int | None:
+    return value if type(value) is int and -(2**31) <= value < 2**31 else None
+
+
+def decode(type_: str, content: str, payload: str | bytes, message_id: str | None) -> Message:
+    """Return the message of a row; *message_id* is None where the id was generated.
+
+    Raises `CorruptRecord` for a payload that cannot be read; which record it is, the caller adds.
+    """
+    plain = _PLAIN.get(type_)
+    if plain is not None and payload == "{}":
+        cls, blank = plain
+        message = cls.__new__(cls)
+        # As `fill` does, without the call: a read of 10,000 messages is mostly these lines.
+        set_values(message, blank(content or "", message_id))
+        set_given(message, {"content"} if message_id is None else {"content", "id"})
+        set_extra(message, {})
+        set_private(message, None)
+        return message
+    try:
+        data = unpack(payload)
+        shape = _BY_TAG.get(type_)
+        if shape is None:
+            return OpaqueMessage.model_construct(type=type_, data=data)
+        data.setdefault("content", content or "")
+        if message_id is not None:
+            data["id"] = message_id
+        return cast("Message", shape.build(data))
+    except ValidationError as error:
+        fault = fault_of(error, data)
+    except InvalidMessage as error:
+        fault = str(error)
+    msg = f"a stored message cannot be read ({fault}): replace or delete it, or restore it from a backup"
+    raise CorruptRecord(msg) from None
+
+
+def same(draft: Draft, other: Draft) -> bool:
+    """Tell whether two rows hold equal messages, ids apart: equal as JSON, whatever the order of keys."""
+    if draft.type == other.type and draft.content == other.content and draft.payload == other.payload:
+        return True
+    return _canonical(draft) == _canonical(other)
+
+
+def _canonical(draft: Draft) -> str:
+    return canonical(to_wire(decode(draft.type, draft.content, draft.payload, None)))

@@ -1,0 +1,75 @@
+"""Ids: what may be one, and new ones for messages that come without.
+
+This module knows the rule for every id (sessions, owners, messages) and UUIDs of version 7. It refuses to
+know what an id stands for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from typing import Final
+
+from chatstore.errors import InvalidMessage
+
+MAX_ID: Final = 255
+_BAD_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def id_fault(value: object) -> str | None:
+    """Return what keeps *value* from being an id, or None."""
+    if not isinstance(value, str):
+        return f"is of type {type(value).__name__}, not text"
+    if not 1 <= len(value) <= MAX_ID:
+        return f"has {len(value)} characters; 1 to {MAX_ID} are allowed"
+    if _BAD_CHARACTER.search(value):
+        return "has a control character or a lone surrogate"
+    if value != value.strip():
+        return "begins or ends with white space"
+    return None
+
+
+def checked_id(value: str) -> str:
+    """Return *value* if it can be a message id, else raise `InvalidMessage`."""
+    if fault := id_fault(value):
+        msg = f"the message id {fault}: use 1 to {MAX_ID} characters, no control characters or outer space"
+        raise InvalidMessage(msg)
+    return value
+
+
+class _Sequence:
+    """UUIDs of version 7: ordered by time, and by RFC 9562's dedicated counter within a millisecond.
+
+    They always grow within the process, also where the clock steps back.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.moment = self.count = 0
+
+    def next(self) -> str:
+        """Return the next one."""
+        noise = os.urandom(9)
+        moment = time.time_ns() // 1_000_000
+        with self.lock:
+            if moment > self.moment:
+                self.moment, self.count = moment, noise[8] & 0x3F
+            elif self.count < 0xFFF:  # noqa: PLR2004 - twelve bits
+                self.count += 1
+            else:
+                self.moment, self.count = self.moment + 1, 0
+            moment, count = self.moment, self.count
+        head, tail = f"{moment:012x}", noise.hex()
+        return f"{head[:8]}-{head[8:]}-7{count:03x}-{'89ab'[noise[8] >> 6]}{tail[1:4]}-{tail[4:16]}"
+
+
+_sequence = _Sequence()
+if hasattr(os, "register_at_fork"):  # the parent's lock may be held by a thread that the child does not have
+    os.register_at_fork(after_in_child=lambda: _Sequence.__init__(_sequence))
+
+
+def new_id() -> str:
+    """Return a new message id, a UUID of version 7."""
+    return _sequence.next()
