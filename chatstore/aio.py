@@ -120,7 +120,7 @@ class AsyncRepository(Facade):
         )
         digest = wanted.digest(self._scope)
         start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
-        found = await self._run(self._core.list, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        found = await self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
         return page_of(found, size, digest)
 
     async def fork_session(self, session_id: str, new_session_id: str, *, through: int | None = None) -> ChatSession:

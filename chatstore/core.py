@@ -7,7 +7,7 @@ become rows and rows records; it refuses to know where rows are kept, and how ca
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from chatstore import arguments, codec
 from chatstore.arguments import UNSET, NewSession, Scope
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 #: What an operation of a core returns: the answer, or a generator that yields what must be waited for first.
-Answer = T | Generator[Any, Any, T]
+Answer: TypeAlias = T | Generator[Any, Any, T]
 
 #: Records written in one transaction by `load_records`, and read at a time by `iter_records`.
 CHUNK = 500
 #: The operations that change nothing.
-READS = frozenset({"get", "list", "messages", "records", "message", "count", "search", "usage", "durability"})
+READS = frozenset({"get", "sessions", "messages", "records", "message", "count", "search", "usage", "durability"})
 
 
 class Row(NamedTuple):
@@ -73,7 +73,7 @@ class Core(Protocol):
         self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
     ) -> Answer[ChatSession]: ...
     def delete(self, scope: Scope, session_id: str, now: datetime) -> Answer[bool]: ...
-    def list(
+    def sessions(
         self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
     ) -> Answer[list[ChatSession]]: ...
     def fork(

@@ -186,7 +186,7 @@ class Repository(Facade):
         )
         digest = wanted.digest(self._scope)
         start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
-        found = self._run(self._core.list, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        found = self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
         return page_of(found, size, digest)
 
     def fork_session(self, session_id: str, new_session_id: str, *, through: int | None = None) -> ChatSession:

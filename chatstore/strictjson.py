@@ -178,10 +178,10 @@ def _survey(values: list[Any] | dict[str, Any], root: Path, depth: int) -> bool:
     stack: list[tuple[Any, Path, int]] = [(values, root, 0)]
     while stack:
         node, at, level = stack.pop()
+        if level > depth:
+            _reject(root, f"is nested more than {depth} levels deep (or contains itself)", "flatten it")
         if level > PLAIN_DEPTH:
             plain = False
-            if level > depth:
-                _reject(root, f"is nested more than {depth} levels deep (or contains itself)", "flatten it")
         keyed = isinstance(node, dict)
         for key, item in node.items() if keyed else enumerate(node):
             if keyed and type(key) is not str and not isinstance(key, str):

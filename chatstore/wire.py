@@ -6,6 +6,7 @@ message without validating what cannot be wrong. It refuses to know rows, files 
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import ValidationError
@@ -194,15 +195,25 @@ def _class_tag(path: list[Any]) -> str | None:
 
 
 def fault_of(error: ValidationError, data: dict[str, Any]) -> str:
-    """Say the first fault, with the path as far as it leads into *data*, and never a value."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    """Say the first fault, with its path as far as it leads into *data*, and never a value."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    first = faults[0]
+    if first["type"] == "missing":
+        return f"{path_text(((None, 'data'), first['loc'][-1]))} is missing: add it"
+    if first["loc"][:1] != ("content",):
+        return f"{path_text(_followed(first['loc'], data)[0])} cannot be what it is: {first['msg']}"
+    # Either text or a list would do, so pydantic tells a fault of each: the one that leads deepest is meant.
+    at, _ = max((_followed(fault["loc"], data) for fault in faults), key=itemgetter(1))
+    return f"{path_text(at)} cannot be what it is: write text, or a list of texts and objects"
+
+
+def _followed(location: tuple[int | str, ...], data: dict[str, Any]) -> tuple[Path, int]:
+    """Return the path as far as *location*, which names pydantic's choices too, leads into *data*; and its length."""
     at: Path = (None, "data")
     node: Any = data
+    length = 0
     key: Any
-    for key in first["loc"]:
+    for key in location:
         if (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int)):
-            at, node = (at, key), node[key]
-    if first["type"] == "missing":
-        return f"{path_text((at, first['loc'][-1]))} is missing: add it"
-    fault = "write text, or a list of texts and objects" if first["loc"][:1] == ("content",) else first["msg"]
-    return f"{path_text(at)} cannot be what it is: {fault[:1].lower()}{fault[1:]}"
+            at, node, length = (at, key), node[key], length + 1
+    return at, length

@@ -97,7 +97,7 @@ class SessionsCore(ABC):
             self.drop(session_id)
             return True
 
-    def list(
+    def sessions(
         self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
     ) -> list[ChatSession]:
         """As `Repository.list_sessions`: at most *limit* sessions behind *start*."""

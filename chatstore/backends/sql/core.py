@@ -174,7 +174,7 @@ def list_sessions(
     """
     found: list[ChatSession] = []
     while True:
-        fetched = c.execute(q.list(scope, wanted, start, limit), rows.parameters(scope, "", now)).all()
+        fetched = c.execute(q.sessions(scope, wanted, start, limit), rows.parameters(scope, "", now)).all()
         page = [session_of(row) for row in fetched]
         found += [session for session in page if rules.wanted(session, scope, wanted, now)]
         if len(found) >= limit or len(page) < limit:
@@ -208,6 +208,7 @@ def append_once(
     A known id is a unique violation, which undoes all of it, the counter included.
     """
     size = len(drafts)
+    row: Sequence[Any] | None
     if q.traits.append == "one_statement":
         at_once = q.append_at_once(scope, size, c.dialect)
         row = c.exec_driver_sql(at_once.sql, at_once.bound(rows.appending(scope, session_id, drafts, now))).first()

@@ -182,6 +182,17 @@ def migration_engine(url: str | URL) -> Engine:
     )
 
 
+def dialect_of(url: URL) -> Dialect:
+    """Return the dialect of *url*, whose driver must be installed, without making an engine."""
+
+    def load() -> Dialect:
+        kind = url.get_dialect()
+        kind.import_dbapi()
+        return kind()
+
+    return _guarded(url, load)
+
+
 def _connect_args(url: URL) -> dict[str, Any]:
     if url.get_driver_name() in {"psycopg", "psycopg2", "pymysql", "aiomysql"} and "connect_timeout" not in url.query:
         return {"connect_timeout": CONNECT_SECONDS}
@@ -257,6 +268,16 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.005)
         else:
             return  # some file systems keep the rollback journal; slower, not wrong
+
+
+def begin_for_savepoint(connection: Connection) -> None:
+    """Begin the transaction that SQLAlchemy thinks is open: SQLite's driver begins none before a SAVEPOINT.
+
+    Without it the savepoint would be the transaction, and releasing it would commit behind the caller's back.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite" and not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def create_private_file(path: Path) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _WHY = {
     "busy": "another connection holds a lock on the tables: end it, then run this again",
     "full": "the disk is full: make room, then run this again",
-    "lost": "the server does not answer, or broke the connection: look whether it runs, then run this again",
+    "lost": "the server does not answer or refuses: check the URL and that it runs, then run this again",
     "readonly": "the database is read-only: run this where it can be written",
     "refused": "the database does not exist or refuses this user: check the URL and the user's rights",
 }

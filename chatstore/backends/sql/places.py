@@ -11,7 +11,7 @@ import logging
 import os
 from contextlib import nullcontext
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 EngineT = TypeVar("EngineT", "Engine", "AsyncEngine")
 
 _log = logging.getLogger("chatstore")
-_file_locks: dict[str, RLock] = {}  # type: ignore[valid-type]
+_file_locks: dict[str, Any] = {}
 _registry: dict[tuple[str, int], Place] = {}
 _registry_lock = Lock()
 
@@ -49,7 +49,7 @@ class Place:
 
     def __init__(self, engine: Engine | AsyncEngine | None = None, url: URL | None = None) -> None:
         """Hold an *engine* of the caller's, or make one for *url* at the first use."""
-        self.url = url if engine is None else engine.url
+        self.url: URL = engine.url if engine is not None else cast("URL", url)
         self.given = engine is not None
         self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
@@ -80,10 +80,8 @@ class Place:
         """The synchronous engine."""
         if self._engine is None:
             with self._lock:
-                if self._engine is None and self.url is not None:
+                if self._engine is None:
                     self._engine = new_engine(self.url)
-        if self._engine is None:  # pragma: no cover - a place has an engine or a URL
-            raise StorageError("this repository has no database: connect again")
         return self._engine
 
     def engines(self) -> tuple[Engine, Engine]:
@@ -101,14 +99,12 @@ class Place:
         loop = asyncio.get_running_loop()
         views = self._async_engines.get(loop)
         if views is None:
-            if self.url is None:  # pragma: no cover - only places with a URL are asked
-                raise StorageError("this repository has no database: connect again")
             views = self._async_engines[loop] = _views(new_async_engine(self.url), ours=True)
         return views
 
     def serial(self) -> AbstractContextManager[object]:
         """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
-        if self.url is None or self.url.get_backend_name() != "sqlite":
+        if self.url.get_backend_name() != "sqlite":
             return nullcontext()
         name = str(self.url.database) if not is_memory(self.url) else f"memory {id(self.engine)}"
         lock = _file_locks.get(name)
@@ -117,7 +113,7 @@ class Place:
     @property
     def one_connection(self) -> bool:
         """Whether all threads share one connection (SQLite in memory)."""
-        return self.url is not None and is_memory(self.url)
+        return is_memory(self.url)
 
     def close(self) -> None:
         """Count one user less; dispose of what was made here with the last."""
@@ -164,9 +160,9 @@ def shared(url: URL) -> Place:
 # ------------------------------------------------------------------------------------------------ the schema
 
 
-def prepare_file(url: URL | None) -> None:
+def prepare_file(url: URL) -> None:
     """Create a missing SQLite file for its owner only; raise `StorageError` where that cannot be."""
-    path = None if url is None else sqlite_path(url)
+    path = sqlite_path(url)
     if path is None or str(path).startswith("file:"):
         return
     if path.is_dir():

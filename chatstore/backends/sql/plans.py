@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from chatstore.backends.sql import core, search
 from chatstore.backends.sql.dialects import durability_of
@@ -95,7 +95,7 @@ class SQLCore:
     def delete(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, bool]:
         return self._unit(core.delete, scope, session_id, now)
 
-    def list(
+    def sessions(
         self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
     ) -> Generator[Any, Any, list[ChatSession]]:
         return self._read(core.list_sessions, scope, wanted, limit, start, now)
@@ -123,7 +123,8 @@ class SQLCore:
             if done is not None:
                 return done
         checked = (scope, session_id, drafts, expected_revision, now)
-        return (yield from self._unit(core.append_checked, *checked, repeatable=True))
+        done = yield from self._unit(core.append_checked, *checked, repeatable=True)
+        return cast("Appended", done)
 
     def replace(
         self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
@@ -171,7 +172,8 @@ class SQLCore:
     def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
         """Delete in transactions of a few hundred sessions, so that no lock is held for long."""
         if rule.dry_run:
-            return (yield from self._read(core.purge_counts, scope, rule, now))
+            counted = yield from self._read(core.purge_counts, scope, rule, now)
+            return cast("PurgeReport", counted)
         sessions = messages = 0
         while True:
             some, lost = yield from self._unit(core.purge_some, scope, rule, now)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
 
 from chatstore.aio import AsyncRepository
-from chatstore.backends.sql.dialects import kind_of, parse_url, traits_of
+from chatstore.backends.sql.dialects import begin_for_savepoint, dialect_of, kind_of, parse_url, traits_of
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
@@ -60,11 +60,6 @@ def _refuse_async(target: Any) -> None:
         raise Invalid(msg)
 
 
-def _dialect(place: Place) -> Any:
-    """Return the dialect without making an engine where a URL says enough."""
-    return place.url.get_dialect()() if place.url is not None else place.engine.dialect
-
-
 def _failed(error: SQLAlchemyError, *, ambiguous: bool) -> Failed:
     # Not the SQLAlchemy error but the driver's: the former may show a statement's parameters, message text included.
     return Failed(kind_of(error), getattr(error, "orig", None), ambiguous)
@@ -86,7 +81,7 @@ class SQLRepository(Repository):
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
         self._place = place if place is not None else Place(engine)
-        dialect = engine.dialect if engine is not None else _dialect(self._place)
+        dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
         self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
         self._transaction: Any = None
@@ -142,6 +137,7 @@ class SQLRepository(Repository):
             _ready_inside(connection, self._place, self._schema)
             if not step.unit:
                 return step.function(connection, *step.args)
+            begin_for_savepoint(connection)
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
@@ -171,7 +167,7 @@ class SQLRepository(Repository):
 
     def _asynchronous(self) -> AsyncRepository:
         url = self._place.url
-        if self._place.given or url is None or url.get_backend_name() == "sqlite":
+        if self._place.given or url.get_backend_name() == "sqlite":
             from chatstore.threads import ThreadedRepository
 
             return ThreadedRepository(self)
@@ -213,7 +209,7 @@ class AsyncSQLRepository(AsyncRepository):
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
         self._place = place if place is not None else Place(engine)
-        dialect = engine.dialect if engine is not None else _dialect(self._place)
+        dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
         self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
         self._transaction: Any = None
@@ -258,6 +254,7 @@ class AsyncSQLRepository(AsyncRepository):
             await connection.run_sync(_ready_inside, self._place, self._schema)
             if not step.unit:
                 return await connection.run_sync(step.function, *step.args)
+            await connection.run_sync(begin_for_savepoint)
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:

@@ -86,8 +86,8 @@ class Statements:
         metadata = MetaData()
         self.traits = traits
         self.schema = schema
-        self.s = cast("Table", models.sessions.to_metadata(metadata, schema=schema))
-        self.m = cast("Table", models.messages.to_metadata(metadata, schema=schema))
+        self.s: Table = models.sessions.to_metadata(metadata, schema=cast("str", schema))
+        self.m: Table = models.messages.to_metadata(metadata, schema=cast("str", schema))
         self._built: dict[Any, Any] = {}
 
     # ---- conditions
@@ -153,7 +153,7 @@ class Statements:
         """Delete the session's row; its messages first, since a cascade may be off."""
         return delete(self.s).where(self.s.c.session_id == bindparam("sid"))
 
-    def list(self, scope: Scope, wanted: SessionFilter, start: Keyset | None, limit: int) -> Select[Any]:
+    def sessions(self, scope: Scope, wanted: SessionFilter, start: Keyset | None, limit: int) -> Select[Any]:
         """Select sessions, newest first, behind *start*."""
         s = self.s
         statement = select(*self.session_columns).where(self.visible(scope))
@@ -274,7 +274,7 @@ class Statements:
     @cached_property
     def known(self) -> Select[Any]:
         """Select the rows of ``:sid`` whose message id is in ``:ids``."""
-        ids = bindparam("ids", expanding=True)
+        ids: Any = bindparam("ids", expanding=True)
         return self._fresh(
             select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), self.m.c.message_id.in_(ids))
         )
@@ -322,7 +322,8 @@ class Statements:
         return self.once("upsert", *_shape(scope), build=lambda: self._upsert(scope))
 
     def _upsert(self, scope: Scope) -> Any:
-        made = {"sqlite": sqlite.insert, "postgresql": postgresql.insert, "mysql": mysql.insert}[self.traits.name](self.s)
+        inserts: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert, "mysql": mysql.insert}
+        made = inserts[self.traits.name](self.s)
         made = made.values(
             session_id=bindparam("sid"),
             tenant_id=bindparam("tenant"),
@@ -411,7 +412,7 @@ class Statements:
         at: Any = func.timezone("UTC", m.created_at) if self.traits.name in {"postgresql", "cockroachdb"} else m.created_at
         at = type_coerce(at, DateTime) if self.traits.name != "sqlite" else m.created_at
         day = [extract(part, at) for part in ("year", "month", "day")]
-        columns = {"day": day, "model": [m.model], "user_id": [s.user_id], "tenant_id": [s.tenant_id]}
+        columns: dict[str, list[Any]] = {"day": day, "model": [m.model], "user_id": [s.user_id], "tenant_id": [s.tenant_id]}
         columns["session_id"] = [m.session_id]
         keys = [col for name in wanted.by for col in columns[name]]
         sums = [func.count(), func.sum(func.coalesce(m.input_tokens, 0)), func.sum(func.coalesce(m.output_tokens, 0))]
