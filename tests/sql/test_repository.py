@@ -111,17 +111,32 @@ def _fails_at(repository: SQLRepository, url: str, change: Callable[[Any], Any],
             if seen == number:
                 raise _Planted
 
-    engine = repository._place.engine
-    event.listen(engine, "before_cursor_execute", fail)
     try:
-        change(repository)
+        with heard(repository, fail):
+            change(repository)
     except _Planted:
         assert dump(url) == before
         return True
-    finally:
-        event.remove(engine, "before_cursor_execute", fail)
     assert dump(url) != before
     return False
+
+
+@contextmanager
+def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[None]:
+    """Call *listener* before every statement, those that go to the driver directly included."""
+    engine, direct = repository._place.engine, core.first_row
+
+    def first_row(connection: Any, sql: str, parameters: Any) -> Any:
+        listener(connection, None, sql)
+        return direct(connection, sql, parameters)
+
+    event.listen(engine, "before_cursor_execute", listener)
+    core.first_row = first_row
+    try:
+        yield
+    finally:
+        core.first_row = direct
+        event.remove(engine, "before_cursor_execute", listener)
 
 
 class _Planted(Exception):  # noqa: N818 - it is a fault on purpose, not an error
@@ -137,8 +152,8 @@ def test_an_append_is_one_statement_on_postgresql_and_few_elsewhere(url: str) ->
         def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
             sent.append(statement.split(maxsplit=1)[0].upper())
 
-        event.listen(repository._place.engine, "before_cursor_execute", note)
-        repository.add_messages("s", TURN)
+        with heard(repository, note):
+            repository.add_messages("s", TURN)
 
     expected = {
         "postgresql": ["WITH"],

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 MYSQL_FAMILY = ("mysql", "mariadb")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+#: NUL escaped in JSON text (after an even number of backslashes), or a surrogate by itself.
+_NOT_STORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
 
 
 class Instant(TypeDecorator[datetime]):
@@ -169,7 +170,7 @@ def _encode(value: Any) -> str | None:
     if value is None or isinstance(value, JSONText):
         return value
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    if "\\u0000" in text or _SURROGATE.search(text):
+    if _NOT_STORABLE.search(text):
         raise ValueError(
             "a database cannot hold NUL or lone surrogates in JSON: store this through a repository"
         )

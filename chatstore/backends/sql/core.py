@@ -17,6 +17,7 @@ from chatstore import codec
 from chatstore.arguments import NewSession
 from chatstore.backends import conversation as rules
 from chatstore.backends.sql import statements as rows
+from chatstore.backends.sql.dialects import first_row
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
 from chatstore.core import (
     Appended,
@@ -211,7 +212,7 @@ def append_once(
     row: Sequence[Any] | None
     if q.traits.append == "one_statement":
         at_once = q.append_at_once(scope, size, c.dialect)
-        row = c.exec_driver_sql(at_once.sql, at_once.bound(rows.appending(scope, session_id, drafts, now))).first()
+        row = first_row(c, at_once.sql, at_once.bound(rows.appending(scope, session_id, drafts, now)))
     else:
         row = _count_on(c, q, scope, session_id, size, now)
     if row is None:

@@ -18,6 +18,7 @@ from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select
 
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import (
+    DIRECT,
     WRITES,
     begins_explicitly,
     create_private_file,
@@ -141,7 +142,7 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
     autocommit is set for a single statement. SQLite's driver commits a single statement anyway.
     """
     if ours and begins_explicitly(engine.url):
-        return engine, engine.execution_options(**{WRITES: True})
+        return engine.execution_options(**{DIRECT: True}), engine.execution_options(**{WRITES: True})
     if engine.dialect.name == "sqlite":
         return engine, engine
     return engine.execution_options(isolation_level="AUTOCOMMIT"), engine

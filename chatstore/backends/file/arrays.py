@@ -1,0 +1,232 @@
+"""A JSON array in a file, one element a line: looked at in one piece, read in parts, appended to in O(1).
+
+``[``, the elements with a comma after each but the last, ``]``: such a file is *neat*. It is plain JSON for everyone,
+and because JSON has no bare line breaks, a line is an element. This module knows lines and bytes; it refuses to know
+what an element says. `chatstore.backends.file.shapes` understands files that are not neat.
+
+What was looked at stays readable whatever happens to the file: elements behind it do not move in place, and a file
+that is replaced lives on for those who have it open.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from chatstore.backends.file import disk, shapes
+from chatstore.backends.file.disk import Stamp
+from chatstore.backends.file.shapes import CLOSING, EMPTY, FIRST, HEAD
+from chatstore.errors import OutcomeUnknown, StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+#: Bytes read at first, from either end; a long line takes more.
+BLOCK: Final = 4096
+_LONG_BLOCK: Final = 1 << 22
+#: What a kill cannot interrupt half way.
+_PAGE: Final = 4096
+
+
+class Array:
+    """What was in an array file when it was looked at.
+
+    *neat* arrays have lines; of others only *elements* are known, as values. *torn* is what stands behind the last
+    whole element where the file's end is missing, and *lost* how many elements that may have been.
+    """
+
+    def __init__(self, path: str, descriptor: int, stamp: Stamp, tail: bytes) -> None:
+        """Own *descriptor*; *tail* is the end of the file."""
+        self.path = path
+        self.stamp = stamp
+        self.neat = True
+        self.torn: bytes | None = None
+        self.lost = 0
+        self.elements: list[Any] = []
+        self._descriptor = descriptor
+        self._size = stamp.size
+        self._tail = tail
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+    @property
+    def end(self) -> int:
+        """Where the last element's line ends."""
+        return self._size - len(CLOSING)
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether there is no element."""
+        return self._size == len(EMPTY) if self.neat else not self.elements
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from *start* to *end*."""
+        known = self._size - len(self._tail)
+        if start >= known:
+            return self._tail[start - known : end - known]
+        return disk.read(self._descriptor, start, end)
+
+    def whole(self) -> bytes:
+        """Return all bytes."""
+        return self.read(0, self._size)
+
+    def understand(self) -> Array:
+        """Become what `shapes` makes of a file that is not neat."""
+        shape = shapes.understand(self.path, self.whole())
+        self.neat, self.elements, self.torn, self.lost = shape.neat is not None, shape.elements, shape.torn, shape.lost
+        if shape.neat is not None:
+            self._tail, self._size = shape.neat, len(shape.neat)
+        return self
+
+    # ---- the lines of a neat array
+
+    def last_line(self) -> bytes:
+        """Return the newest element's line."""
+        return next(line for _, line in self.back(self.end))
+
+    def line_at(self, offset: int) -> tuple[int, bytes]:
+        """Return where the line begins that the byte at *offset* belongs to, and the line."""
+        start = next(at for at, _ in self.back(offset))
+        return next(self.forth(start))
+
+    def back(self, end: int, start: int = FIRST) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines between *start* and *end* with their offsets, the last one first (and cut at *end*)."""
+        rest, block, known = b"", BLOCK, self._size - len(self._tail)
+        while start < end:
+            low = max(start, known if end > known else end - block)
+            lines = (self.read(low, end) + rest).split(b"\n")
+            offset = end + len(rest)
+            rest = lines[0]
+            for line in reversed(lines[1:]):
+                offset -= len(line)
+                yield offset, line.removesuffix(b",")
+                offset -= 1
+            end, block = low, min(2 * block, _LONG_BLOCK)
+        yield start, rest.removesuffix(b",")
+
+    def forth(self, start: int = FIRST, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines from the one that begins at *start*, up to *end*, with their offsets."""
+        end = self.end if end is None else end
+        rest, block, at = b"", BLOCK, start
+        while at < end:
+            part = self.read(at, min(at + block, end))
+            if not part:
+                break  # another program cut the file meanwhile
+            at, block = at + len(part), min(2 * block, _LONG_BLOCK)
+            lines = (rest + part).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                yield start, line.removesuffix(b",")
+                start += len(line) + 1
+        if rest:
+            yield start, rest.removesuffix(b",")
+
+    def lines_from(self, start: int = FIRST) -> int:
+        """Return how many lines there are from the one that begins at *start*."""
+        count, at = 0, start
+        while at < self.end and (part := self.read(at, min(at + _LONG_BLOCK, self.end))):
+            count, at = count + part.count(b"\n"), at + len(part)
+        return count + (start < self.end)
+
+
+def look(path: str) -> Array | None:
+    """Return what the array file *path* holds; None where there is none.
+
+    Raises `StorageError` for a file that is no array.
+    """
+    try:
+        descriptor = disk.open_file(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        stamp = disk.stamp_of(os.fstat(descriptor))
+        tail = disk.read(descriptor, max(0, stamp.size - BLOCK), stamp.size)
+        head = tail if stamp.size <= BLOCK else disk.read(descriptor, 0, len(HEAD))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    array = Array(path, descriptor, stamp, tail)
+    neat = (head.startswith(HEAD) and tail.endswith(CLOSING)) or tail == EMPTY
+    return array if neat else array.understand()
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) -> None:
+    """Put *lines* behind the last element of a neat *array*, all or nothing, and on the disk when this returns."""
+    at = array.end
+    data = (b"\n" if array.empty else b",\n") + b",\n".join(lines) + CLOSING
+    descriptor = _open_unchanged(array)
+    try:
+        try:
+            _put(descriptor, data, at)
+            if mtime is not None:
+                os.utime(descriptor, ns=(mtime, mtime))
+            os.fdatasync(descriptor)
+        except BaseException:
+            _take_back(descriptor, array, at)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _open_unchanged(array: Array) -> int:
+    """Open the file for writing; raise `StorageUnavailable` where a program that knows no locks changed it."""
+    descriptor = disk.open_file(array.path, os.O_RDWR)
+    if disk.stamp_of(os.fstat(descriptor))[:3] == array.stamp[:3]:
+        return descriptor
+    os.close(descriptor)
+    msg = f"{array.path} was changed by another program at the same moment: repeat the call"
+    raise StorageUnavailable(msg)
+
+
+def _put(descriptor: int, data: bytes, at: int) -> None:
+    """Write *data* over the closing line at *at* so that a kill at any moment leaves all of it or nothing.
+
+    What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first, but for
+    the last byte; three bytes over the closing line then make it count; the last byte says that all is well.
+    """
+    end = at + len(data)
+    if at // _PAGE == (end - 1) // _PAGE:
+        disk.write(descriptor, data, at)
+        return
+    disk.write(descriptor, data[len(CLOSING) : -1], at + len(CLOSING))
+    disk.write(descriptor, data[: len(CLOSING)], at)
+    disk.write(descriptor, data[-1:], end - 1)
+
+
+def _take_back(descriptor: int, array: Array, at: int) -> None:
+    try:
+        disk.write(descriptor, CLOSING, at)
+        os.ftruncate(descriptor, array.stamp.size)
+    except OSError as error:
+        msg = f"{array.path}: writing failed, and so did taking it back: read the session again before you repeat the call"
+        raise OutcomeUnknown(msg) from error
+
+
+def write(path: str, lines: Iterable[bytes], *, mtime: int | None = None) -> None:
+    """Put a neat array of *lines* in the place of the file *path*, all or nothing."""
+    body = b",\n".join(lines)
+    disk.replace_file(path, [b"[\n", body, CLOSING] if body else [EMPTY], mtime=mtime)
+
+
+def keep_torn(array: Array) -> None:
+    """Put aside what was torn off *array*, in a file of the same name and ``.torn``."""
+    if array.torn:
+        disk.append_aside(f"{array.path}.torn", array.torn)
+
+
+def mend(array: Array) -> None:
+    """Cut a torn file back to its last whole element, and keep what is cut."""
+    keep_torn(array)
+    descriptor = _open_unchanged(array)
+    try:
+        os.ftruncate(descriptor, array.end)
+        disk.write(descriptor, CLOSING, array.end)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,276 @@
+"""Files as a store needs them: locked, private, replaced whole, and never through a symbolic link.
+
+This module knows the operating system; it refuses to know what stands in a file. What it raises are plain `OSError`s,
+except where a wait ends; `told` turns them into the library's error, which says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import stat
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from chatstore.errors import NotSupported, StorageUnavailable
+from chatstore.forks import renewed_in_child
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+FILE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+#: Seconds that a call waits for others who hold the lock.
+PATIENCE: Final = 30.0
+_PAUSE: Final = 0.0003, 0.003
+#: A FIFO must not stop us while it is opened.
+_FLAGS: Final = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) if fcntl else 0
+
+_ADVICE: Final = {
+    errno.EACCES: "give this user access, or choose another place",
+    errno.EPERM: "give this user access, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "make room and repeat the call",
+    errno.EDQUOT: "make room and repeat the call",
+    errno.EFBIG: "raise the limit on file sizes, or begin a new session",
+    errno.EISDIR: "a file belongs there: move the directory away",
+    errno.ENOTDIR: "a directory belongs there: move the file away, or choose another place",
+    errno.ELOOP: "symbolic links are not followed: name the file itself",
+    errno.ENOENT: "create the directory first",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EINVAL: "only regular files and local file systems will do: choose another place",
+    errno.EIO: "look after the disk, then repeat the call",
+}
+
+
+def require_locks() -> None:
+    """Raise `NotSupported` where there are no POSIX file locks."""
+    if fcntl is None:
+        msg = "JSON files need POSIX file locks, which this system lacks: use sqlite:///chat.db"
+        raise NotSupported(msg)
+
+
+@contextmanager
+def told(place: str) -> Iterator[None]:
+    """Turn an `OSError` into `StorageUnavailable`, naming its file (or *place*) and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _unavailable(error, place) from error
+
+
+def _unavailable(error: OSError, place: str) -> StorageUnavailable:
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else place
+    reason = error.strerror or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0, "look at the file and the disk, then repeat the call")
+    return StorageUnavailable(f"{name}: {reason}: {advice}; nothing of this call was stored")
+
+
+# ------------------------------------------------------------------------------------------------ opening and reading
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another."""
+
+    device: int
+    inode: int
+    size: int
+    mtime: int  # nanoseconds
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    """Return the stamp in *found*."""
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def open_file(path: str, flags: int) -> int:
+    """Open the regular file *path*; anything else there raises `OSError`."""
+    descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "is no regular file", path)
+
+
+def read(descriptor: int, start: int, end: int) -> bytes:
+    """Return the bytes from *start* to *end*, or to the end of the file."""
+    parts = []
+    while start < end and (part := os.pread(descriptor, end - start, start)):
+        parts.append(part)
+        start += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def write(descriptor: int, data: bytes, start: int) -> None:
+    """Write all of *data* at *start*."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, start)
+        view, start = view[written:], start + written
+
+
+def contents(path: str) -> bytes | None:
+    """Return what is in the small file *path*; None where there is none."""
+    try:
+        descriptor = open_file(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return read(descriptor, 0, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------------------------ writing whole files
+
+
+def make_directory(path: str) -> None:
+    """Make the directory *path* and those above it, for this user only; one that exists stays as it is."""
+    if not os.path.isdir(path):
+        os.makedirs(path, DIRECTORY_MODE, exist_ok=True)
+
+
+def replace_file(path: str, parts: Iterable[bytes], *, mtime: int | None = None) -> None:
+    """Put *parts* in the place of the file *path*, all or nothing, and on the disk when this returns.
+
+    The mode and owner of a file that was there stay; a new one is for this user only. *mtime* is in nanoseconds.
+    """
+    draft = f"{path}.tmp"
+    with suppress(FileNotFoundError):
+        os.unlink(draft)
+    descriptor = open_file(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        _keep_access(path, descriptor)
+        start = 0
+        for part in parts:
+            write(descriptor, part, start)
+            start += len(part)
+        if mtime is not None:
+            os.utime(descriptor, ns=(mtime, mtime))
+        os.fsync(descriptor)
+        os.replace(draft, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+    finally:
+        os.close(descriptor)
+    sync_directory(os.path.dirname(path))
+
+
+def _keep_access(path: str, descriptor: int) -> None:
+    try:
+        before = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(before.st_mode):
+        raise OSError(errno.ELOOP if stat.S_ISLNK(before.st_mode) else errno.EISDIR, "is no regular file", path)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+    with suppress(PermissionError):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+
+
+def append_aside(path: str, data: bytes) -> None:
+    """Add *data* and a line break to the file *path*, made where it is missing, and wait for the disk."""
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+    try:
+        write(descriptor, data + b"\n", os.fstat(descriptor).st_size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(*paths: str) -> None:
+    """Remove those of *paths* that exist."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def sync_directory(path: str) -> None:
+    """Wait until what was renamed, made or removed in the directory is on the disk."""
+    descriptor = os.open(path or ".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------------------------ locks
+
+
+class _Held:
+    """Descriptors with a lock. A forked child closes its copies: they would keep the lock when the parent is gone."""
+
+    def __init__(self) -> None:
+        self.descriptors: set[int] = set()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        for descriptor in self.descriptors:
+            with suppress(OSError):
+                os.close(descriptor)
+        self.descriptors = set()
+
+
+_held: Final = _Held()
+
+
+def acquire(path: str, flags: int, *, write: bool) -> int | None:
+    """Lock what is at *path* (for others' writes; with *write*, for their reads too) and return its descriptor.
+
+    None where nothing is there. Threads exclude each other like processes, because each has a descriptor of its own.
+    Raises `StorageUnavailable` when others held it for `PATIENCE` seconds.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
+        except FileNotFoundError:
+            return None
+        _held.descriptors.add(descriptor)
+        try:
+            _wait(descriptor, path, until, write=write)
+            if _still_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            release(descriptor)
+            raise
+        release(descriptor)
+
+
+def release(descriptor: int) -> None:
+    """Give a lock back."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)  # at once, also where a forked child has a copy
+    _held.descriptors.discard(descriptor)
+    os.close(descriptor)
+
+
+def _wait(descriptor: int, path: str, until: float, *, write: bool) -> None:
+    kind = (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB
+    while True:
+        try:
+            fcntl.flock(descriptor, kind)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                msg = f"{path} stayed locked for {PATIENCE:.0f} seconds: look for a process that hangs, then repeat the call"
+                raise StorageUnavailable(msg) from None
+        time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - so that those who wait do not march in step
+
+
+def _still_at(path: str, descriptor: int) -> bool:
+    """Tell whether what was locked is still what *path* names, and was not replaced while we waited."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

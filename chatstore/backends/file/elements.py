@@ -1,0 +1,235 @@
+"""What an element of a session's array says: the message in its wire form, and beside it what the store knows.
+
+::
+
+    {"type": "human", "data": {…}, "position": 7, "message_id": "…", "created_at": "…", "session": {"revision": …}}
+
+``session`` stands in the last element of every append and says what the session was after it, so that an append
+touches no other file; what equals the element's own position and time is left out there. ``source`` names the
+framework a payload came from, ``payload`` holds what JSON text cannot say. This module knows these keys; it refuses
+to know where elements stand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pydantic_core import from_json
+
+from chatstore import codec
+from chatstore.codec import Draft
+from chatstore.core import Row, corrupt, decoded
+from chatstore.errors import CorruptRecord, InvalidMessage
+from chatstore.messages import MessageRecord, Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chatstore.messages import ChatSession, Message
+
+_POSITION: Final = b',"position":'
+_SESSION: Final = b',"session":'
+_OWN: Final = frozenset({"position", "message_id", "created_at", "session"})
+
+
+class Entry(NamedTuple):
+    """One element: its place, its JSON value (None where it cannot be read), and its line where it has one."""
+
+    position: int
+    message_id: str
+    created_at: datetime
+    value: Any
+    line: bytes | None
+
+
+def parsed(text: bytes) -> Any:
+    """Return the JSON value of *text*; NaN is for others to refuse. Raises ValueError."""
+    try:
+        return from_json(text)
+    except ValueError:
+        pass  # also a lone surrogate
+    try:
+        return json.loads(text.decode())
+    except RecursionError as error:
+        raise ValueError from error
+
+
+def time_of(value: Any) -> datetime | None:
+    """Return the aware time that *value* writes, in UTC; None for anything else."""
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return None if found.tzinfo is None else found.astimezone(UTC)
+
+
+def natural_of(value: Any) -> int | None:
+    """Return *value* if it is a number of 1 or more."""
+    return value if type(value) is int and value > 0 else None
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def message_of(entry: Entry) -> Message:
+    """Return the message of *entry*. Raises `InvalidMessage` or `CorruptRecord` where it is damaged."""
+    value = entry.value
+    if isinstance(value, dict) and isinstance(value.get("payload"), str) and isinstance(value.get("type"), str):
+        data = value.get("data")
+        own = isinstance(data, dict) and data.get("id") == entry.message_id
+        return codec.decode(value["type"], "", value["payload"], entry.message_id if own else None)
+    if isinstance(value, dict) and "data" not in value:  # an older shape, whose fields stand beside ours
+        value = _without_own(value)
+    return codec.from_wire(value)
+
+
+def records_of(session_id: str, entries: Iterable[Entry], revision: int) -> Records:
+    """Return the records of *entries*; damaged ones are named together in one `CorruptRecord`."""
+    records, damaged = Records(revision=revision), []
+    for entry in entries:
+        try:
+            message = message_of(entry)
+        except (InvalidMessage, CorruptRecord):
+            damaged.append(entry.position)
+            continue
+        records.append(MessageRecord(message, entry.position, entry.message_id, entry.created_at, session_id))
+    if damaged:
+        raise corrupt(session_id, damaged, records)
+    return records
+
+
+def row_of(entry: Entry) -> Row:
+    """Return the row of *entry*; a damaged one has a draft that nothing can decode."""
+    source = entry.value.get("source") if isinstance(entry.value, dict) else None
+    try:
+        draft = codec.encode(message_of(entry), now=entry.created_at, source=source)
+    except (InvalidMessage, CorruptRecord):
+        draft = Draft(codec.new_id(), True, "", "", None, None, None, None, None, None, "", entry.created_at)  # noqa: FBT003
+        return Row(entry.position, draft)
+    return Row(entry.position, draft._replace(message_id=entry.message_id) if draft.id_generated else draft)
+
+
+# ------------------------------------------------------------------------------------------------ what stands beside
+
+
+class Mark(NamedTuple):
+    """What a session was after its newest element was written."""
+
+    revision: int
+    message_count: int
+    last_position: int
+    updated_at: datetime
+
+
+def own(line: bytes) -> dict[str, Any]:
+    """Return what stands beside the message in *line*, without reading the message. Raises ValueError.
+
+    The store's own keys come last, and nothing inside a value can look like this one: quotes are escaped there, and
+    an object inside another leaves a brace too many.
+    """
+    found: Any = from_json(b"{" + line[line.rindex(_POSITION) + 1 :])
+    if natural_of(found.get("position")) is None or not isinstance(found.get("message_id"), str):
+        msg = "not an element of this store"
+        raise ValueError(msg)
+    return found  # type: ignore[no-any-return]  # an object has text for keys
+
+
+def mark_of(line: bytes) -> Mark | None:
+    """Return what *line* says about the session, or None."""
+    try:
+        beside = own(line)
+    except ValueError:
+        return None
+    said, position = beside.get("session"), beside["position"]
+    updated_at = time_of(said.get("updated_at", beside.get("created_at"))) if isinstance(said, dict) else None
+    if updated_at is None or natural_of(said.get("revision")) is None:
+        return None
+    count, last = said.get("message_count", position), said.get("last_position", position)
+    if natural_of(count) is None or natural_of(last) is None:
+        return None
+    return Mark(said["revision"], count, last, updated_at)
+
+
+def marked(session: ChatSession, mark: Mark) -> ChatSession:
+    """Return *session*, as its own file has it, with what the newest element says."""
+    return replace(
+        session,
+        message_count=mark.message_count,
+        last_position=max(session.last_position, mark.last_position),
+        revision=max(session.revision, mark.revision),
+        updated_at=max(session.updated_at, mark.updated_at),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def line_of(session_id: str, row: Row, session: ChatSession | None) -> bytes:
+    """Return the line of *row*; *session* is what it became, where this is the last row of an append."""
+    draft = row.draft
+    wire = codec.to_wire(decoded(session_id, row))
+    beside = {"position": row.position, "message_id": draft.message_id, "created_at": draft.created_at.isoformat()}
+    if draft.source is not None:
+        beside["source"] = draft.source
+    if session is not None:
+        beside["session"] = _said(row.position, draft.created_at, session)
+    try:
+        return codec.dumps(wire | beside).encode()
+    except InvalidMessage:
+        # Two surrogates that every reader would join: JSON text cannot say this, the payload can.
+        return json.dumps(wire | {"payload": draft.payload} | beside, allow_nan=False, separators=(",", ":")).encode()
+
+
+def compact(value: Any) -> bytes:
+    """Return the line of a *value* that was read from JSON and stays what it is, NaN included."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def kept_line(entry: Entry, session: ChatSession | None) -> bytes:
+    """Return the line of an *entry* that stays as it is; *session* as in `line_of`."""
+    line = entry.line
+    if line is not None:
+        try:
+            if own(line).get("session") is not None:
+                line = line[: line.rindex(_SESSION)] + b"}"
+        except ValueError:
+            line = line if entry.value is None else None
+    if line is None:
+        line = _carried(entry)
+    if session is None or not isinstance(entry.value, dict):
+        return line
+    said = _said(entry.position, entry.created_at, session)
+    return line[:-1] + _SESSION + codec.dumps(said).encode() + b"}"
+
+
+def _carried(entry: Entry) -> bytes:
+    """Return the line of an element that came in another shape: whatever it says, then what the store adds."""
+    value = entry.value
+    if isinstance(value, dict):
+        value = _without_own(value) | {
+            "position": entry.position,
+            "message_id": entry.message_id,
+            "created_at": entry.created_at.isoformat(),
+        }
+    return compact(value)
+
+
+def _without_own(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if name not in _OWN}
+
+
+def _said(position: int, created_at: datetime, session: ChatSession) -> dict[str, Any]:
+    said: dict[str, Any] = {"revision": session.revision}
+    if session.message_count != position:
+        said["message_count"] = session.message_count
+    if session.last_position != position:
+        said["last_position"] = session.last_position
+    if session.updated_at != created_at:
+        said["updated_at"] = session.updated_at.isoformat()
+    return said
