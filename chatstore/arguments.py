@@ -119,7 +119,7 @@ class Scope:
     def narrowed(self, tenant_id: str | None, user_id: str | None) -> Scope:
         """Return the scope inside this one; raise `Invalid` where the two exclude each other."""
         if tenant_id is None and user_id is None:
-            msg = "scope needs a tenant_id or a user_id: without them it would see everybody"
+            msg = "a scope without an owner would see everybody: pass a tenant_id or a user_id"
             raise Invalid(msg)
         owner_id(tenant_id, "tenant_id"), owner_id(user_id, "user_id")
         return self.owning(tenant_id, user_id)
@@ -139,9 +139,8 @@ class Scope:
 def natural(value: int, name: str) -> int:
     """Return *value* if it is an int of 0 or more, else raise `Invalid`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        msg = f"{name} must be an integer of 0 or more, not {value!r}" if isinstance(value, int) else (
-            f"{name} must be an integer of 0 or more, not a {type(value).__name__}"
-        )
+        given = repr(value) if isinstance(value, int) else f"a {type(value).__name__}"
+        msg = f"{name} is {given}: pass an integer of 0 or more"
         raise Invalid(msg)
     return min(value, 2**63 - 1)
 
@@ -157,7 +156,11 @@ def moment(value: datetime | None, name: str) -> datetime | None:
     if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
         msg = f"{name} must be an aware datetime: use datetime.now(UTC) or add tzinfo"
         raise Invalid(msg)
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        msg = f"{name} is before the year 1 or after the year 9999 in UTC: pass a moment between them"
+        raise Invalid(msg) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +196,12 @@ def window(last: int | None, after: int | None, before: int | None, limit: int |
 
 def message_key(key: int | str) -> int | str:
     """Return *key* if it is a position (int) or a message id (str), else raise `Invalid`."""
-    if isinstance(key, str):
-        return key
-    return natural(key, "a message's position")
+    if not isinstance(key, str):
+        return natural(key, "a message's position")
+    if fault := _id_fault(key):
+        msg = f"the message id {fault}: pass a position, or an id that a message can have"
+        raise Invalid(msg)
+    return key
 
 
 # ------------------------------------------------------------------------------------------------ session data
@@ -215,7 +221,7 @@ def metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         if not isinstance(value, dict):
-            msg = "it is not a dict"
+            msg = f"it is a {type(value).__name__}: pass a dict"
             raise InvalidMessage(msg)
         codec.check_json(value, "metadata", depth=METADATA_DEPTH)
         text = codec.dumps(value)
@@ -268,10 +274,10 @@ def session_filter(
     wanted = globals()["metadata"](metadata)
     for key, value in wanted.items():
         if not isinstance(value, str | int | float | bool | None):
-            msg = f"metadata[{key!r}] must be a string, number, boolean or None: filters compare top-level values"
+            msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one (filters compare top-level values)"
             raise Invalid(msg)
     if archived not in (True, False, None):
-        msg = "archived must be True (only archived), False (without them) or None (both)"
+        msg = "archived is no choice: pass True (only archived), False (without them) or None (both)"
         raise Invalid(msg)
     return SessionFilter(
         owner_id(tenant_id, "tenant_id"),
@@ -354,10 +360,10 @@ def search_filter(
 ) -> SearchFilter:
     """Return the checked filter. The query is always literal words; one without any finds nothing."""
     if not isinstance(query, str):
-        msg = f"the query must be text, not a {type(query).__name__}"
+        msg = f"the query is a {type(query).__name__}: pass text"
         raise Invalid(msg)
     if isinstance(types, str):
-        msg = "types must be a list of message types, such as ['human', 'ai']"
+        msg = "types is one text: pass a list of message types, such as ['human', 'ai']"
         raise Invalid(msg)
     return SearchFilter(
         words(query),
@@ -396,7 +402,7 @@ def usage_filter(
     """Return the checked filter; an unknown key raises `Invalid`."""
     unknown = [key for key in by if key not in USAGE_KEYS] if not isinstance(by, str) else [by]
     if unknown or len(set(by)) != len(by):
-        msg = f"by takes each of {', '.join(USAGE_KEYS)} at most once, as a tuple"
+        msg = f"by has an unknown or repeated key: pass a tuple of {', '.join(USAGE_KEYS)}, each at most once"
         raise Invalid(msg)
     return UsageFilter(
         tuple(by),

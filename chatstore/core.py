@@ -347,7 +347,7 @@ def changes_of(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
     if "expires_at" in changes:
         changes["expires_at"] = arguments.moment(changes["expires_at"], "expires_at")
     if "archived" in changes and not isinstance(changes["archived"], bool):
-        msg = "archived must be True or False"
+        msg = "archived is neither True nor False: pass one of them"
         raise Invalid(msg)
     return changes
 

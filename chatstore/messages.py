@@ -218,12 +218,12 @@ class SystemMessage(BaseMessage):
 class ToolMessage(BaseMessage):
     """What a tool answered to the call *tool_call_id*.
 
-    *artifact* is for the application and is not sent to the model; it must be JSON to be stored. Content that
-    is a number becomes text.
+    *artifact* is for the application and is not sent to the model; it must be JSON to be stored. Content and
+    call ids that are numbers become text.
     """
 
     type: Literal["tool"] = "tool"
-    tool_call_id: str = Field(coerce_numbers_to_str=True)
+    tool_call_id: str
     artifact: Any = None
     status: Literal["success", "error"] = "success"
 
@@ -233,10 +233,14 @@ class ToolMessage(BaseMessage):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_content(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("content"), int | float):
-            return {**data, "content": str(data["content"])}
-        return data
+    def _read_numbers(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name: data.get(name) for name in ("content", "tool_call_id")}
+        return {
+            **data,
+            **{name: str(value) for name, value in given.items() if isinstance(value, int | float)},
+        }
 
 
 class FunctionMessage(BaseMessage):

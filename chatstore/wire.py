@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from chatstore.errors import InvalidMessage
 from chatstore.messages import BLANK, CLASSES, BaseMessage, OpaqueMessage, fill
@@ -86,14 +86,19 @@ class Shape:
 
     def check(self, data: dict[str, Any]) -> None:
         """Raise `InvalidMessage` where `build` would refuse *data*, or change it."""
-        if not self.fits(data):
-            try:
-                self.cls.__pydantic_validator__.validate_python(data, strict=True)
-            except ValidationError as error:
-                raise InvalidMessage(fault_of(error, data)) from None
+        if self.fits(data):
+            return
+        try:
+            made = self.cls.__pydantic_validator__.validate_python(data, strict=True)
+        except ValidationError as error:
+            raise InvalidMessage(fault_of(error, data)) from None
+        for name, value in made.__dict__.items():
+            if name in data and data[name] != value:
+                msg = f"data.{name} is of type {type(data[name]).__name__}: write a {type(value).__name__}"
+                raise InvalidMessage(msg)
 
 
-SHAPES: Final[dict[type, Shape]] = {cls: Shape(cls) for cls in dict.fromkeys(CLASSES.values())}
+SHAPES: Final[dict[type[BaseModel], Shape]] = {cls: Shape(cls) for cls in dict.fromkeys(CLASSES.values())}
 
 
 def shape_of(message: object) -> Shape:
@@ -208,7 +213,7 @@ def fault_of(error: ValidationError, data: dict[str, Any]) -> str:
 
 
 def _followed(location: tuple[int | str, ...], data: dict[str, Any]) -> tuple[Path, int]:
-    """Return the path as far as *location*, which names pydantic's choices too, leads into *data*; and its length."""
+    """Return the path as far as *location* leads into *data*, without pydantic's steps, and its length."""
     at: Path = (None, "data")
     node: Any = data
     length = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from chatstore.core import (
 )
 from chatstore.errors import InvalidMessage
 from chatstore.messages import ChatSession, MessageRecord, SearchHit, UsageRow
+from chatstore.strictjson import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,9 +74,19 @@ def changed(session: ChatSession, changes: Mapping[str, Any], now: datetime) -> 
     if "archived" in values:
         archive = values.pop("archived")
         values["archived_at"] = (session.archived_at or now) if archive else None
-    if all(getattr(session, name) == value for name, value in values.items()):
+    if all(_unchanged(getattr(session, name), value) for name, value in values.items()):
         return session
     return replace(session, **values, revision=session.revision + 1, updated_at=max(session.updated_at, now))
+
+
+def _unchanged(old: object, new: object) -> bool:
+    """Tell whether two values are the same; 1, 1.0 and True in metadata are not."""
+    return old == new and (not isinstance(new, dict) or canonical(old) == canonical(new))
+
+
+def handed_out(session: ChatSession) -> ChatSession:
+    """Return *session* with metadata of its own: what the caller does to it changes nothing that is kept."""
+    return replace(session, metadata=deepcopy(session.metadata))
 
 
 def wanted(session: ChatSession, scope: Scope, chosen: SessionFilter, now: datetime) -> bool:

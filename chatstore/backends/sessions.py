@@ -69,13 +69,13 @@ class SessionsCore(ABC):
         with self.locked(new.session_id, write=True):
             made = self._made(new, now)
             self.save(made, rows=True)
-            return made.session
+            return rules.handed_out(made.session)
 
     def get(self, scope: Scope, session_id: str, now: datetime) -> ChatSession | None:
         """As `Repository.get_session`; None for a missing one."""
         with self.locked(session_id, write=False):
             found = self._seen(scope, session_id, now)
-            return found.session if found else None
+            return rules.handed_out(found.session) if found else None
 
     def update(
         self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
@@ -87,7 +87,7 @@ class SessionsCore(ABC):
             if changed is not found.session:
                 found.session = changed
                 self.save(found, rows=False)
-            return changed
+            return rules.handed_out(changed)
 
     def delete(self, scope: Scope, session_id: str, now: datetime) -> bool:
         """As `Repository.delete_session`."""
@@ -105,7 +105,7 @@ class SessionsCore(ABC):
         found.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
         if start is not None:
             found = [session for session in found if (session.updated_at, session.session_id) < start]
-        return found[:limit]
+        return [rules.handed_out(session) for session in found[:limit]]
 
     def fork(
         self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
@@ -119,7 +119,7 @@ class SessionsCore(ABC):
         with self.locked(new_session_id, write=True):
             self._vacate(new_session_id, now)
             self.save(copy, rows=True)
-            return copy.session
+            return rules.handed_out(copy.session)
 
     def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> int:
         """As `Repository.load_records`, for one chunk."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.file import disk, shapes
@@ -61,6 +62,17 @@ class Array:
     def empty(self) -> bool:
         """Tell whether there is no element."""
         return self._size == len(EMPTY) if self.neat else not self.elements
+
+    @property
+    def changed(self) -> int:
+        """When the file was last changed, in microseconds since 1970."""
+        return self.stamp.mtime // 1000
+
+    @property
+    def time(self) -> datetime:
+        """When the file was last changed."""
+        seconds, micro = divmod(self.changed, 1_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from *start* to *end*."""

@@ -71,6 +71,14 @@ def natural_of(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
+def id_of(value: dict[str, Any], position: int) -> str:
+    """Return the id that the element *value* says, or one that is derived from its position."""
+    data = value.get("data")
+    theirs = data.get("id") if isinstance(data, dict) and value.get("type") != "remove" else None
+    theirs = str(theirs) if type(theirs) is int else theirs
+    return next((found for found in (value.get("message_id"), theirs) if found and isinstance(found, str)), f"#{position}")
+
+
 # ------------------------------------------------------------------------------------------------ reading
 
 

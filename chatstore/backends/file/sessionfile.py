@@ -4,8 +4,8 @@ This module knows that file; it refuses to know messages. What every append chan
 revision, the time) stands in the array's last element; here it is as it was when this file was written.
 
 Two keys tell which array is meant, so that no crash between two files leaves half a change: elements that say
-a revision up to ``rows_after`` are void (the session was cleared); and a ``provisional`` session exists only if its
-array has others (it was being made, or deleted).
+a revision up to ``rows_after`` are void (the session was cleared); and where ``needs_rows`` is true, the session exists
+only if its array has others (it was made by its first append, or is being deleted).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Own(NamedTuple):
 
     session: ChatSession
     rows_after: int = 0
-    provisional: bool = False
+    needs_rows: bool = False
 
 
 def read(path: str, session_id: str | None = None) -> Own | None:
@@ -64,7 +64,7 @@ def _own(value: Any) -> Own:
         raise ValueError
     if not all(type(given[name]) is int for name in _NUMBERS) or not isinstance(given["metadata"], dict):
         raise TypeError
-    return Own(ChatSession(**given), int(value.get("rows_after", 0)), value.get("provisional") is True)
+    return Own(ChatSession(**given), int(value.get("rows_after", 0)), value.get("needs_rows") is True)
 
 
 def _checked(value: Any, kind: type) -> Any:
@@ -79,8 +79,8 @@ def write(path: str, own: Own) -> None:
         field.name: _written(getattr(own.session, field.name)) for field in fields(own.session)
     }
     value["rows_after"] = own.rows_after
-    if own.provisional:
-        value["provisional"] = True
+    if own.needs_rows:
+        value["needs_rows"] = True
     disk.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * own.session.revision)
 
 

@@ -142,6 +142,11 @@ class FileConversation(Conversation):
         self._every_id = True
         return super().load(rows, now)
 
+    def remove(self, row: Row, now: datetime) -> None:
+        """As `Conversation.remove`."""
+        self.ids()  # known before the row goes
+        super().remove(row, now)
+
     def _push(self, row: Row) -> None:
         self.new.append(row)
         if self._rows is not None:

@@ -58,7 +58,7 @@ def _without_lock(connection: Connection, _schema: str | None) -> Iterator[None]
 @contextlib.contextmanager
 def _postgresql(connection: Connection, _schema: str | None) -> Iterator[None]:
     """Take the lock for the transaction; it ends with it, after a crash and behind a pooler too."""
-    if connection.get_isolation_level() == "AUTOCOMMIT":
+    if getattr(connection.connection.dbapi_connection, "autocommit", False):
         raise SchemaError("a migration needs a transaction: pass a connection that is not in AUTOCOMMIT")
     ours = not connection.in_transaction()
 

@@ -45,11 +45,11 @@ def search(c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now
         return _hits(c.execute(_fts5(q, scope, wanted), asked), wanted)
     if indexed and q.traits.search == "tsvector":
         return _hits(c.execute(_tsvector(q, scope, wanted), asked), wanted)
-    found: Any
+    found: Iterable[Any]
     if indexed and q.traits.search == "fulltext" and (known := [word for word in wanted.words if _in_fulltext(word)]):
         found = c.execute(_fulltext(q, scope, wanted, known), asked)
     else:
-        found = c.execute(_scan(q, scope, wanted).execution_options(yield_per=RANKED), asked)
+        found = _scanned(c, q, _scan(q, scope, wanted), asked)
     return _hits(heapq.nlargest(wanted.limit, _verified(found, wanted), key=lambda line: (line[-1], line[5])), wanted)
 
 
@@ -107,6 +107,18 @@ def _scan(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
         if word.isascii():
             statement = statement.where(func.lower(q.m.c.content).contains(word, autoescape=True))
     return statement
+
+
+def _scanned(c: Connection, q: Statements, scan: Select[Any], asked: dict[str, Any]) -> Iterator[Any]:
+    """Yield what *scan* selects, the newest first, a page at a time: a cursor would need a transaction."""
+    last = None
+    while True:
+        page = scan if last is None else scan.where(q.m.c.id < last)
+        lines = c.execute(page.add_columns(q.m.c.id).order_by(q.m.c.id.desc()).limit(RANKED), asked).all()
+        yield from (line[:-1] for line in lines)
+        if len(lines) < RANKED:
+            return
+        last = lines[-1][-1]
 
 
 def _verified(lines: Iterable[Any], wanted: SearchFilter) -> Iterator[tuple[Any, ...]]:
