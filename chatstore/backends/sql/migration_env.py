@@ -18,7 +18,14 @@ from alembic.util import CommandError
 
 from chatstore.backends.sql.dialects import parse_url
 from chatstore.backends.sql.migration_locks import alone
-from chatstore.backends.sql.migration_runner import connected, prepare, readable, refuse_unknown, write_for
+from chatstore.backends.sql.migration_runner import (
+    connected,
+    dialect_of,
+    prepare,
+    readable,
+    refuse_unknown,
+    write_for,
+)
 from chatstore.backends.sql.migrations import options
 from chatstore.errors import ChatstoreError
 
@@ -41,7 +48,7 @@ def run() -> None:
 
 
 def _offline(url: URL, schema: str | None) -> None:
-    dialect = url.get_dialect()()
+    dialect = dialect_of(url)()
     context.configure(
         url=url, dialect_opts={"paramstyle": "named"}, literal_binds=True, **options(dialect, schema)
     )

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
 from chatstore.backends.sql.dialects import (
@@ -28,13 +28,13 @@ from chatstore.backends.sql.dialects import (
     sqlite_path,
 )
 from chatstore.backends.sql.migration_locks import alone
-from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
+from chatstore.errors import Invalid, SchemaError, SchemaTooNew, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy.engine import Dialect
     from alembic.runtime.migration import RevisionStep
+    from sqlalchemy.engine import Dialect
 
     Steps = Callable[[ScriptDirectory, Any], list[RevisionStep]]
 
@@ -144,7 +144,18 @@ def connected(target: str | URL | Connection, *, create: bool) -> Iterator[Conne
 
 def _synchronous(url: URL) -> URL:
     """Replace an asynchronous driver by the usual one: a migration has nothing else to do meanwhile."""
-    return parse_url(url.set(drivername=url.get_backend_name())) if url.get_dialect().is_async else url
+    return parse_url(url.set(drivername=url.get_backend_name())) if dialect_of(url).is_async else url
+
+
+def dialect_of(url: URL) -> type[Dialect]:
+    """Return the dialect of *url* without its driver; `Invalid` where nobody has installed it."""
+    try:
+        return url.get_dialect()
+    except NoSuchModuleError:
+        raise Invalid(
+            f"no SQLAlchemy dialect is installed for {url.drivername!r}: check the URL's first part (sqlite, "
+            "postgresql, mysql, mariadb), or install that dialect's package"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -25,7 +25,15 @@ from sqlalchemy.engine import URL, Dialect
 
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import parse_url
-from chatstore.backends.sql.migration_runner import Moved, connected, know, move, readable, write_for
+from chatstore.backends.sql.migration_runner import (
+    Moved,
+    connected,
+    dialect_of,
+    know,
+    move,
+    readable,
+    write_for,
+)
 from chatstore.backends.sql.models import HEAD, VERSION_TABLE
 from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
 from chatstore.errors import SchemaError
@@ -221,7 +229,7 @@ def _dialect(target: str | URL | Dialect) -> Dialect:
     if isinstance(target, Dialect):
         return target
     url = target if isinstance(target, URL) or ":" in target else URL.create(target)
-    make: Callable[..., Dialect] = parse_url(url).get_dialect()
+    make: Callable[..., Dialect] = dialect_of(parse_url(url))
     return make(paramstyle="named")  # as Alembic's own offline mode: a percent sign stands once
 
 

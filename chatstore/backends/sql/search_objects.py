@@ -170,6 +170,6 @@ def _postgresql(dialect: Dialect, schema: str | None) -> list[str]:
 
 
 def _mysql(dialect: Dialect, schema: str | None) -> list[str]:
-    """Return the index, by a copy of the table: made in place for the second time, MariaDB's knows no old row."""
+    """Return the index, by a copy of the table: made in place a second time, it knows no old row."""
     on = qualify(dialect, TABLE, schema)
     return [f"ALTER TABLE {on} ADD FULLTEXT INDEX {SEARCH_INDEX} (content), ALGORITHM=COPY"]
