@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import codec
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
+from chatstore.ids import MAX_ID, id_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-MAX_ID = 255
 PAGE_LIMIT = 1000
 METADATA_DEPTH = 30
 #: Words are runs of letters and digits (DESIGN: what search means, everywhere).
@@ -53,21 +53,9 @@ def microseconds(moment: datetime) -> int:
 # ------------------------------------------------------------------------------------------------ ids
 
 
-def _id_fault(value: object) -> str | None:
-    if not isinstance(value, str):
-        return f"is a {type(value).__name__}, not a string"
-    if not 1 <= len(value) <= MAX_ID:
-        return f"has {len(value)} characters; 1 to {MAX_ID} are allowed"
-    if _BAD_CHARACTER.search(value):
-        return "has a control character or a lone surrogate"
-    if value != value.strip():
-        return "begins or ends with white space"
-    return None
-
-
 def session_id(value: str) -> str:
     """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
-    if fault := _id_fault(value):
+    if fault := id_fault(value):
         msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
         raise InvalidSessionId(msg)
     return value
@@ -75,7 +63,7 @@ def session_id(value: str) -> str:
 
 def owner_id(value: str | None, name: str) -> str | None:
     """Return *value* if it can be a tenant or user id (None: nobody), else raise `Invalid`."""
-    if value is not None and (fault := _id_fault(value)):
+    if value is not None and (fault := id_fault(value)):
         msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
         raise Invalid(msg)
     return value
@@ -92,7 +80,7 @@ def session_key(*parts: str) -> str:
         raise InvalidSessionId(msg)
     joined = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
     # "~2" never comes out of the escaping above, so a digest can never equal a plain key.
-    if _id_fault(joined) is None:
+    if id_fault(joined) is None:
         return joined
     digest = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
     readable = _BAD_CHARACTER.sub("_", joined).strip()[: MAX_ID - len(digest) - 2]
@@ -198,7 +186,7 @@ def message_key(key: int | str) -> int | str:
     """Return *key* if it is a position (int) or a message id (str), else raise `Invalid`."""
     if not isinstance(key, str):
         return natural(key, "a message's position")
-    if fault := _id_fault(key):
+    if fault := id_fault(key):
         msg = f"the message id {fault}: pass a position, or an id that a message can have"
         raise Invalid(msg)
     return key

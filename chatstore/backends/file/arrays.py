@@ -1,11 +1,11 @@
 """A JSON array in a file, one element a line: looked at in one piece, read in parts, appended to in O(1).
 
-``[``, the elements with a comma after each but the last, ``]``: such a file is *neat*. It is plain JSON for everyone,
-and because JSON has no bare line breaks, a line is an element. This module knows lines and bytes; it refuses to know
-what an element says. `chatstore.backends.file.shapes` understands files that are not neat.
+``[``, the elements with a comma after each but the last, ``]``: such a file is *neat*. It is plain JSON for
+everyone, and because JSON has no bare line breaks, a line is an element. This module knows lines and bytes;
+it refuses to know what an element says. `chatstore.backends.file.shapes` understands files that are not neat.
 
-What was looked at stays readable whatever happens to the file: elements behind it do not move in place, and a file
-that is replaced lives on for those who have it open.
+What was looked at stays readable whatever happens to the file: elements never move within it, and a file that
+is replaced lives on for those who have it open.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.file import disk, shapes
-from chatstore.backends.file.disk import Stamp
 from chatstore.backends.file.shapes import CLOSING, EMPTY, FIRST, HEAD
 from chatstore.errors import OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from chatstore.backends.file.disk import Stamp
 
 #: Bytes read at first, from either end; a long line takes more.
 BLOCK: Final = 4096
@@ -33,8 +34,8 @@ _PAGE: Final = 4096
 class Array:
     """What was in an array file when it was looked at.
 
-    *neat* arrays have lines; of others only *elements* are known, as values. *torn* is what stands behind the last
-    whole element where the file's end is missing, and *lost* how many elements that may have been.
+    *neat* arrays have lines; of others only *elements* are known, as values. *torn* is what stands behind the
+    last whole element where the file's end is missing, and *lost* how many elements that may have been.
     """
 
     def __init__(self, path: str, descriptor: int, stamp: Stamp, tail: bytes) -> None:
@@ -88,7 +89,8 @@ class Array:
     def understand(self) -> Array:
         """Become what `shapes` makes of a file that is not neat."""
         shape = shapes.understand(self.path, self.whole())
-        self.neat, self.elements, self.torn, self.lost = shape.neat is not None, shape.elements, shape.torn, shape.lost
+        self.neat, self.elements = shape.neat is not None, shape.elements
+        self.torn, self.lost = shape.torn, shape.lost
         if shape.neat is not None:
             self._tail, self._size = shape.neat, len(shape.neat)
         return self
@@ -97,7 +99,8 @@ class Array:
 
     def last_line(self) -> bytes:
         """Return the newest element's line."""
-        return next(line for _, line in self.back(self.end))
+        start = self._tail.rfind(b"\n", 0, len(self._tail) - len(CLOSING)) + 1
+        return self._tail[start : -len(CLOSING)] if start else next(line for _, line in self.back(self.end))
 
     def line_at(self, offset: int) -> tuple[int, bytes]:
         """Return where the line begins that the byte at *offset* belongs to, and the line."""
@@ -105,7 +108,7 @@ class Array:
         return next(self.forth(start))
 
     def back(self, end: int, start: int = FIRST) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines between *start* and *end* with their offsets, the last one first (and cut at *end*)."""
+        """Yield the lines between *start* and *end* with their offsets, the last one first, cut at *end*."""
         rest, block, known = b"", BLOCK, self._size - len(self._tail)
         while start < end:
             low = max(start, known if end > known else end - block)
@@ -165,13 +168,16 @@ def look(path: str) -> Array | None:
     return array if neat else array.understand()
 
 
-# ------------------------------------------------------------------------------------------------ writing
+# -------------------------------------------------------------------------------- writing
 
 
 def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) -> None:
-    """Put *lines* behind the last element of a neat *array*, all or nothing, and on the disk when this returns."""
+    """Put *lines* behind the last element of a neat *array*, all or nothing, and wait for the disk.
+
+    An array without elements is written anew instead: `write`.
+    """
     at = array.end
-    data = (b"\n" if array.empty else b",\n") + b",\n".join(lines) + CLOSING
+    data = b",\n" + b",\n".join(lines) + CLOSING
     descriptor = _open_unchanged(array)
     try:
         try:
@@ -187,7 +193,7 @@ def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) ->
 
 
 def _open_unchanged(array: Array) -> int:
-    """Open the file for writing; raise `StorageUnavailable` where a program that knows no locks changed it."""
+    """Open the file for writing; raise `StorageUnavailable` if a program that knows no locks changed it."""
     descriptor = disk.open_file(array.path, os.O_RDWR)
     if disk.stamp_of(os.fstat(descriptor))[:3] == array.stamp[:3]:
         return descriptor
@@ -199,16 +205,16 @@ def _open_unchanged(array: Array) -> int:
 def _put(descriptor: int, data: bytes, at: int) -> None:
     """Write *data* over the closing line at *at* so that a kill at any moment leaves all of it or nothing.
 
-    What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first, but for
-    the last byte; three bytes over the closing line then make it count; the last byte says that all is well.
+    What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first, but
+    for the last byte; then the closing line becomes a comma and a line break; then one byte, the brace of the
+    first new element, makes it all count; the last byte says that nothing is left to do.
     """
     end = at + len(data)
     if at // _PAGE == (end - 1) // _PAGE:
         disk.write(descriptor, data, at)
         return
-    disk.write(descriptor, data[len(CLOSING) : -1], at + len(CLOSING))
-    disk.write(descriptor, data[: len(CLOSING)], at)
-    disk.write(descriptor, data[-1:], end - 1)
+    for start, stop in ((3, len(data) - 1), (0, 2), (2, 3), (len(data) - 1, len(data))):
+        disk.write(descriptor, data[start:stop], at + start)
 
 
 def _take_back(descriptor: int, array: Array, at: int) -> None:
@@ -216,7 +222,9 @@ def _take_back(descriptor: int, array: Array, at: int) -> None:
         disk.write(descriptor, CLOSING, at)
         os.ftruncate(descriptor, array.stamp.size)
     except OSError as error:
-        msg = f"{array.path}: writing failed, and so did taking it back: read the session again before you repeat the call"
+        msg = (
+            f"{array.path}: writing failed, and so did taking it back: read the session, then repeat the call"
+        )
         raise OutcomeUnknown(msg) from error
 
 

@@ -13,7 +13,8 @@ create                    the array, after the session's file; without messages,
 delete                    the session's file, which says that there is none; then both are removed
 ========================  ===================================================================================
 
-It refuses to know bytes and locks (`arrays`, `disk`) and what an operation means (`chatstore.backends.conversation`).
+It refuses to know bytes and locks (`arrays`, `disk`), and what an operation means to a session
+(`chatstore.backends.conversation`).
 """
 
 from __future__ import annotations
@@ -21,145 +22,33 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 from zlib import crc32
 
-from chatstore.arguments import NewSession, Scope, microseconds, utcnow
-from chatstore.backends import conversation as rules
+from chatstore.arguments import microseconds, utcnow
 from chatstore.backends.file import arrays, disk, elements, names, sessionfile
-from chatstore.backends.file.arrays import FIRST
-from chatstore.backends.file.elements import Entry
-from chatstore.backends.file.index import Index
+from chatstore.backends.file.session import DirectoryConversation
 from chatstore.backends.file.sessionfile import Own
-from chatstore.backends.file.stored import FileConversation, FilesCore
+from chatstore.backends.file.stored import FilesCore
 from chatstore.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from chatstore.arguments import Window
     from chatstore.backends.conversation import Conversation
     from chatstore.backends.file.arrays import Array
-    from chatstore.core import Row
     from chatstore.messages import ChatSession
 
 _log: Final = logging.getLogger(__name__)
 _LOCKS: Final = ".locks"
 #: Lock files of a directory; sessions that share one wait for each other.
 _LOCK_COUNT: Final = 64
-
-
-def _identified(line: bytes) -> str | None:
-    try:
-        found = elements.own(line)["message_id"]
-    except ValueError:
-        return None
-    return found if isinstance(found, str) else None
-
-
-_INDEX: Final = Index(_identified)
-
-
-def _unowned(session_id: str, array: Array) -> ChatSession:
-    new = NewSession(session_id, Scope(), None, {}, None)
-    return rules.fresh(new, array.time)
-
-
-class DirectoryConversation(FileConversation):
-    """A session of a directory; *own* is what its small file says."""
-
-    def __init__(self, session_id: str, own: Own | None, array: Array | None) -> None:
-        """Begin with what both files say; *own* None for an array that was put here by hand."""
-        self.adopted = own is None
-        self.own = own = own or Own(_unowned(session_id, cast("Array", array)))
-        mark = elements.mark_of(array.last_line()) if array is not None and array.neat and not array.empty else None
-        revision = mark.revision if mark else 0 if array is None else array.changed
-        super().__init__(own.session, array if revision > own.rows_after else None)
-        if self.array is None:
-            self.session = replace(own.session, message_count=0)
-        elif mark is not None:
-            self.session = elements.marked(own.session, mark)
-        else:
-            self.session = self._unmarked(own.session, self.array)
-        self.stored = self.session
-
-    def _unmarked(self, session: ChatSession, array: Array) -> ChatSession:
-        """Return what the session is where its last element does not say: after a fault, or by another's hand."""
-        entries = self.entries()
-        return replace(
-            session,
-            message_count=len(entries),
-            last_position=max(session.last_position, entries[-1].position if entries else 0),
-            revision=max(session.revision, array.changed),
-            updated_at=max(session.updated_at, array.time) if array.changed > session.revision else session.updated_at,
-        )
-
-    @property
-    def exists(self) -> bool:
-        """Tell whether there is such a session: one that was being made exists when it has its messages."""
-        return not self.own.needs_rows or (self.array is not None and not self.array.empty)
-
-    # ---- lines
-
-    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
-        """As `FileConversation.entered`; what an element does not say is derived from its place."""
-        entries: list[Entry] = []
-        for value, line in values:
-            given = value if isinstance(value, dict) else {}
-            last = entries[-1].position if entries else 0
-            position = elements.natural_of(given.get("position")) or last + 1
-            position = position if position > last else last + 1
-            created_at = elements.time_of(given.get("created_at")) or self.own.session.created_at
-            message_id = elements.id_of(given, position)
-            entries.append(Entry(position, message_id, created_at, value, line))
-        return entries
-
-    def _entry(self, line: bytes) -> Entry:
-        value = elements.parsed(line)
-        beside = value if isinstance(value, dict) else {}
-        position, created_at = elements.natural_of(beside.get("position")), elements.time_of(beside.get("created_at"))
-        if position is None or created_at is None or not isinstance(beside.get("message_id"), str):
-            raise ValueError
-        return Entry(position, beside["message_id"], created_at, value, line)
-
-    def seek(self, array: Array, window: Window) -> list[Entry]:
-        """As `FileConversation.seek`: by halving, since positions grow."""
-        low = _behind(array, window.after) if window.after else FIRST
-        high = array.end
-        if window.before is not None and window.before <= self.session.last_position:
-            high = _behind(array, window.before - 1) - len(b",\n")
-        if low >= high:
-            return []
-        lines = array.forth(low, high) if window.last is None else array.back(high, low)
-        most = window.limit if window.last is None else window.last
-        entries = [self._entry(line) for (_, line), _ in zip(lines, range(most or array.end), strict=False)]
-        return entries if window.last is None else entries[::-1]
-
-    def place(self, array: Array, message_id: str) -> Entry | None:
-        """As `FileConversation.place`."""
-        found = _INDEX.find(array, message_id)
-        return self._entry(next(array.forth(found.offset))[1]) if found else None
-
-    def line(self, row: Row, session: ChatSession | None) -> bytes:
-        """As `FileConversation.line`."""
-        return elements.line_of(self.session.session_id, row, session)
-
-    def kept_line(self, entry: Entry, session: ChatSession | None) -> bytes:
-        """As `FileConversation.kept_line`."""
-        return elements.kept_line(entry, session)
-
-
-def _behind(array: Array, position: int) -> int:
-    """Return where the first line begins whose position is above *position* (behind the last one if there is none)."""
-    low, high = FIRST, array.end + len(b",\n")
-    while low < high:
-        start, line = array.line_at(min((low + high) // 2, array.end))
-        if elements.own(line)["position"] > position:
-            high = start
-        else:
-            low = start + len(line) + len(b",\n")
-    return low
+#: How many sessions are remembered for lists.
+_LISTED: Final = 20_000
+_Stamps = tuple["disk.Stamp | None", "disk.Stamp | None"]
 
 
 class DirectoryCore(FilesCore):
@@ -169,19 +58,20 @@ class DirectoryCore(FilesCore):
         """Work in *directory*, which is made at the first write."""
         super().__init__()
         self.directory = directory
+        self._listed: dict[str, tuple[_Stamps, ChatSession | None]] = {}
 
     def array_path(self, session_id: str) -> str:
         """As `FilesCore.array_path`."""
-        return os.path.join(self.directory, names.file_name(session_id) + ".json")
+        return f"{self.directory}/{names.file_name(session_id)}.json"
 
     def _own_path(self, session_id: str) -> str:
-        return os.path.join(self.directory, names.file_name(session_id) + ".session")
+        return f"{self.directory}/{names.file_name(session_id)}.session"
 
     @contextmanager
     def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[None]:
         """As `FilesCore.guard`: by one of a fixed number of lock files, which are never removed."""
-        name = f"{crc32(session_id.encode()) % _LOCK_COUNT:02x}"
-        descriptor = self._lock(os.path.join(self.directory, _LOCKS, name), write=write, needed=needed)
+        number = crc32(session_id.encode()) % _LOCK_COUNT
+        descriptor = self._lock(f"{self.directory}/{_LOCKS}/{number:02x}", write=write, needed=needed)
         try:
             yield
         finally:
@@ -191,9 +81,9 @@ class DirectoryCore(FilesCore):
     def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
         try:
             descriptor = disk.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is None and (needed or os.path.isdir(self.directory)):
+            if descriptor is None and (needed or Path(self.directory).is_dir()):
                 disk.make_directory(self.directory)
-                disk.make_directory(os.path.dirname(path))
+                disk.make_directory(f"{self.directory}/{_LOCKS}")
                 descriptor = disk.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
         except OSError:
             if needed:
@@ -281,31 +171,44 @@ class DirectoryCore(FilesCore):
         arrays.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
-        """As `SessionsCore.session_data`; a session that cannot be read is logged and left out."""
+        """As `SessionsCore.session_data`; a session that cannot be read is logged and left out.
+
+        What did not change since it was looked at last is not looked at again.
+        """
         for name in self._names():
-            try:
-                session_id = names.session_id_of(name) or self._told_id(name)
-                if session_id is None:
-                    continue
-                with self.locked(session_id, write=False):
-                    found = self.find(session_id)
-            except (OSError, StorageError) as error:
-                _log.error("a session is left out of a list: %s", error)  # noqa: TRY400 - the error says it all
-                continue
-            if found is not None:
-                yield found.session
+            path = f"{self.directory}/{name}"
+            stamps = disk.stamp(f"{path}.session"), disk.stamp(f"{path}.json")
+            listed = self._listed.get(name)
+            if listed is None or listed[0] != stamps:
+                if len(self._listed) >= _LISTED:
+                    self._listed.clear()
+                listed = self._listed[name] = stamps, self._looked_at(name)
+            session = listed[1]
+            if session is not None:
+                yield replace(session, metadata=deepcopy(session.metadata)) if session.metadata else session
+
+    def _looked_at(self, name: str) -> ChatSession | None:
+        try:
+            session_id = names.session_id_of(name) or self._told_id(name)
+            if session_id is None:
+                return None
+            with self.locked(session_id, write=False):
+                found = self.find(session_id)
+        except (OSError, StorageError) as error:
+            _log.error("a session is left out of a list: %s", error)
+            return None
+        return found.session if found is not None else None
 
     def _names(self) -> list[str]:
         """Return the names of all sessions' files, without their suffixes."""
         try:
-            with os.scandir(self.directory) as found:
-                parts = [os.path.splitext(item.name) for item in found]
+            parts = [(path.stem, path.suffix) for path in Path(self.directory).iterdir()]
         except FileNotFoundError:
             return []
         return sorted({name for name, suffix in parts if suffix in {".json", ".session"}})
 
     def _told_id(self, name: str) -> str | None:
         """Return the id that a name is too short for."""
-        own = sessionfile.read(os.path.join(self.directory, f"{name}.session"))
+        own = sessionfile.read(f"{self.directory}/{name}.session")
         session_id = None if own is None else own.session.session_id
         return session_id if session_id is not None and names.file_name(session_id) == name else None

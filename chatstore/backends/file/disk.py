@@ -1,7 +1,7 @@
 """Files as a store needs them: locked, private, replaced whole, and never through a symbolic link.
 
-This module knows the operating system; it refuses to know what stands in a file. What it raises are plain `OSError`s,
-except where a wait ends; `told` turns them into the library's error, which says what to do.
+This module knows the operating system; it refuses to know what stands in a file. What it raises are plain
+`OSError`s, except where a wait ends; `told` turns them into the library's error, which says what to do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import stat
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from chatstore.errors import NotSupported, StorageUnavailable
@@ -31,7 +32,7 @@ DIRECTORY_MODE: Final = 0o700
 PATIENCE: Final = 30.0
 _PAUSE: Final = 0.0003, 0.003
 #: A FIFO must not stop us while it is opened.
-_FLAGS: Final = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) if fcntl else 0
+_FLAGS: Final[int] = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
 
 _ADVICE: Final = {
     errno.EACCES: "give this user access, or choose another place",
@@ -41,6 +42,7 @@ _ADVICE: Final = {
     errno.EDQUOT: "make room and repeat the call",
     errno.EFBIG: "raise the limit on file sizes, or begin a new session",
     errno.EISDIR: "a file belongs there: move the directory away",
+    errno.EEXIST: "a directory belongs there: move the file away, or choose another place",
     errno.ENOTDIR: "a directory belongs there: move the file away, or choose another place",
     errno.ELOOP: "symbolic links are not followed: name the file itself",
     errno.ENOENT: "create the directory first",
@@ -74,7 +76,7 @@ def _unavailable(error: OSError, place: str) -> StorageUnavailable:
     return StorageUnavailable(f"{name}: {reason}: {advice}; nothing of this call was stored")
 
 
-# ------------------------------------------------------------------------------------------------ opening and reading
+# -------------------------------------------------------------------------------- opening and reading
 
 
 class Stamp(NamedTuple):
@@ -89,6 +91,14 @@ class Stamp(NamedTuple):
 def stamp_of(found: os.stat_result) -> Stamp:
     """Return the stamp in *found*."""
     return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def stamp(path: str) -> Stamp | None:
+    """Return the stamp of the file *path*; None where there is none."""
+    try:
+        return stamp_of(os.lstat(path))
+    except FileNotFoundError:
+        return None
 
 
 def open_file(path: str, flags: int) -> int:
@@ -130,23 +140,23 @@ def contents(path: str) -> bytes | None:
         os.close(descriptor)
 
 
-# ------------------------------------------------------------------------------------------------ writing whole files
+# -------------------------------------------------------------------------------- writing whole files
 
 
 def make_directory(path: str) -> None:
     """Make the directory *path* and those above it, for this user only; one that exists stays as it is."""
-    if not os.path.isdir(path):
-        os.makedirs(path, DIRECTORY_MODE, exist_ok=True)
+    if not Path(path).is_dir():
+        Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
 
 
 def replace_file(path: str, parts: Iterable[bytes], *, mtime: int | None = None) -> None:
     """Put *parts* in the place of the file *path*, all or nothing, and on the disk when this returns.
 
-    The mode and owner of a file that was there stay; a new one is for this user only. *mtime* is in nanoseconds.
+    The mode and owner of a file that was there stay; a new one is for this user only. *mtime* is in
+    nanoseconds.
     """
     draft = f"{path}.tmp"
-    with suppress(FileNotFoundError):
-        os.unlink(draft)
+    remove(draft)
     descriptor = open_file(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         _keep_access(path, descriptor)
@@ -157,14 +167,14 @@ def replace_file(path: str, parts: Iterable[bytes], *, mtime: int | None = None)
         if mtime is not None:
             os.utime(descriptor, ns=(mtime, mtime))
         os.fsync(descriptor)
-        os.replace(draft, path)
+        Path(draft).replace(path)
     except BaseException:
         with suppress(OSError):
-            os.unlink(draft)
+            remove(draft)
         raise
     finally:
         os.close(descriptor)
-    sync_directory(os.path.dirname(path))
+    sync_directory(str(Path(path).parent))
 
 
 def _keep_access(path: str, descriptor: int) -> None:
@@ -173,7 +183,9 @@ def _keep_access(path: str, descriptor: int) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(before.st_mode):
-        raise OSError(errno.ELOOP if stat.S_ISLNK(before.st_mode) else errno.EISDIR, "is no regular file", path)
+        raise OSError(
+            errno.ELOOP if stat.S_ISLNK(before.st_mode) else errno.EISDIR, "is no regular file", path
+        )
     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
     with suppress(PermissionError):
         os.fchown(descriptor, before.st_uid, before.st_gid)
@@ -192,24 +204,23 @@ def append_aside(path: str, data: bytes) -> None:
 def remove(*paths: str) -> None:
     """Remove those of *paths* that exist."""
     for path in paths:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+        Path(path).unlink(missing_ok=True)
 
 
 def sync_directory(path: str) -> None:
     """Wait until what was renamed, made or removed in the directory is on the disk."""
-    descriptor = os.open(path or ".", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-# ------------------------------------------------------------------------------------------------ locks
+# -------------------------------------------------------------------------------- locks
 
 
 class _Held:
-    """Descriptors with a lock. A forked child closes its copies: they would keep the lock when the parent is gone."""
+    """Descriptors with a lock; a forked child closes its copies, which would keep the lock for it."""
 
     def __init__(self) -> None:
         self.descriptors: set[int] = set()
@@ -226,10 +237,10 @@ _held: Final = _Held()
 
 
 def acquire(path: str, flags: int, *, write: bool) -> int | None:
-    """Lock what is at *path* (for others' writes; with *write*, for their reads too) and return its descriptor.
+    """Lock what is at *path* against writers, with *write* against readers too, and return its descriptor.
 
-    None where nothing is there. Threads exclude each other like processes, because each has a descriptor of its own.
-    Raises `StorageUnavailable` when others held it for `PATIENCE` seconds.
+    None where nothing is there. Threads exclude each other like processes, because each has a descriptor of
+    its own. Raises `StorageUnavailable` when others held it for `PATIENCE` seconds.
     """
     until = time.monotonic() + PATIENCE
     while True:
@@ -263,7 +274,7 @@ def _wait(descriptor: int, path: str, until: float, *, write: bool) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > until:
-                msg = f"{path} stayed locked for {PATIENCE:.0f} seconds: look for a process that hangs, then repeat the call"
+                msg = f"{path} was locked for {PATIENCE:.0f} seconds: find who hangs, then repeat the call"
                 raise StorageUnavailable(msg) from None
         time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - so that those who wait do not march in step
 

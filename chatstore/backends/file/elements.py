@@ -1,13 +1,13 @@
-"""What an element of a session's array says: the message in its wire form, and beside it what the store knows.
+"""What an element of a session's array says: the message in wire form, and beside it what the store knows.
 
 ::
 
-    {"type": "human", "data": {…}, "position": 7, "message_id": "…", "created_at": "…", "session": {"revision": …}}
+    {"type": "human", "data": {…}, "position": 7, "message_id": "…", "created_at": "…", "session": {…}}
 
-``session`` stands in the last element of every append and says what the session was after it, so that an append
-touches no other file; what equals the element's own position and time is left out there. ``source`` names the
-framework a payload came from, ``payload`` holds what JSON text cannot say. This module knows these keys; it refuses
-to know where elements stand.
+``session`` stands in the last element of every append and says what the session was after it, so that an
+append touches no other file; what equals the element's own position and time is left out there. ``source``
+names the framework a payload came from, ``payload`` holds what JSON text cannot say. This module knows these
+keys; it refuses to know where elements stand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OWN: Final = frozenset({"position", "message_id", "created_at", "session"})
 
 
 class Entry(NamedTuple):
-    """One element: its place, its JSON value (None where it cannot be read), and its line where it has one."""
+    """One element: its place, its JSON value (None where it is damaged), and its line where it has one."""
 
     position: int
     message_id: str
@@ -76,16 +76,23 @@ def id_of(value: dict[str, Any], position: int) -> str:
     data = value.get("data")
     theirs = data.get("id") if isinstance(data, dict) and value.get("type") != "remove" else None
     theirs = str(theirs) if type(theirs) is int else theirs
-    return next((found for found in (value.get("message_id"), theirs) if found and isinstance(found, str)), f"#{position}")
+    return next(
+        (found for found in (value.get("message_id"), theirs) if found and isinstance(found, str)),
+        f"#{position}",
+    )
 
 
-# ------------------------------------------------------------------------------------------------ reading
+# -------------------------------------------------------------------------------- reading
 
 
 def message_of(entry: Entry) -> Message:
     """Return the message of *entry*. Raises `InvalidMessage` or `CorruptRecord` where it is damaged."""
     value = entry.value
-    if isinstance(value, dict) and isinstance(value.get("payload"), str) and isinstance(value.get("type"), str):
+    if (
+        isinstance(value, dict)
+        and isinstance(value.get("payload"), str)
+        and isinstance(value.get("type"), str)
+    ):
         data = value.get("data")
         own = isinstance(data, dict) and data.get("id") == entry.message_id
         return codec.decode(value["type"], "", value["payload"], entry.message_id if own else None)
@@ -120,7 +127,7 @@ def row_of(entry: Entry) -> Row:
     return Row(entry.position, draft._replace(message_id=entry.message_id) if draft.id_generated else draft)
 
 
-# ------------------------------------------------------------------------------------------------ what stands beside
+# -------------------------------------------------------------------------------- what stands beside
 
 
 class Mark(NamedTuple):
@@ -135,8 +142,8 @@ class Mark(NamedTuple):
 def own(line: bytes) -> dict[str, Any]:
     """Return what stands beside the message in *line*, without reading the message. Raises ValueError.
 
-    The store's own keys come last, and nothing inside a value can look like this one: quotes are escaped there, and
-    an object inside another leaves a brace too many.
+    The store's own keys come last, and nothing inside a value can look like this one: quotes are escaped
+    there, and an object inside another leaves a brace too many.
     """
     found: Any = from_json(b"{" + line[line.rindex(_POSITION) + 1 :])
     if natural_of(found.get("position")) is None or not isinstance(found.get("message_id"), str):
@@ -152,11 +159,11 @@ def mark_of(line: bytes) -> Mark | None:
     except ValueError:
         return None
     said, position = beside.get("session"), beside["position"]
-    updated_at = time_of(said.get("updated_at", beside.get("created_at"))) if isinstance(said, dict) else None
-    if updated_at is None or natural_of(said.get("revision")) is None:
+    if not isinstance(said, dict) or natural_of(said.get("revision")) is None:
         return None
+    updated_at = time_of(said.get("updated_at", beside.get("created_at")))
     count, last = said.get("message_count", position), said.get("last_position", position)
-    if natural_of(count) is None or natural_of(last) is None:
+    if updated_at is None or natural_of(count) is None or natural_of(last) is None:
         return None
     return Mark(said["revision"], count, last, updated_at)
 
@@ -172,14 +179,18 @@ def marked(session: ChatSession, mark: Mark) -> ChatSession:
     )
 
 
-# ------------------------------------------------------------------------------------------------ writing
+# -------------------------------------------------------------------------------- writing
 
 
 def line_of(session_id: str, row: Row, session: ChatSession | None) -> bytes:
     """Return the line of *row*; *session* is what it became, where this is the last row of an append."""
     draft = row.draft
     wire = codec.to_wire(decoded(session_id, row))
-    beside = {"position": row.position, "message_id": draft.message_id, "created_at": draft.created_at.isoformat()}
+    beside = {
+        "position": row.position,
+        "message_id": draft.message_id,
+        "created_at": draft.created_at.isoformat(),
+    }
     if draft.source is not None:
         beside["source"] = draft.source
     if session is not None:
@@ -188,7 +199,9 @@ def line_of(session_id: str, row: Row, session: ChatSession | None) -> bytes:
         return codec.dumps(wire | beside).encode()
     except InvalidMessage:
         # Two surrogates that every reader would join: JSON text cannot say this, the payload can.
-        return json.dumps(wire | {"payload": draft.payload} | beside, allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(
+            wire | {"payload": draft.payload} | beside, allow_nan=False, separators=(",", ":")
+        ).encode()
 
 
 def compact(value: Any) -> bytes:
@@ -217,7 +230,7 @@ def kept_line(entry: Entry, session: ChatSession | None) -> bytes:
 
 
 def _carried(entry: Entry) -> bytes:
-    """Return the line of an element that came in another shape: whatever it says, then what the store adds."""
+    """Return the line of an element that came in another shape: what it says, then what the store adds."""
     value = entry.value
     if isinstance(value, dict):
         value = _without_own(value) | {

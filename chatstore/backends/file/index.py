@@ -1,7 +1,7 @@
-"""What this process learnt about array files, so that it need not read them again: how many lines, and which ids where.
+"""What this process learnt about array files: how many lines they have, and which ids stand where.
 
-This module knows lines and offsets; it refuses to know what makes an id. A file that only grew since is read from
-where it ended then. The memory is bounded: the files used last are remembered.
+This module knows lines and offsets; it refuses to know what makes an id. A file that only grew since is read
+from where it ended then. The memory is bounded: the files used last are remembered.
 """
 
 from __future__ import annotations
@@ -94,4 +94,9 @@ def _grown(before: _Known, array: Array) -> bool:
     """Tell whether *array* is what was known, with lines added: its closing line has become a comma."""
     then, now = before.stamp, array.stamp
     same_file = (then.device, then.inode) == (now.device, now.inode)
-    return same_file and before.lines > 0 and now.size > then.size and array.read(then.size - 3, then.size) == b",\n{"
+    return (
+        same_file
+        and before.lines > 0
+        and now.size > then.size
+        and array.read(then.size - 3, then.size) == b",\n{"
+    )

@@ -1,7 +1,8 @@
 """Session ids as file names: injective, also where case is ignored, and never a path.
 
-This module knows names only. Lower-case letters, digits, ``_`` and ``-`` stand for themselves, every other byte of the
-UTF-8 form is written ``%xx``. A name that would be too long ends in ``~`` and a digest, which no other name has.
+This module knows names only. Lower-case letters, digits, ``_`` and ``-`` stand for themselves, every other
+byte of the UTF-8 form is written ``%xx``. A name that would be too long ends in ``~`` and a digest, which no
+other name has.
 """
 
 from __future__ import annotations

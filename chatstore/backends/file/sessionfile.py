@@ -1,17 +1,19 @@
 """The small file with a session's own data, which lies beside its array and is replaced atomically.
 
-This module knows that file; it refuses to know messages. What every append changes (the count, the last position, the
-revision, the time) stands in the array's last element; here it is as it was when this file was written.
+This module knows that file; it refuses to know messages. What every append changes (the count, the last
+position, the revision, the time) stands in the array's last element; here it is as it was when this file was
+written.
 
 Two keys tell which array is meant, so that no crash between two files leaves half a change: elements that say
-a revision up to ``rows_after`` are void (the session was cleared); and where ``needs_rows`` is true, the session exists
-only if its array has others (it was made by its first append, or is being deleted).
+a revision up to ``rows_after`` are void (the session was cleared); and where ``needs_rows`` is true, the
+session exists only if its array has others (it was made by its first append, or is being deleted).
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from copy import deepcopy
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from chatstore import codec
 from chatstore.backends.file import disk, elements
@@ -19,11 +21,11 @@ from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from chatstore.backends.file.disk import Stamp
 
+_FIELDS: Final = tuple(field.name for field in fields(ChatSession))
 _TIMES: Final = ("created_at", "updated_at", "archived_at", "expires_at")
-_NUMBERS: Final = ("message_count", "last_position", "revision")
-_TEXTS: Final = ("tenant_id", "user_id", "title", "forked_from")
+_REMEMBERED: Final = 1000
 
 
 class Own(NamedTuple):
@@ -34,56 +36,77 @@ class Own(NamedTuple):
     needs_rows: bool = False
 
 
+#: What was read last. A file is never changed in place, and its time is the revision, so its stamp says all.
+_known: Final[dict[str, tuple[Stamp, Own]]] = {}
+
+
 def read(path: str, session_id: str | None = None) -> Own | None:
     """Return what is in the file *path*, None where there is none.
 
     Raises `CorruptRecord` where it cannot be read, or is not that of *session_id*.
     """
-    text = disk.contents(path)
-    if text is None:
+    stamp = disk.stamp(path)
+    if stamp is None:
         return None
-    try:
-        value = codec.loads(text)
-        own = _own(value)
-    except (InvalidMessage, KeyError, TypeError, ValueError) as error:
-        msg = f"{path} is damaged: restore it from a backup, or delete it (the messages stay, owner and title go)"
-        raise CorruptRecord(msg) from error
+    remembered = _known.get(path)
+    if remembered is not None and remembered[0] == stamp:
+        own = remembered[1]
+    else:
+        own = _parsed(path, disk.contents(path))
+        if len(_known) >= _REMEMBERED:
+            _known.clear()
+        _known[path] = stamp, own
     if session_id is not None and own.session.session_id != session_id:
-        msg = f"{path} says it is of another session: restore it from a backup, or delete it"
-        raise CorruptRecord(msg)
+        _refuse(path, None)
+    session = own.session
+    return (
+        own._replace(session=replace(session, metadata=deepcopy(session.metadata)))
+        if session.metadata
+        else own
+    )
+
+
+def _parsed(path: str, text: bytes | None) -> Own:
+    try:
+        value = codec.loads(text or b"")
+        given: dict[str, Any] = {name: value[name] for name in _FIELDS}
+        times = {name: elements.time_of(given[name]) for name in _TIMES}
+        own = Own(ChatSession(**given | times), value["rows_after"], value.get("needs_rows") is True)
+        optional = {"archived_at", "expires_at"}
+        known = all(times[name] or (name in optional and given[name] is None) for name in _TIMES)
+        if not known or not _fits(own):
+            _refuse(path, None)
+    except (InvalidMessage, KeyError, TypeError) as error:
+        _refuse(path, error)
     return own
 
 
-def _own(value: Any) -> Own:
-    if not isinstance(value, dict):
-        raise TypeError
-    given = {field.name: value.get(field.name) for field in fields(ChatSession)}
-    given |= {name: _checked(given[name], str) for name in _TEXTS}
-    given |= {name: elements.time_of(given[name]) for name in _TIMES}
-    if codec.id_fault(given["session_id"]) or given["created_at"] is None or given["updated_at"] is None:
-        raise ValueError
-    if not all(type(given[name]) is int for name in _NUMBERS) or not isinstance(given["metadata"], dict):
-        raise TypeError
-    return Own(ChatSession(**given), int(value.get("rows_after", 0)), value.get("needs_rows") is True)
+def _fits(own: Own) -> bool:
+    """Tell whether every value has the type it must have."""
+    session: Any = own.session
+    texts = (session.tenant_id, session.user_id, session.title, session.forked_from)
+    numbers = (session.message_count, session.last_position, session.revision, own.rows_after)
+    return (
+        codec.id_fault(session.session_id) is None
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in numbers)
+        and isinstance(session.metadata, dict)
+        and isinstance(session.forked_at, int | None)
+    )
 
 
-def _checked(value: Any, kind: type) -> Any:
-    if value is not None and not isinstance(value, kind):
-        raise TypeError
-    return value
+def _refuse(path: str, error: Exception | None) -> NoReturn:
+    msg = (
+        f"{path} is damaged, or of another session: restore it, or delete it (only owner, title and times go)"
+    )
+    raise CorruptRecord(msg) from error
 
 
 def write(path: str, own: Own) -> None:
     """Put *own* in the place of the file *path*."""
-    value: dict[str, Any] = {
-        field.name: _written(getattr(own.session, field.name)) for field in fields(own.session)
-    }
+    value = {name: getattr(own.session, name) for name in _FIELDS}
+    value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
     value["rows_after"] = own.rows_after
     if own.needs_rows:
         value["needs_rows"] = True
     disk.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * own.session.revision)
-
-
-def _written(value: Any) -> Any:
-    moment: datetime | None = value if hasattr(value, "isoformat") else None
-    return value if moment is None else moment.isoformat()

@@ -1,7 +1,7 @@
-"""What an array file looks like that is not neat: torn by a crash, edited by hand, or written by another program.
+"""What array files look like that are not neat: torn by a crash, edited by hand, by another program.
 
-This module knows broken and foreign JSON, in memory; it refuses to know files and what an element says. Where it is
-not sure what is meant, it says where the fault is and leaves everything as it is.
+This module knows broken and foreign JSON, in memory; it refuses to know files and what an element says. Where
+it is not sure what is meant, it says where the fault is and leaves everything as it is.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ HEAD: Final = b'[\n{"type":'
 CLOSING: Final = b"\n]\n"
 EMPTY: Final = b"[\n]\n"
 FIRST: Final = 2
+#: How an appended element begins while its brace is missing. Nothing else begins a line like this.
+_SEAM: Final = b'\n"type":'
 
-_json: Final = json.JSONDecoder()  # what other programs write may hold NaN: that is for the reader of the element
+_json: Final = (
+    json.JSONDecoder()
+)  # what other programs write may hold NaN: that is for the reader of the element
 #: A number, literal or escape that a cut goes through is at most this long.
 _CUT: Final = 12
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
@@ -41,17 +45,21 @@ def understand(path: str, data: bytes) -> Shape:
     except (ValueError, RecursionError) as error:
         return _broken(path, data, error)
     if not isinstance(value, list):
-        msg = f"{path} holds a JSON {type(value).__name__}, not an array of messages: move it away, or name another file"
+        msg = (
+            f"{path} holds a JSON {type(value).__name__}, no array of messages: move it, or name another file"
+        )
         raise StorageError(msg)
     return Shape(None, value)
 
 
 def _broken(path: str, data: bytes, error: Exception) -> Shape:
     lined = data.startswith(HEAD)
+    # An append that was killed before it counted stands behind the closing line, or behind what was one.
     inner = data.find(CLOSING) + len(CLOSING)
     if lined and len(CLOSING) <= inner < len(data):
-        # Behind the closing line: an append that was killed before it counted.
         return Shape(data[:inner], [], data[inner:])
+    if lined and (seam := data.find(_SEAM)) > 0:
+        return Shape(data[:seam].rstrip(b",\n]") + CLOSING, [], data[seam + 1 :])
     if (lined or HEAD.startswith(data[: len(HEAD)])) and not data.endswith(CLOSING):
         return _cut_back(data)
     if data.startswith(EMPTY[:FIRST]) and data.endswith(CLOSING) and any(map(_element, data.split(b"\n"))):
@@ -86,10 +94,12 @@ def _element(line: bytes) -> int:
 
 
 def _cut_foreign(path: str, data: bytes, error: Exception) -> Shape:
-    """Return the whole elements of another program's file that ends too early; any other fault is the user's to mend."""
+    """Return the whole elements of a foreign file that ends too early; other faults are for its user."""
     data = data.removeprefix(BOM_UTF8)
     text, place, elements = data.decode("utf-8", "replace").rstrip(), 0, list[Any]()
-    if not text.startswith("[") or (isinstance(error, UnicodeDecodeError) and "end of data" not in error.reason):
+    if not text.startswith("[") or (
+        isinstance(error, UnicodeDecodeError) and "end of data" not in error.reason
+    ):
         _refuse(path, error)
     while place < len(text):
         start = _skip_space(text, place + 1)

@@ -1,7 +1,7 @@
-"""A session in a file, read no further than an operation asks; and the operations that both kinds of file share.
+"""A session in a file, read no further than an operation asks, and the operations both kinds of file share.
 
-This module knows when lines must be read, added or written anew; the subclasses in `directory` and `page` know what
-the lines of their kind of file say. It refuses to know the operating system.
+This module knows when lines must be read, added or written anew; the subclasses in `directory` and `page`
+know what the lines of their kind of file say. It refuses to know the operating system.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from chatstore.arguments import EVERYTHING, Window
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.file import arrays, elements
+from chatstore.backends.file.shapes import FIRST
 from chatstore.backends.sessions import SessionsCore
 from chatstore.core import another_body, missing, no_message, same_body
 from chatstore.messages import Durability
@@ -55,7 +56,7 @@ class FileConversation(Conversation):
 
     @abstractmethod
     def seek(self, array: Array, window: Window) -> list[Entry]:
-        """Return the entries of a neat array inside *window*. Raises ValueError where a line stands in the way."""
+        """Return the entries of a neat array inside *window*. Raises ValueError where a line is damaged."""
 
     @abstractmethod
     def place(self, array: Array, message_id: str) -> Entry | None:
@@ -110,11 +111,12 @@ class FileConversation(Conversation):
     # ---- what a conversation does, without reading more than it must
 
     @property
-    def rows(self) -> list[Row]:  # type: ignore[override]  # read at first use
+    def rows(self) -> list[Row]:
         """All rows, read when they are first asked for."""
         if self._rows is None:
-            rows = [elements.row_of(entry) for entry in self.entries()]
-            self._kept = {row.position: (row, entry) for row, entry in zip(rows, self.entries(), strict=True)}
+            entries = [] if self.array is None else self.entered(_lines(self.array))
+            rows = [elements.row_of(entry) for entry in entries]
+            self._kept = {row.position: (row, entry) for row, entry in zip(rows, entries, strict=True)}
             self._rows = rows + self.new
         return self._rows
 
@@ -167,12 +169,14 @@ class FileConversation(Conversation):
     @property
     def grows(self) -> bool:
         """Tell whether the file need only be appended to."""
-        return self._rows is None and self.array is not None and self.array.neat
+        return self._rows is None and self.array is not None and self.array.neat and not self.array.empty
 
     def new_lines(self) -> list[bytes]:
         """Return the lines of what is appended."""
         last = len(self.new) - 1
-        return [self.line(row, self.session if number == last else None) for number, row in enumerate(self.new)]
+        return [
+            self.line(row, self.session if number == last else None) for number, row in enumerate(self.new)
+        ]
 
     def all_lines(self) -> Iterator[bytes]:
         """Yield the lines of all rows."""
@@ -183,11 +187,21 @@ class FileConversation(Conversation):
 
 
 def _values(array: Array) -> list[tuple[Any, bytes | None]]:
-    """Return every element as its value (None where it cannot be read) and its line (None where it has none)."""
+    """Return every element as its value (None where it cannot be read), and None for its line."""
     if not array.neat:
         return [(value, None) for value in array.elements]
+    try:
+        return [(value, None) for value in elements.parsed(array.whole())]
+    except ValueError:
+        return _lines(array)
+
+
+def _lines(array: Array) -> list[tuple[Any, bytes | None]]:
+    """Return every element as its value (None where it cannot be read), and its line where it has one."""
+    if not array.neat:
+        return _values(array)
     whole = array.whole()
-    lines = [line.removesuffix(b",") for line in whole[arrays.FIRST : array.end].split(b"\n") if line]
+    lines = [line.removesuffix(b",") for line in whole[FIRST : array.end].split(b"\n") if line]
     try:
         values = elements.parsed(whole)
     except ValueError:
@@ -205,7 +219,7 @@ def _value(line: bytes) -> Any:
 
 
 class FilesCore(SessionsCore):
-    """What both kinds of file do alike: mend what is torn, and read outside the lock from what was looked at."""
+    """What both kinds of file do alike: mend what is torn, and read outside the lock what was looked at."""
 
     def __init__(self) -> None:
         """Hold nothing."""
@@ -280,5 +294,7 @@ class FilesCore(SessionsCore):
 
     def durability(self) -> Durability:
         """As `Repository.durability`."""
-        detail = "each acknowledged write is fsynced; one host, on a file system of its own (not NFS, not a synced folder)"
+        detail = (
+            "each acknowledged write is fsynced; one host, a local file system (no NFS, no synced folder)"
+        )
         return Durability("fsync", detail)
