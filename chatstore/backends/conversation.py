@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import NewSession, SearchFilter, SessionFilter, UsageFilter, Window
+    from chatstore.arguments import NewSession, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
     from chatstore.codec import Draft
 
 
@@ -66,6 +66,16 @@ def expired(session: ChatSession, now: datetime) -> bool:
 def visible(session: ChatSession | None, scope: Scope, now: datetime) -> bool:
     """Tell whether *scope* sees this session now."""
     return session is not None and scope.sees(session.tenant_id, session.user_id) and not expired(session, now)
+
+
+def purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -> bool:
+    """Tell whether *rule* deletes *session*, expired or not."""
+    return (
+        scope.sees(session.tenant_id, session.user_id)
+        and (rule.updated_before is None or session.updated_at < rule.updated_before)
+        and (not rule.archived_only or session.archived_at is not None)
+        and (not rule.expired_only or expired(session, now))
+    )
 
 
 def changed(session: ChatSession, changes: Mapping[str, Any], now: datetime) -> ChatSession:
@@ -203,8 +213,8 @@ class Conversation:
 
     def remove(self, row: Row, now: datetime) -> None:
         """Delete *row*; its id is forgotten, its position is never used again."""
+        self.ids().pop(row.draft.message_id)  # first: the ids may still have to be read from the rows
         del self.rows[bisect_left(self.rows, row.position, key=_position)]
-        self.ids().pop(row.draft.message_id)
         self._touch(now)
 
     def truncate(self, after: int, now: datetime) -> bool:

@@ -233,7 +233,7 @@ class SessionsCore(ABC):
         for session in list(self.session_data()):
             with self.locked(session.session_id, write=True):
                 found = self.find(session.session_id)
-                if found is None or not _purged(found.session, scope, rule, now):
+                if found is None or not rules.purged(found.session, scope, rule, now):
                     continue
                 sessions, messages = sessions + 1, messages + found.session.message_count
                 if not rule.dry_run:
@@ -290,12 +290,3 @@ class SessionsCore(ABC):
                     found = self._seen(scope, session.session_id, now)
                 if found is not None:
                     yield found
-
-
-def _purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -> bool:
-    return (
-        scope.sees(session.tenant_id, session.user_id)
-        and (rule.updated_before is None or session.updated_at < rule.updated_before)
-        and (not rule.archived_only or session.archived_at is not None)
-        and (not rule.expired_only or rules.expired(session, now))
-    )

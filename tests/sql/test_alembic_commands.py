@@ -58,7 +58,7 @@ def test_the_commands_of_a_checkout(sqlite_url: str) -> None:
     """`upgrade`, `current`, `check` and `downgrade` do in the checkout what they say, on CHATSTORE_URL."""
     alembic("upgrade", "head", CHATSTORE_URL=sqlite_url)
     assert migrations.check(sqlite_url) == []
-    assert f"{HEAD} (head)" in alembic("current", "--check-heads", CHATSTORE_URL=sqlite_url)
+    assert f"{HEAD} (head)" in alembic("current", CHATSTORE_URL=sqlite_url)
     assert "No new upgrade operations detected." in alembic("check", CHATSTORE_URL=sqlite_url)
     alembic("downgrade", "-1", CHATSTORE_URL=sqlite_url)
     assert migrations.current(sqlite_url) == "chatstore_0002"
@@ -72,7 +72,7 @@ def test_the_commands_on_a_server(kind: str) -> None:
     """The same commands, in one process, on a server: each ends well, and nothing is left at the end."""
     program = (
         "from alembic.config import main\n"
-        "lines = ('upgrade head', 'current --check-heads', 'check', 'downgrade -1', 'upgrade head --sql', "
+        "lines = ('upgrade head', 'current', 'check', 'downgrade -1', 'upgrade head --sql', "
         "'upgrade +1', 'current', 'downgrade base', 'current')\n"
         "for line in lines: main(line.split())"
     )

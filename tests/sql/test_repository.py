@@ -414,6 +414,7 @@ BAD = {
     "mysql://root@localhost:1/app": errors.StorageUnavailable,
     "sqlite:////no/such/folder/chat.db": errors.StorageError,
     "sqlite:////tmp": errors.StorageError,
+    "postgresql://postgres@127.0.0.1/nosuchdatabase": errors.StorageError,
     "nonsense": errors.Invalid,
     "nosuchdb://localhost/app": errors.Invalid,
     "oracle://u:hunter2@localhost/app": errors.MissingDependency,

@@ -205,9 +205,9 @@ def _open_unchanged(array: Array) -> int:
 def _put(descriptor: int, data: bytes, at: int) -> None:
     """Write *data* over the closing line at *at* so that a kill at any moment leaves all of it or nothing.
 
-    What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first, but
-    for the last byte; then the closing line becomes a comma and a line break; then one byte, the brace of the
-    first new element, makes it all count; the last byte says that nothing is left to do.
+    What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first,
+    but for the last byte; then the closing line becomes a comma and a line break; then one byte, the brace of
+    the first new element, makes it all count; the last byte says that nothing is left to do.
     """
     end = at + len(data)
     if at // _PAGE == (end - 1) // _PAGE:

@@ -71,15 +71,29 @@ def natural_of(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def id_of(value: dict[str, Any], position: int) -> str:
+def id_of(value: Any, position: int) -> str:
     """Return the id that the element *value* says, or one that is derived from its position."""
+    return _said_id(value) or f"#{position}"
+
+
+def id_in(line: bytes) -> str | None:
+    """Return the id that the element in *line* says, if any."""
+    try:
+        return _said_id(parsed(line))
+    except ValueError:
+        return None
+
+
+def _said_id(value: Any) -> str | None:
+    """Return the store's id, else the message's own; what is of type remove names another message."""
+    if not isinstance(value, dict):
+        return None
     data = value.get("data")
-    theirs = data.get("id") if isinstance(data, dict) and value.get("type") != "remove" else None
-    theirs = str(theirs) if type(theirs) is int else theirs
-    return next(
-        (found for found in (value.get("message_id"), theirs) if found and isinstance(found, str)),
-        f"#{position}",
-    )
+    own = data.get("id") if isinstance(data, dict) and value.get("type") != "remove" else None
+    for found in (value.get("message_id"), str(own) if type(own) is int else own):
+        if found and isinstance(found, str):
+            return found
+    return None
 
 
 # -------------------------------------------------------------------------------- reading

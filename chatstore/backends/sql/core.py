@@ -17,7 +17,7 @@ from chatstore import codec
 from chatstore.arguments import NewSession
 from chatstore.backends import conversation as rules
 from chatstore.backends.sql import statements as rows
-from chatstore.backends.sql.dialects import first_row
+from chatstore.backends.sql.dialects import check_size, first_row
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
 from chatstore.core import (
     Appended,
@@ -146,7 +146,8 @@ def update(
     _expect(session, expected_revision)
     changed = rules.changed(session, changes, now)
     if changed is not session:
-        names = (name for name in SESSION if getattr(changed, name) != getattr(session, name))
+        # By identity: {"a": 1} and {"a": True} are equal for Python.
+        names = (name for name in SESSION if getattr(changed, name) is not getattr(session, name))
         _store(c, q, session, {name: getattr(changed, name) for name in names})
     return changed
 
@@ -208,6 +209,7 @@ def append_once(
 
     A known id is a unique violation, which undoes all of it, the counter included.
     """
+    _fit(c, drafts)
     size = len(drafts)
     row: Sequence[Any] | None
     if q.traits.append == "one_statement":
@@ -249,6 +251,7 @@ def append_checked(
     now: datetime,
 ) -> Appended:
     """Append under the session's lock, looking every id up first."""
+    _fit(c, drafts)
     session, expected = _writable(c, q, scope, session_id, expected_revision, now)
     known = _known(c, q, session_id, drafts)
     if len(known) == len(drafts):
@@ -267,6 +270,7 @@ def append_checked(
 
 def load(c: Connection, q: Statements, scope: Scope, session_id: str, loaded: Sequence[Row], now: datetime) -> int:
     """As `Repository.load_records`, for one chunk."""
+    _fit(c, [row.draft for row in loaded])
     session, _ = _writable(c, q, scope, session_id, None, now)
     known = _known(c, q, session_id, [row.draft for row in loaded])
     new = [row for row in loaded if row.draft.message_id not in known]
@@ -287,6 +291,7 @@ def replace(
     now: datetime,
 ) -> Appended:
     """As `Repository.replace_messages`."""
+    _fit(c, drafts)
     session, expected = _writable(c, q, scope, session_id, expected_revision, now)
     _expect(session, expected)
     c.execute(q.delete_from, {"sid": session_id, "after": 0})
@@ -295,6 +300,12 @@ def replace(
         c.execute(q.insert_messages, rows.message_values(session_id, stored))
     last = session.last_position + len(stored)
     return Appended(_touch(c, q, session, now, message_count=len(stored), last_position=last), stored)
+
+
+def _fit(c: Connection, drafts: Iterable[Draft]) -> None:
+    """Raise `MessageTooLarge` before anything is sent."""
+    for draft in drafts:
+        check_size(c, draft.content, draft.payload)
 
 
 def _write(c: Connection, q: Statements, session: ChatSession, new: Sequence[Row], now: datetime) -> int:
@@ -352,9 +363,11 @@ def records(c: Connection, q: Statements, scope: Scope, session_id: str, window:
 
 def message(c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
     """As `Repository.get_message`."""
-    if get(c, q, scope, session_id, now) is None:
-        raise missing(session_id)
-    return record_of(session_id, _row(c, q, session_id, key))
+    # In one statement: between two, the session could be deleted and made again by another owner.
+    row = c.execute(q.visible_row(scope, key), rows.parameters(scope, session_id, now) | {"key": key}).first()
+    if row is not None:
+        return record_of(session_id, row_of(row))
+    raise missing(session_id) if get(c, q, scope, session_id, now) is None else no_message(session_id, key)
 
 
 def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
@@ -384,6 +397,7 @@ def edit(
     now: datetime,
 ) -> MessageRecord:
     """As `Repository.update_message`."""
+    _fit(c, [draft])
     session = _seen(c, q, scope, session_id, now)
     row = _row(c, q, session_id, key)
     edited = row._replace(draft=rules.edited_draft(session_id, row.draft, draft))
@@ -456,9 +470,9 @@ def purge_some(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now:
     sessions = lost = 0
     for session_id in list(c.execute(what).scalars()):
         session = locked(c, q, session_id)
-        # Somebody may have written to it, or deleted it, since it was listed.
-        still = select(q.s.c.session_id).where(q.s.c.session_id == session_id, q.purged(scope, rule, now))
-        if session is None or c.execute(still).first() is None:
+        # Somebody may have written to it, or deleted it, since it was listed. Not asked of the database: MySQL
+        # would answer from the snapshot that the list was read from.
+        if session is None or not rules.purged(session, scope, rule, now):
             continue
         _drop(c, q, session_id)
         sessions, lost = sessions + 1, lost + session.message_count

@@ -7,6 +7,7 @@ database are in ``statements.py`` and ``search.py``, and ask the `Traits` made h
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from dataclasses import dataclass, replace
@@ -14,11 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
-from chatstore.errors import Invalid, MissingDependency
+from chatstore.errors import Invalid, MessageTooLarge, MissingDependency
 from chatstore.messages import Durability
 
 if TYPE_CHECKING:
@@ -73,8 +82,8 @@ class Traits:
 
 
 _FULLTEXT_NOTE = (
-    "search on MySQL and MariaDB scans for queries of short words and stopwords only: "
-    "the FULLTEXT index leaves out words under innodb_ft_min_token_size (3)"
+    "search on MySQL and MariaDB scans for queries of short words and stopwords only: the FULLTEXT index leaves out "
+    "words under innodb_ft_min_token_size (3), and holds snake_case as one word, which snake or case does not find"
 )
 
 
@@ -99,20 +108,30 @@ def parse_url(url: str | URL, *, asynchronous: bool = False) -> URL:
     ``postgres://`` and ``postgresql://`` mean psycopg 3, ``mysql://`` and ``mariadb://`` PyMySQL (aiomysql when
     *asynchronous*). A driver that is named stays. Raises `Invalid` for text that is no URL; never shows it.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
+    parsed = _made(url)
+    if parsed is None:
         msg = "this is not a database URL: write one like sqlite:///chat.db or postgresql://user:password@host/database"
-        raise Invalid(msg) from None
+        raise Invalid(msg)
+    if parsed.drivername == "sqlite+aiosqlite":
+        parsed = parsed.set(drivername="sqlite")  # files are read and written in threads of our own
     if parsed.drivername in _DRIVERS:
         parsed = parsed.set(drivername=_DRIVERS[parsed.drivername][asynchronous])
     elif asynchronous and parsed.drivername in {"mysql+pymysql", "mariadb+pymysql"}:
         parsed = parsed.set(drivername=parsed.drivername.replace("pymysql", "aiomysql"))
     elif not asynchronous and parsed.drivername in {"mysql+aiomysql", "mariadb+aiomysql"}:
         parsed = parsed.set(drivername=parsed.drivername.replace("aiomysql", "pymysql"))
+    if parsed.get_backend_name() == "sqlite":
+        _synchronous(parsed)
     if parsed.get_backend_name() in {"mysql", "mariadb"} and "charset" not in parsed.query:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"})
     return parsed
+
+
+def _made(url: str | URL) -> URL | None:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None  # not even as a context: the latter shows what stands where a port should be
 
 
 def is_memory(url: URL) -> bool:
@@ -215,6 +234,9 @@ def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
         what = f"chatstore[{_EXTRAS[driver]}]" if driver in _EXTRAS else str(error.name or driver)
         msg = f"the driver {driver!r} is not installed: pip install '{what}'"
         raise MissingDependency(msg) from error
+    except InvalidRequestError:
+        msg = f"the driver {driver!r} does not await: use connect, or name an asynchronous driver in the URL"
+        raise Invalid(msg) from None
     except (ArgumentError, TypeError) as error:
         msg = f"the engine for {url.get_backend_name()!r} refuses an option: check the URL's query and the arguments"
         raise Invalid(msg) from error
@@ -225,11 +247,16 @@ def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
 _SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
 
-def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
+def _synchronous(url: URL) -> int:
     level = str(url.query.get("synchronous", "full")).lower()
     if level not in _SYNCHRONOUS:
         msg = f"synchronous={level!r} is not a level SQLite has: use one of {', '.join(_SYNCHRONOUS)}"
         raise Invalid(msg)
+    return _SYNCHRONOUS[level]
+
+
+def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
+    level = _synchronous(url)
     url = url.difference_update_query(["synchronous"])
     options.setdefault("connect_args", {"timeout": BUSY_SECONDS})
     if is_memory(url):
@@ -239,7 +266,7 @@ def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
     path = sqlite_path(url)
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
-        _prepare_sqlite(connection, _SYNCHRONOUS[level], in_file=path is not None)
+        _prepare_sqlite(connection, level, in_file=path is not None)
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", _begin)
@@ -322,15 +349,15 @@ def first_row(connection: Connection, sql: str, parameters: Any) -> Any:
         cursor.close()
 
 
-Kind = Literal["duplicate", "busy", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"]
+Kind = Literal["duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"]
 _PG_STATES: dict[str, Kind] = {
-    "23505": "duplicate", "40001": "busy", "40P01": "busy", "55P03": "busy",
+    "23505": "duplicate", "23P01": "other", "23502": "other", "23503": "other", "23514": "other", "40001": "busy", "40P01": "busy", "55P03": "busy",
     "25006": "readonly", "42P01": "no_table", "42703": "no_table", "3F000": "no_table",
     "53100": "full", "54000": "too_large", "28P01": "refused", "28000": "refused", "3D000": "refused", "42501": "refused",
     "57P01": "lost", "57P02": "lost", "57P03": "lost", "53300": "lost",
 }  # fmt: skip
 _MYSQL_CODES: dict[int, Kind] = {
-    1062: "duplicate", 1213: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
+    1062: "duplicate", 1048: "other", 1451: "other", 1452: "other", 3819: "other", 4025: "other", 1213: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
     1290: "readonly", 1792: "readonly", 1836: "readonly", 1146: "no_table", 1054: "no_table",
     1021: "full", 1114: "full", 1153: "too_large", 1406: "too_large", 1045: "refused", 1044: "refused", 1049: "refused",
     1142: "refused", 1040: "lost", 1053: "lost", 2002: "lost", 2003: "lost", 2006: "lost", 2013: "lost", 2014: "lost",
@@ -339,15 +366,17 @@ _SQLITE_CODES: dict[int, Kind] = {
     sqlite3.SQLITE_BUSY: "busy", sqlite3.SQLITE_LOCKED: "busy", sqlite3.SQLITE_READONLY: "readonly",
     sqlite3.SQLITE_FULL: "full", sqlite3.SQLITE_TOOBIG: "too_large", sqlite3.SQLITE_CANTOPEN: "refused",
     sqlite3.SQLITE_NOTADB: "refused", sqlite3.SQLITE_PERM: "refused",
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: "duplicate", sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "duplicate",
+    sqlite3.SQLITE_CONSTRAINT_ROWID: "duplicate", sqlite3.SQLITE_CONSTRAINT: "other",
 }  # fmt: skip
 
 
 def kind_of(error: SQLAlchemyError) -> Kind:
     """Say what a driver's error means, by its code; by SQLAlchemy's class where the driver gives none."""
     if isinstance(error, PoolTimeout):
-        return "busy"
+        return "exhausted"
     orig: Any = getattr(error, "orig", None)
-    known = _by_code(orig)
+    known = _by_code(orig) or _refused(orig)
     if known is not None:
         return known
     if isinstance(error, IntegrityError):
@@ -360,16 +389,38 @@ def kind_of(error: SQLAlchemyError) -> Kind:
 
 
 def _by_code(orig: Any) -> Kind | None:
+    args = getattr(orig, "args", ())
+    if args and isinstance(args[0], int):  # first: PyMySQL's errors have a sqlstate too, which says less
+        return _MYSQL_CODES.get(args[0])
     state = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None)
     if isinstance(state, str):
         return "lost" if state.startswith("08") else _PG_STATES.get(state)
     code = getattr(orig, "sqlite_errorcode", None)
     if isinstance(code, int):
-        return _SQLITE_CODES.get(code & 0xFF)
-    args = getattr(orig, "args", ())
-    if args and isinstance(args[0], int):
-        return _MYSQL_CODES.get(args[0])
+        return _SQLITE_CODES.get(code, _SQLITE_CODES.get(code & 0xFF))
     return None
+
+
+def cause_of(error: SQLAlchemyError) -> BaseException | None:
+    """Return what people may see of *error*: the driver's own, without the parameters that SQLAlchemy shows.
+
+    PostgreSQL adds the failing row, or the text around a fault in JSON: these lines are cut off.
+    """
+    orig: BaseException | None = getattr(error, "orig", None)
+    if orig is None:
+        return None if isinstance(error, StatementError) else error
+    if orig.args and isinstance(orig.args[0], str):
+        shown = re.split(r"\n(?:DETAIL: +Failing row|CONTEXT:)", orig.args[0], maxsplit=1)[0]
+        if shown != orig.args[0]:
+            orig.args, orig.__cause__, orig.__context__ = (shown, *orig.args[1:]), None, None
+    return orig
+
+
+def _refused(orig: Any) -> Kind | None:
+    """Read a refusal at the door from its text: psycopg has no code for a connection that never was."""
+    said = str(orig)
+    told = ("does not exist", "authentication failed", "no pg_hba.conf entry", "not permitted")
+    return "refused" if "FATAL:" in said and any(part in said for part in told) else None
 
 
 def _never_connected(orig: Any) -> bool:
@@ -378,6 +429,31 @@ def _never_connected(orig: Any) -> bool:
         part in text for part in ("connection refused", "connection failed", "could not connect", "timeout expired",
                                   "server closed the connection", "connection is closed", "connection was closed")
     )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ sizes
+
+#: Characters up to which a message is within every limit, and is not measured.
+UNMEASURED = 200_000
+#: Bytes of a statement left for everything but a message's content and payload.
+_AROUND = 16_384
+_ESCAPED_BY_MYSQL = "\0\n\r\x1a\"'\\"
+
+
+def check_size(connection: Connection, *texts: str) -> None:
+    """Raise `MessageTooLarge` where *texts*, stored in one row, are more than this database takes."""
+    if sum(map(len, texts)) <= UNMEASURED:
+        return
+    size = sum(len(text.encode()) for text in texts)
+    limit = 1_000_000_000  # SQLite's, and what PostgreSQL's 1 GB leaves beside the rest of a row
+    advice = "shorten the message"
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        size += sum(text.count(mark) for text in texts for mark in _ESCAPED_BY_MYSQL)
+        limit = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()) - _AROUND
+        advice += ", or raise the server's max_allowed_packet"
+    if size > limit:
+        msg = f"a message takes {size} bytes, this database holds {limit}: {advice}"
+        raise MessageTooLarge(msg, limit=limit, size=size)
 
 
 # ------------------------------------------------------------------------------------------------ durability

@@ -196,7 +196,7 @@ def options(dialect: Dialect, schema: str | None) -> dict[str, Any]:
         "include_name": partial(owns, schema=schema),
         "include_schemas": schema is not None,
         "render_as_batch": True,
-        "target_metadata": _metadata(schema),
+        "target_metadata": _metadata(dialect, schema),
         "transactional_ddl": True if dialect.name == "sqlite" else None,
         "version_table": VERSION_TABLE,
         "version_table_schema": schema,
@@ -210,13 +210,14 @@ def run_env() -> None:
     run()
 
 
-def _metadata(schema: str | None) -> MetaData:
-    """Return the models' tables, in *schema*."""
-    if schema is None:
-        return models.Base.metadata
+def _metadata(dialect: Dialect, schema: str | None) -> MetaData:
+    """Return the models' tables, in *schema*, as a comparison with a database of *dialect* wants them."""
     placed = MetaData(naming_convention=models.NAMING)
     for table in models.Base.metadata.sorted_tables:
-        table.to_metadata(placed, schema=schema)
+        copy = table.to_metadata(placed, schema=schema) if schema else table.to_metadata(placed)
+        if not dialect.supports_identity_columns:  # Alembic before 1.18 would miss it there
+            for column in copy.columns:
+                column.identity = column.server_default = None
     return placed
 
 

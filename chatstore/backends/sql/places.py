@@ -43,6 +43,19 @@ _log = logging.getLogger("chatstore")
 _file_locks: dict[str, Any] = {}
 _registry: dict[tuple[str, int], Place] = {}
 _registry_lock = Lock()
+#: The schemas found ready on engines that were passed in.
+_checked: WeakKeyDictionary[Engine, set[str | None]] = WeakKeyDictionary()
+#: In a forked child, what belongs to the parent's loops: to collect it would touch the parent's sockets.
+_left_alone: list[Any] = []
+
+
+def _renew_registry() -> None:
+    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _registry_lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_registry)
 
 
 class Place:
@@ -55,12 +68,14 @@ class Place:
         self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
         self.checked: set[str | None] = set()
+        if engine is not None:
+            self.checked = _checked.setdefault(getattr(engine, "sync_engine", engine), self.checked)
         self._engine: Engine | None = None
         if isinstance(engine, Engine):
             self._engine = engine
         elif engine is not None:
             self._async_given = _views(engine, ours=False)
-        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncEngine]]
+        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncEngine, set[int]]]
         self._async_engines = WeakKeyDictionary()
         self._derived: tuple[Engine, Engine, Engine] | None = None
         self._renew()
@@ -70,9 +85,13 @@ class Place:
         """Begin anew in a forked child: the parent's sockets stay the parent's."""
         self._lock = Lock()
         _file_locks.clear()
-        if self._engine is not None and not self.given and self.users:
+        if self._engine is not None and not self.given:
             self._engine.dispose(close=False)
-        self._async_engines.clear()
+            if is_memory(self.url):
+                self.checked.clear()  # a new connection is a new database
+        if self._async_engines:
+            _left_alone.append(list(self._async_engines.values()))
+            self._async_engines.clear()
 
     # ---- engines
 
@@ -93,15 +112,17 @@ class Place:
             self._derived = (engine, single, unit)
         return self._derived[1:]
 
-    def async_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
-        """Return the same views for the running loop, whose engine is kept as long as the loop lives."""
+    def async_engines(self, user: object = None) -> tuple[AsyncEngine, AsyncEngine]:
+        """Return the same views for the running loop, whose engine is kept until its last *user* closes."""
         if self._async_given is not None:
             return self._async_given
         loop = asyncio.get_running_loop()
-        views = self._async_engines.get(loop)
-        if views is None:
-            views = self._async_engines[loop] = _views(new_async_engine(self.url), ours=True)
-        return views
+        kept = self._async_engines.get(loop)
+        if kept is None:
+            kept = self._async_engines[loop] = (*_views(new_async_engine(self.url), ours=True), set())
+        if user is not None:
+            kept[2].add(id(user))
+        return kept[:2]
 
     def serial(self) -> AbstractContextManager[object]:
         """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
@@ -127,11 +148,15 @@ class Place:
         if last and not self.given and self._engine is not None:
             self._engine.dispose()
 
-    async def aclose(self) -> None:
-        """As `close`, for the running loop's engine too."""
-        views = self._async_engines.pop(asyncio.get_running_loop(), None)
-        if views is not None:
-            await views[0].dispose()
+    async def aclose(self, user: object) -> None:
+        """As `close`; the running loop's engine goes with its last user."""
+        loop = asyncio.get_running_loop()
+        kept = self._async_engines.get(loop)
+        if kept is not None:
+            kept[2].discard(id(user))
+            if not kept[2]:
+                del self._async_engines[loop]
+                await kept[0].dispose()
         self.close()
 
 
@@ -139,13 +164,22 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
     """Return views of *engine* for single statements and for units.
 
     An engine of ours commits each statement by itself and begins units explicitly; on one that was passed in,
-    autocommit is set for a single statement. SQLite's driver commits a single statement anyway.
+    autocommit is set for a single statement. SQLite's driver commits a single statement anyway. An engine that was
+    made with autocommit would keep half a unit, so that units are given a transaction there.
     """
     if ours and begins_explicitly(engine.url):
         return engine.execution_options(**{DIRECT: True}), engine.execution_options(**{WRITES: True})
-    if engine.dialect.name == "sqlite":
-        return engine, engine
-    return engine.execution_options(isolation_level="AUTOCOMMIT"), engine
+    name = engine.dialect.name
+    unit = engine.execution_options(isolation_level=_TRANSACTIONS.get(name, "READ COMMITTED")) if _autocommits(engine) else engine
+    return (engine if name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")), unit
+
+
+_TRANSACTIONS = {"sqlite": "SERIALIZABLE", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
+
+
+def _autocommits(engine: Engine | AsyncEngine) -> bool:
+    given = engine.get_execution_options().get("isolation_level")
+    return (given or getattr(engine.dialect, "_on_connect_isolation_level", None)) == "AUTOCOMMIT"
 
 
 def shared(url: URL) -> Place:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 DEADLINE = 20.0
 #: Attempts to reach a server that refuses connections: an application should hear of it soon.
 UNREACHABLE_ATTEMPTS = 4
+#: Attempts to make a row that somebody else makes at the same moment.
+DUPLICATE_ATTEMPTS = 8
 _SHORTEST, _LONGEST = 0.005, 1.0
 
 
@@ -219,8 +221,10 @@ class SQLCore:
 
 def worthwhile(failed: Failed, attempt: int, *, repeatable: bool) -> bool:
     """Tell whether a failed step is tried again."""
-    if failed.kind in {"busy", "duplicate"}:
+    if failed.kind == "busy":
         return True
+    if failed.kind == "duplicate":  # somebody made the same session; what is there is found the next time
+        return attempt < DUPLICATE_ATTEMPTS
     if failed.kind != "lost" or (failed.ambiguous and not repeatable):
         return False
     return attempt < UNREACHABLE_ATTEMPTS
@@ -228,6 +232,10 @@ def worthwhile(failed: Failed, attempt: int, *, repeatable: bool) -> bool:
 
 _ADVICE: dict[str, tuple[type[ChatstoreError], str]] = {
     "busy": (StorageUnavailable, "the database stayed busy until the deadline: repeat the call later"),
+    "exhausted": (
+        StorageUnavailable,
+        "every connection of the engine's pool stayed in use: close what holds them, or raise its pool_size",
+    ),
     "duplicate": (StorageUnavailable, "another writer made the same row at the same moment: repeat the call"),
     "lost": (StorageUnavailable, "the database cannot be reached: check that it runs, and the URL's host, port and password"),
     "readonly": (StorageError, "the database is read-only: make it writable, or connect to the primary"),

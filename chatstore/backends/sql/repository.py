@@ -15,13 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
 
 from chatstore.aio import AsyncRepository
-from chatstore.backends.sql.dialects import begin_for_savepoint, dialect_of, kind_of, parse_url, traits_of
+from chatstore.backends.sql.dialects import begin_for_savepoint, cause_of, dialect_of, kind_of, parse_url, traits_of
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
 from chatstore.core import Answer, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
+from chatstore.threads import ThreadedRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,11 @@ def repository_for(target: Any, *, schema: str | None) -> SQLRepository:
     if isinstance(target, Engine):
         return SQLRepository(target, schema=schema)
     _refuse_async(target)
-    return SQLRepository(place=shared(parse_url(target)), schema=schema)
+    url = parse_url(target)
+    if dialect_of(url).is_async:
+        msg = f"the driver {url.get_driver_name()!r} awaits: use connect_async, or name another driver in the URL"
+        raise Invalid(msg)
+    return SQLRepository(place=shared(url), schema=schema)
 
 
 def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
@@ -46,8 +51,12 @@ def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
     if isinstance(target, Engine):
         return repository_for(target, schema=schema)._asynchronous()
     url = parse_url(target)
-    if url.get_backend_name() == "sqlite" and url.get_driver_name() != "aiosqlite":
+    if url.get_backend_name() == "sqlite":
         return repository_for(url, schema=schema)._asynchronous()
+    awaiting = parse_url(url, asynchronous=True)
+    if not type(dialect_of(awaiting)).get_async_dialect_cls(awaiting).is_async:
+        msg = f"the driver {url.get_driver_name()!r} does not await: use connect, or name an asynchronous driver in the URL"
+        raise Invalid(msg)
     return AsyncSQLRepository(place=shared(url), schema=schema)
 
 
@@ -60,9 +69,12 @@ def _refuse_async(target: Any) -> None:
         raise Invalid(msg)
 
 
-def _failed(error: SQLAlchemyError, *, ambiguous: bool) -> Failed:
+def _failed(error: SQLAlchemyError, place: Place, *, ambiguous: bool) -> Failed:
     # Not the SQLAlchemy error but the driver's: the former may show a statement's parameters, message text included.
-    return Failed(kind_of(error), getattr(error, "orig", None), ambiguous)
+    kind = kind_of(error)
+    if kind == "no_table":
+        place.checked.clear()  # what was there is gone (a rollback, another database): look again the next time
+    return Failed(kind, cause_of(error), ambiguous)
 
 
 # ------------------------------------------------------------------------------------------------ synchronous
@@ -116,7 +128,7 @@ class SQLRepository(Repository):
             with engine.connect() as connection:
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
-            raise _failed(error, ambiguous=True) from None
+            raise _failed(error, self._place, ambiguous=True) from None
 
     def _unit(self, engine: Engine, step: Step) -> Any:
         """Run *step* in a transaction; only a failure of its COMMIT leaves open whether it is stored."""
@@ -128,7 +140,7 @@ class SQLRepository(Repository):
                 transaction.commit()
                 return result
         except SQLAlchemyError as error:
-            raise _failed(error, ambiguous=committing) from None
+            raise _failed(error, self._place, ambiguous=committing) from None
 
     def _inside(self, step: Step) -> Any:
         """Run *step* in the caller's transaction; a change in a savepoint, so that an error leaves it usable."""
@@ -141,7 +153,7 @@ class SQLRepository(Repository):
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
-            raise _failed(error, ambiguous=False) from None
+            raise _failed(error, self._place, ambiguous=False) from None
 
     # ---- the schema
 
@@ -168,11 +180,13 @@ class SQLRepository(Repository):
     def _asynchronous(self) -> AsyncRepository:
         url = self._place.url
         if self._place.given or url.get_backend_name() == "sqlite":
-            from chatstore.threads import ThreadedRepository
+            return ThreadedSQLRepository(self)
+        return self._awaiting()
 
-            return ThreadedRepository(self)
-        twin = AsyncSQLRepository(place=shared(url), schema=self._schema, traits=self._core.q.traits)
-        return twin._copied(_scope=self._scope)
+    def _awaiting(self) -> AsyncSQLRepository:
+        """Return the twin in the same place, which closes with this one."""
+        twin = AsyncSQLRepository(place=self._place, schema=self._schema, traits=self._core.q.traits)
+        return twin._copied(_scope=self._scope, _closed=self._closed)
 
     def close(self) -> None:
         """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
@@ -227,7 +241,7 @@ class AsyncSQLRepository(AsyncRepository):
         if isinstance(wanted, Pause):
             await asyncio.sleep(wanted.seconds)
             return None
-        single, unit = self._place.async_engines()
+        single, unit = self._place.async_engines(self._closed)
         return await (self._unit(unit, wanted) if wanted.unit else self._one(single, wanted))
 
     async def _one(self, engine: AsyncEngine, step: Step) -> Any:
@@ -235,7 +249,7 @@ class AsyncSQLRepository(AsyncRepository):
             async with engine.connect() as connection:
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
-            raise _failed(error, ambiguous=True) from None
+            raise _failed(error, self._place, ambiguous=True) from None
 
     async def _unit(self, engine: AsyncEngine, step: Step) -> Any:
         committing = False
@@ -246,7 +260,7 @@ class AsyncSQLRepository(AsyncRepository):
                 await transaction.commit()
                 return result
         except SQLAlchemyError as error:
-            raise _failed(error, ambiguous=committing) from None
+            raise _failed(error, self._place, ambiguous=committing) from None
 
     async def _inside(self, step: Step) -> Any:
         connection = await _async_connection_of(self._transaction)
@@ -258,7 +272,7 @@ class AsyncSQLRepository(AsyncRepository):
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
-            raise _failed(error, ambiguous=False) from None
+            raise _failed(error, self._place, ambiguous=False) from None
 
     async def _check(self) -> None:
         if await adrive(self._core.checked(schema_state, self._schema, unit=False), self._lend) == "empty":
@@ -282,7 +296,17 @@ class AsyncSQLRepository(AsyncRepository):
         if not self._closed:
             self._closed.append(True)
             if not self._place.given:
-                await self._place.aclose()
+                await self._place.aclose(self._closed)
+
+
+class ThreadedSQLRepository(ThreadedRepository):
+    """The asynchronous twin of a blocking engine; inside a caller's asynchronous transaction it awaits that."""
+
+    _inner: SQLRepository
+
+    def using(self, transaction: AsyncConnection | AsyncSession) -> Any:
+        """As `AsyncSQLRepository.using`."""
+        return self._inner._awaiting()._copied(_scope=self._scope).using(transaction)
 
 
 async def _async_connection_of(transaction: Any) -> AsyncConnection:

@@ -55,7 +55,7 @@ def search(c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now
 
 def _base(q: Statements, scope: Scope, wanted: SearchFilter, *rank: Any) -> Select[Any]:
     m = q.m.c
-    columns = (m.session_id, m.position, m.message_id, m.type, type_coerce(m.content, Text), m.created_at)
+    columns = (m.session_id, m.position, m.message_id, m.type, type_coerce(m.content, Text), q.read(m.created_at))
     statement = q.filtered(select(*columns, *rank), scope, wanted.tenant_id, wanted.user_id)
     if wanted.session_id is not None:
         statement = statement.where(m.session_id == wanted.session_id)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Integer,
     MetaData,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     extract,
     func,
     insert,
+    literal_column,
     or_,
     select,
     true,
@@ -116,7 +118,7 @@ class Statements:
     @cached_property
     def session_columns(self) -> list[ColumnElement[Any]]:
         """The columns of a session, in the order of `ChatSession`."""
-        return [self.s.c[name] for name in SESSION]
+        return [self.read(self.s.c[name]) for name in SESSION]
 
     def session(self, scope: Scope) -> Select[Any]:
         """Select one session that *scope* sees."""
@@ -201,10 +203,16 @@ class Statements:
             return sql_cast(col, Text).label(None)
         return type_coerce(col, Text)
 
+    def read(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a column as it is read: a PostgreSQL driver cannot hold a time outside the session's zone's years."""
+        if self.traits.name != "postgresql" or not isinstance(col.type, models.Instant):
+            return col
+        return func.timezone(literal_column("'UTC'"), col, type_=models.Instant()).label(col.name)
+
     @cached_property
     def _row_columns(self) -> list[ColumnElement[Any]]:
         plain = {"payload": self.payload.label("payload"), "content": type_coerce(self.m.c.content, Text).label("content")}
-        return [self.m.c.position, *(plain.get(name, self.m.c[name]) for name in DRAFT)]
+        return [self.m.c.position, *(plain.get(name, self.read(self.m.c[name])) for name in DRAFT)]
 
     def messages(self, scope: Scope, window: Window) -> Select[Any]:
         """Select what a message is made of: type, content, payload, message_id, id_generated, position."""
@@ -247,23 +255,25 @@ class Statements:
         if window.before is not None:
             statement = statement.where(m.position < bindparam("before"))
         if window.last is not None:
-            return statement.order_by(m.position.desc()).limit(bindparam("n", type_=Integer))
+            return statement.order_by(m.position.desc()).limit(bindparam("n", type_=BigInteger))
         statement = statement.order_by(m.position)
-        return statement if window.limit is None else statement.limit(bindparam("n", type_=Integer))
+        return statement if window.limit is None else statement.limit(bindparam("n", type_=BigInteger))
 
     def row(self, key: int | str) -> Select[Any]:
         """Select one row of ``:sid`` by its ``:key``, a position or a message id, visible or not."""
-        what = self.m.c.position if isinstance(key, int) else self.m.c.message_id
+        return cast("Select[Any]", self.once("row", type(key), build=lambda: self._fresh(self._row(key))))
+
+    def visible_row(self, scope: Scope, key: int | str) -> Select[Any]:
+        """Select the row of `row` if *scope* sees its session."""
+        seen = exists(select(self.s.c.session_id).where(self.one(scope)))
         return cast(
             "Select[Any]",
-            self.once(
-                "row",
-                type(key),
-                build=lambda: self._fresh(
-                    select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), what == bindparam("key"))
-                ),
-            ),
+            self.once("visible_row", *_shape(scope), type(key), build=lambda: self._row(key).where(seen)),
         )
+
+    def _row(self, key: int | str) -> Select[Any]:
+        what = self.m.c.position if isinstance(key, int) else self.m.c.message_id
+        return select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), what == bindparam("key"))
 
     @cached_property
     def newest(self) -> Select[Any]:
@@ -409,9 +419,7 @@ class Statements:
     def usage(self, scope: Scope, wanted: UsageFilter) -> Select[Any]:
         """Select counts and sums by the keys of *wanted*; a day is three numbers."""
         m, s = self.m.c, self.s.c
-        at: Any = func.timezone("UTC", m.created_at) if self.traits.name in {"postgresql", "cockroachdb"} else m.created_at
-        at = type_coerce(at, DateTime) if self.traits.name != "sqlite" else m.created_at
-        day = [extract(part, at) for part in ("year", "month", "day")]
+        day = self._day()
         columns: dict[str, list[Any]] = {"day": day, "model": [m.model], "user_id": [s.user_id], "tenant_id": [s.tenant_id]}
         columns["session_id"] = [m.session_id]
         keys = [col for name in wanted.by for col in columns[name]]
@@ -419,6 +427,14 @@ class Statements:
         statement = self.filtered(select(*keys, *sums), scope, wanted.tenant_id, wanted.user_id)
         statement = between(statement, m.created_at, wanted.since, wanted.until)
         return statement.group_by(*keys) if keys else statement
+
+    def _day(self) -> list[Any]:
+        at: Any = self.m.c.created_at
+        if self.traits.name == "sqlite":
+            # Its date functions round to milliseconds, which may be the next day.
+            return [sql_cast(func.substr(type_coerce(at, Text), *part), Integer) for part in ((1, 4), (6, 2), (9, 2))]
+        at = func.timezone("UTC", at) if self.traits.name in {"postgresql", "cockroachdb"} else at
+        return [extract(part, type_coerce(at, DateTime)) for part in ("year", "month", "day")]
 
     def filtered(self, statement: Select[Any], scope: Scope, tenant_id: str | None, user_id: str | None) -> Select[Any]:
         """Join messages to the sessions that *scope* and these owners leave visible."""
