@@ -33,7 +33,7 @@ class Killed(BaseException):
 
 
 class Faults:
-    """Makes the n-th change fail: as a disk does (once), or as a kill does (all that follow, cleaning up too)."""
+    """Makes the n-th change fail: as a disk does (once), or as a kill does (with all that follow)."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         """Stand in front of the operating system; `begin` decides what fails."""
@@ -44,7 +44,7 @@ class Faults:
     error: OSError | None
 
     def begin(self, fails_at: int, error: OSError | None = None, *, half: bool = False) -> None:
-        """Let the call number *fails_at* raise *error*, or die; with *half*, after half of what it should write."""
+        """Let call number *fails_at* raise *error*, or die; with *half*, after half of its bytes."""
         self.count, self.fails_at, self.error, self.half = 0, fails_at, error, half
 
     def wrapped(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +58,7 @@ class Faults:
                 raise self.error or Killed
             if self.error is None and self.fails_at and self.count > self.fails_at:
                 raise Killed
-            return call(*args, **named)
+            return None if call.__name__ in WAITS else call(*args, **named)
 
         return guarded
 
@@ -76,22 +76,29 @@ def turn(name: str) -> list[Any]:
     return [HumanMessage(f"{name}?", id=f"{name}-q"), AIMessage(f"{name} {LARGE}")]
 
 
-def state(repository: Repository, session_id: str) -> tuple[Any, ...] | None:
-    """Return everything that can be seen of a session, without its revision and times."""
-    found = [session for session in _listed(repository) if session.session_id == session_id]
+def states(folder: Path) -> dict[str, object]:
+    """Return all that can be seen of the sessions old and new, without revisions, times and positions."""
+    repository = FileRepository(folder)
+    return {key: _state(repository, key) for key in ("old", "new")}
+
+
+def _state(repository: Repository, session_id: str) -> object:
     contents = [message.content for message in repository.get_messages(session_id)]
-    if not found:
+    listed = [item for item in repository.list_sessions().items if item.session_id == session_id]
+    if not listed:
         return ("missing", contents)
-    session = found[0]
-    assert session == repository.get_session(session_id)
-    assert len(contents) == session.message_count == repository.count_messages(session_id)
-    return (session.user_id, session.title, contents)
+    assert listed == [repository.get_session(session_id)]
+    assert len(contents) == listed[0].message_count == repository.count_messages(session_id)
+    return (listed[0].user_id, listed[0].title, contents)
 
 
-def _listed(repository: Repository) -> list[Any]:
-    if isinstance(repository, PageFileRepository):
-        return [repository.get_session(SESSION)] if repository.count_messages(SESSION) else []
-    return repository.list_sessions(archived=None).items
+def prepared(folder: Path) -> Path:
+    """Return *folder* with one session in it, whose positions end at 4."""
+    repository = FileRepository(folder)
+    repository.create_session("old", user_id="u", title="old")
+    repository.add_messages("old", turn("first"))
+    repository.add_messages("old", turn("second"))
+    return folder
 
 
 CALLS: dict[str, Callable[[Repository], object]] = {
@@ -113,69 +120,110 @@ CALLS: dict[str, Callable[[Repository], object]] = {
 }
 
 
-def prepared(folder: Path) -> FileRepository:
-    """Return a repository with one session, and nothing known to it."""
-    first = FileRepository(folder)
-    first.create_session("old", user_id="u", title="old")
-    first.add_messages("old", turn("first"))
-    first.add_messages("old", turn("second"))
-    return FileRepository(folder)
-
-
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_kill_leaves_all_of_a_call_or_nothing(tmp_path: Path, faults: Faults, name: str, half: bool) -> None:
-    """Killed at any change, a call happened or did not; the next call works, and a position is never used again."""
-    number, seen = 0, set()
-    while True:
-        number += 1
+def test_a_kill_leaves_all_of_a_call_or_nothing(
+    tmp_path: Path, faults: Faults, name: str, half: bool
+) -> None:
+    """Killed at any change, a call happened or did not; the next one works and reuses no position."""
+    number, seen = 1, set()
+    while not _killed(tmp_path / str(number), faults, CALLS[name], number, half=half):
         folder = tmp_path / str(number)
-        repository = prepared(folder)
-        before = {key: state(FileRepository(folder), key) for key in ("old", "new")}
-        last = FileRepository(folder).get_session("old").last_position
-        faults.begin(number, half=half)
-        try:
-            CALLS[name](repository)
-        except Killed:
-            finished = False
-        else:
-            finished = True
-        faults.begin(0)
-        after = {key: state(FileRepository(folder), key) for key in ("old", "new")}
-        if finished:
-            break
-        seen.add(repr(after))
+        seen.add(repr(states(folder)))
         for path in folder.glob("*.json"):
             json.loads(path.read_bytes())
         for key in ("old", "new"):
             (record,) = FileRepository(folder).add_messages(key, [HumanMessage("next")])
-            assert record == FileRepository(folder).get_records(key)[-1]
-            assert record.position > last or key == "new" or name == "delete"
+            assert [record] == FileRepository(folder).get_records(key, last=1)
+            assert record.position > 4 or key == "new" or name == "delete"
+        number += 1
     print(f"{name}: {number - 1} faults injected")
     assert number > 1
-    assert seen <= {repr(before), repr(after)}
+    before, done = repr(states(prepared(tmp_path / "before"))), repr(states(tmp_path / str(number)))
+    assert seen <= {before, done}
+
+
+def _killed(
+    folder: Path, faults: Faults, call: Callable[[Repository], object], number: int, *, half: bool
+) -> bool:
+    """Make *call* and kill it at change *number*; tell whether it had finished before."""
+    repository = FileRepository(prepared(folder))
+    faults.begin(number, half=half)
+    try:
+        call(repository)
+    except Killed:
+        return False
+    else:
+        return True
+    finally:
+        faults.begin(0)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_failing_disk_costs_the_call_only(tmp_path: Path, faults: Faults, name: str, code: int) -> None:
-    """Whichever change fails, the error is a StorageUnavailable that says what to do, and no record is harmed."""
-    number = 0
+    """Whichever change fails, the error says what to do, no record is harmed, and a repetition works."""
+    number, seen = 1, set()
     while True:
-        number += 1
-        folder = tmp_path / str(number)
-        repository = prepared(folder)
-        before = {key: state(FileRepository(folder), key) for key in ("old", "new")}
+        folder = prepared(tmp_path / str(number))
         faults.begin(number, OSError(code, os.strerror(code)), half=True)
         try:
-            CALLS[name](repository)
+            CALLS[name](FileRepository(folder))
         except StorageUnavailable as error:
-            assert "repeat the call" in str(error)
-            assert LARGE not in str(error)
+            advice = str(error)
         else:
             break
-        faults.begin(0)
-        after = {key: state(FileRepository(folder), key) for key in ("old", "new")}
-        CALLS[name](FileRepository(folder)) if after == before else None
+        finally:
+            faults.begin(0)
+        assert "repeat the call" in advice
+        seen.add(repr(states(folder)))
+        if repr(states(folder)) == repr(states(prepared(tmp_path / f"{number} before"))):
+            CALLS[name](FileRepository(folder))
+            seen.add(repr(states(folder)))
+        number += 1
     print(f"{name}: {number - 1} faults injected")
     assert number > 1
+    assert {repr(states(prepared(tmp_path / "before"))), repr(states(folder))} >= seen
+
+
+# -------------------------------------------------------------------------------- the page's file
+
+PAGE_CALLS: dict[str, Callable[[Repository], object]] = {
+    "first append": lambda repository: repository.add_messages(SESSION, turn("a")),
+    "append": lambda repository: repository.add_messages(SESSION, turn("a")),
+    "edit": lambda repository: repository.update_message(SESSION, 2, AIMessage("edited")),
+    "delete message": lambda repository: repository.delete_message(SESSION, 1),
+    "pop": lambda repository: repository.pop_message(SESSION),
+    "truncate": lambda repository: repository.truncate(SESSION, after=1),
+    "clear": lambda repository: repository.clear(SESSION),
+    "replace": lambda repository: repository.replace_messages(SESSION, turn("b")),
+}
+
+
+@pytest.mark.parametrize("name", PAGE_CALLS)
+def test_a_kill_leaves_all_of_a_pages_call_or_nothing(tmp_path: Path, faults: Faults, name: str) -> None:
+    """The same in the page's format, where no element says more than type and data."""
+    number, seen = 1, set()
+    while True:
+        path = tmp_path / f"{number}.json"
+        if name != "first append":
+            PageFileRepository(path).add_messages(SESSION, turn("first") + turn("second"))
+        repository = PageFileRepository(path)
+        before = repository.get_messages(SESSION)
+        faults.begin(number)
+        try:
+            PAGE_CALLS[name](repository)
+        except Killed:
+            faults.begin(0)
+        else:
+            break
+        seen.add(repr(PageFileRepository(path).get_messages(SESSION)))
+        if path.exists():
+            json.loads(path.read_bytes())
+        PageFileRepository(path).add_messages(SESSION, [HumanMessage("next")])
+        assert [HumanMessage("next")] == PageFileRepository(path).get_messages(SESSION, last=1)
+        number += 1
+    faults.begin(0)
+    print(f"{name}: {number - 1} faults injected")
+    assert number > 1
+    assert seen <= {repr(before), repr(PageFileRepository(path).get_messages(SESSION))}

@@ -68,27 +68,28 @@ class DirectoryCore(FilesCore):
         return f"{self.directory}/{names.file_name(session_id)}.session"
 
     @contextmanager
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[None]:
+    def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[bool]:
         """As `FilesCore.guard`: by one of a fixed number of lock files, which are never removed."""
         number = crc32(session_id.encode()) % _LOCK_COUNT
         descriptor = self._lock(f"{self.directory}/{_LOCKS}/{number:02x}", write=write, needed=needed)
         try:
-            yield
+            yield descriptor is not None
         finally:
             if descriptor is not None:
                 disk.release(descriptor)
 
     def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
+        """Lock, for a write in a file that is made where it is missing; reading is right without, too."""
         try:
             descriptor = disk.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is None and (needed or Path(self.directory).is_dir()):
+            if descriptor is None and write:
                 disk.make_directory(self.directory)
                 disk.make_directory(f"{self.directory}/{_LOCKS}")
                 descriptor = disk.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
         except OSError:
             if needed:
                 raise
-            return None  # where nobody can write, reading needs no lock
+            return None
         return descriptor
 
     # ---- the hooks of `SessionsCore`
@@ -141,17 +142,21 @@ class DirectoryCore(FilesCore):
         session, path = conversation.session, self.array_path(conversation.session.session_id)
         if conversation.array is not None:
             arrays.keep_torn(conversation.array)
-        if not conversation.rows:
-            sessionfile.write(self._own_path(session.session_id), Own(session, session.revision))
-            disk.remove(f"{path}.torn")
-        arrays.write(path, conversation.all_lines(), mtime=1000 * session.revision)
+        if conversation.rows:
+            arrays.write(path, conversation.all_lines(), mtime=1000 * session.revision)
+            return
+        own_path = self._own_path(session.session_id)
+        sessionfile.write(own_path, Own(session, session.revision))
+        disk.remove(f"{path}.torn")
+        arrays.write(path, (), mtime=1000 * session.revision)
+        sessionfile.write(own_path, Own(session))  # so that an array from a backup counts
 
     def drop(self, session_id: str) -> None:
         """As `SessionsCore.drop`."""
         found = self.find(session_id)
         path, own_path = self.array_path(session_id), self._own_path(session_id)
         if found is not None:
-            sessionfile.write(own_path, Own(found.session, found.session.revision, needs_rows=True))
+            sessionfile.write(own_path, Own(found.session, deleted=True))
         disk.remove(path, f"{path}.torn", f"{path}.tmp")
         disk.sync_directory(self.directory)
         disk.remove(own_path)

@@ -53,8 +53,8 @@ class DirectoryConversation(FileConversation):
         self.own = own = own or Own(_unowned(session_id, cast("Array", array)))
         lined = array is not None and array.neat and not array.empty
         mark = elements.mark_of(cast("Array", array).last_line()) if lined else None
-        revision = mark.revision if mark else 0 if array is None else array.changed
-        super().__init__(own.session, array if revision > own.rows_after else None)
+        void = own.deleted or (mark is not None and mark.revision <= own.rows_after)
+        super().__init__(own.session, None if void else array)
         if self.array is None:
             self.session = replace(own.session, message_count=0)
         elif mark is not None:
@@ -82,8 +82,8 @@ class DirectoryConversation(FileConversation):
 
     @property
     def exists(self) -> bool:
-        """Tell whether there is such a session: one that was being made exists when it has its messages."""
-        return not self.own.needs_rows or (self.array is not None and not self.array.empty)
+        """Tell whether there is such a session: one that is made by its first append exists with its array."""
+        return not self.own.deleted and (self.array is not None or not self.own.needs_rows)
 
     # ---- lines
 

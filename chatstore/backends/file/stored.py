@@ -226,8 +226,8 @@ class FilesCore(SessionsCore):
         self._here = local()
 
     @abstractmethod
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> AbstractContextManager[object]:
-        """Hold the lock; where the place cannot be written it may be missing, unless it is *needed*."""
+    def guard(self, session_id: str, *, write: bool, needed: bool) -> AbstractContextManager[bool]:
+        """Hold the lock and tell whether there is one; where nobody can write it is missing, unless *needed*."""
 
     @abstractmethod
     def array_path(self, session_id: str) -> str:
@@ -241,12 +241,12 @@ class FilesCore(SessionsCore):
     def locked(self, session_id: str, *, write: bool) -> Iterator[None]:
         """As `SessionsCore.locked`; a torn file is mended first, for which a reader becomes a writer."""
         for exclusive in (write, True):
-            with self.guard(session_id, write=exclusive, needed=write):
+            with self.guard(session_id, write=exclusive, needed=write) as held:
                 array = arrays.look(self.array_path(session_id))
                 if array is not None and array.neat and array.torn is not None:
                     if not exclusive:
                         continue
-                    array = self._mended(session_id, array, needed=write)
+                    array = self._mended(session_id, array, needed=write) if held else array
                 self._here.array = array
                 try:
                     yield
