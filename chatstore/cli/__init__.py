@@ -1,0 +1,24 @@
+"""The ``chatstore`` command.
+
+`main` is the whole of it: a click group, or, where the extra is not installed, a function that says so. One
+module holds the commands of one subject; heavy libraries are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+    main: click.Group
+elif find_spec("click") and find_spec("rich"):
+    from chatstore.cli.app import main
+else:
+
+    def main() -> NoReturn:
+        """Say what is missing."""
+        sys.stderr.write("chatstore: the command line is not installed: pip install 'chatstore[cli]'\n")
+        sys.exit(1)

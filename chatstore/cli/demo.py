@@ -1,0 +1,139 @@
+"""``demo``: the main job, from an empty database to what another process reads in it.
+
+This module knows the order of the steps and what to say between them; the conversations are
+`chatstore.cli.samples`, and what the second process shows is `chatstore.cli.demo_reader`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import click
+
+from chatstore.cli.output import say
+from chatstore.cli.target import Refused, Target
+from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
+from chatstore.errors import ChatstoreError
+
+READER: Final = "chatstore.cli.demo_reader"
+#: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
+TORN: Final = 141
+
+
+@click.command()
+@click.option("--url", metavar="URL", help="A database to use instead of a new SQLite file.")
+@click.option("--schema", metavar="NAME", help="The database schema of the tables.")
+@click.option("--keep", metavar="FILE", help="Where to make the SQLite file; else in a new temporary folder.")
+def demo(*, url: str | None, schema: str | None, keep: str | None) -> None:
+    """Show the main job on sample conversations.
+
+    A new database is migrated, conversations are stored, and another process reads them. Without --url it is
+    a new SQLite file; CHATSTORE_URL is left alone. Nothing is deleted at the end.
+    """
+    target = Target(url or _new_file(keep), schema, chosen=True)
+    if url and keep:
+        msg = "--keep makes a SQLite file and --url names a database: pass one of them"
+        raise Refused(msg)
+    if not target.is_sql or (target.sql.get_backend_name() == "sqlite" and target.path is None):
+        msg = "the demo reads from a second process and with SQL: name a SQL database that is not in memory"
+        raise Refused(msg)
+    _migrate(target)
+    _store(target)
+    _read(target)
+    _what_next(target)
+
+
+COMMANDS = (demo,)
+
+
+def _new_file(keep: str | None) -> str:
+    """Return the URL of a SQLite file that is not there yet."""
+    if keep is None:
+        place = Path(tempfile.mkdtemp(prefix="chatstore-demo-")) / "demo.db"
+    else:
+        place = Path(keep).absolute()
+        if place.exists():
+            msg = (
+                f"{place} exists already: name a new file, or run chatstore sessions --url sqlite:///{place}"
+            )
+            raise Refused(msg)
+    return f"sqlite:///{place}"
+
+
+def _migrate(target: Target) -> None:
+    from chatstore.backends.sql.migrations import upgrade
+
+    moved = upgrade(target.sql, schema=target.schema)
+    _heading("1", "Migrate")
+    say(f"   database   {target.shown}")
+    say(f"   revision   {moved.before or 'none'} -> {moved.after}")
+
+
+def _store(target: Target) -> None:
+    from chatstore.cli.samples import samples, store
+
+    with connect(target.url, schema=target.schema) as repository:
+        stored = store(repository)
+    users = " and ".join(sorted({sample.user_id for sample in samples()}))
+    _heading("2", "Store")
+    say(f"   stored     {stored} messages in {len(samples())} sessions of {users}")
+    say(f"   by         process {os.getpid()}")
+
+
+def _read(target: Target) -> None:
+    """Run the second process, with this one's output where that is a real file."""
+    package = str(Path(__file__).parents[2])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, ENVIRONMENT: target.url, "PYTHONPATH": os.pathsep.join(paths)}
+    environment.pop(SCHEMA_ENVIRONMENT, None)
+    if target.schema:
+        environment[SCHEMA_ENVIRONMENT] = target.schema
+    sys.stdout.flush()
+    ours = sys.stdout is sys.__stdout__
+    command = [sys.executable, "-m", READER]
+    done = subprocess.run(command, env=environment, capture_output=not ours, check=False)  # noqa: S603 - our own module
+    if not ours:
+        click.echo(done.stdout, nl=False)
+        click.echo(done.stderr, nl=False, err=True)
+    if done.returncode == TORN:
+        raise BrokenPipeError
+    if done.returncode:
+        msg = "the second process could not read what was stored: run chatstore doctor on the database"
+        raise ChatstoreError(msg)
+
+
+def _what_next(target: Target) -> None:
+    command = _command()
+    _heading("6", "What to type next")
+    for one in (
+        f"export {ENVIRONMENT}={shlex.quote(target.shown)}",
+        f"{command} sessions --user ada",
+        f"{command} show ada-brakes --full",
+        f"{command} append ada-chain 'And in winter?'",
+        f"{command} doctor",
+    ):
+        say(f"   {one}")
+    if target.sql.get_backend_name() == "sqlite":
+        say("\n   The same on PostgreSQL:\n")
+        say("   pip install 'chatstore[postgres]'")
+        say(f"   {command} demo --url postgresql://user:password@localhost/database")
+
+
+def _command() -> str:
+    """Return how this program is called where it was not found on the PATH."""
+    called = Path(sys.argv[0])
+    if called.name != "chatstore" or shutil.which("chatstore"):
+        return "chatstore"
+    return shlex.quote(sys.argv[0])
+
+
+def _heading(number: str, text: str) -> None:
+    click.echo()
+    click.secho(f"{number}. {text}", bold=True)

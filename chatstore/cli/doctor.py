@@ -1,0 +1,192 @@
+"""``doctor``: what is installed, what the storage is, in what state, and what to do about it.
+
+This module knows what is worth looking at and which advice follows; it changes nothing and creates no file.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from chatstore import __version__
+from chatstore.cli.options import json_option
+from chatstore.cli.output import as_json, console, line, progress, styled
+from chatstore.cli.target import Target, on_target
+from chatstore.errors import ChatstoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from chatstore.repository import Repository
+
+LIBRARIES: Final = ("sqlalchemy", "alembic", "pydantic")
+_PRIVATE: Final = 0o077
+
+
+@click.command()
+@json_option
+@on_target()
+@click.pass_context
+def doctor(context: click.Context, target: Target, *, json_: bool) -> None:
+    """Say how things stand, and what to do.
+
+    Versions, database, schema, search index, durability, counts, advice. The exit code is 1 if the storage
+    cannot be used as it is.
+    """
+    with progress("looking"):
+        facts = examine(target)
+    if json_:
+        as_json(facts)
+    else:
+        _show(facts)
+    if not facts["ok"]:
+        context.exit(1)
+
+
+COMMANDS = (doctor,)
+
+
+def examine(target: Target) -> dict[str, Any]:
+    """Return all facts; what could not be found out is None, and ``error`` says why."""
+    facts: dict[str, Any] = {
+        "url": target.shown,
+        "backend": target.scheme,
+        "server": None,
+        "driver": None,
+        "revision": None,
+        "head": None,
+        "search_index": None,
+        "durability": None,
+        "sessions": None,
+        "messages": None,
+        "expired_sessions": None,
+        "cannot": [],
+        "notes": [],
+        "versions": _versions(),
+        "error": None,
+        "advice": [],
+    }
+    try:
+        target.must_exist()
+        if target.is_sql:
+            _look_at_database(target, facts)
+        with target.reading() as repository:
+            _look_at_repository(target, repository, facts)
+    except ChatstoreError as error:
+        facts["error"] = str(error)
+    facts["advice"] = _advice(target, facts)
+    facts["ok"] = facts["error"] is None
+    return facts
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {
+        "chatstore": __version__,
+        "python": ".".join(map(str, sys.version_info[:3])),
+    }
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _look_at_database(target: Target, facts: dict[str, Any]) -> None:
+    from chatstore.backends.sql import migrations
+    from chatstore.backends.sql.places import schema_state
+    from chatstore.backends.sql.search_objects import search_index_exists
+
+    facts["head"] = migrations.HEAD
+    with target.connection() as connection:
+        _look_at_server(connection, facts)
+    facts["revision"] = migrations.current(target.sql, schema=target.schema)
+    with target.connection() as connection:
+        if schema_state(connection, target.schema) == "ready":
+            facts["search_index"] = search_index_exists(connection, target.schema)
+
+
+def _look_at_server(connection: Connection, facts: dict[str, Any]) -> None:
+    dialect = connection.dialect
+    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    number = ".".join(str(part) for part in getattr(dialect, "server_version_info", None) or ())
+    facts["backend"], facts["server"] = dialect.name, f"{name} {number}".strip()
+    release = getattr(dialect.dbapi, "__version__", None)
+    facts["driver"] = f"{dialect.driver} {release}" if isinstance(release, str) else dialect.driver
+
+
+def _look_at_repository(target: Target, repository: Repository, facts: dict[str, Any]) -> None:
+    durability = repository.durability()
+    facts["durability"] = {"level": durability.level, "detail": durability.detail}
+    capabilities = repository.capabilities
+    facts["cannot"], facts["notes"] = sorted(capabilities.denied), list(capabilities.notes)
+    facts["expired_sessions"] = repository.purge(dry_run=True).sessions
+    if target.is_sql:
+        from chatstore.cli.schema import rows
+
+        facts["sessions"], facts["messages"] = rows(target)
+    else:
+        facts["sessions"], facts["messages"] = _counted(repository)
+
+
+def _counted(repository: Repository) -> tuple[int, int]:
+    sessions = messages = 0
+    cursor = None
+    while True:
+        page = repository.list_sessions(archived=None, limit=1000, cursor=cursor)
+        sessions += len(page.items)
+        messages += sum(session.message_count for session in page.items)
+        if (cursor := page.next_cursor) is None:
+            return sessions, messages
+
+
+def _advice(target: Target, facts: dict[str, Any]) -> list[str]:
+    advice = [facts["error"]] if facts["error"] else []
+    if not target.chosen:
+        advice.append("this is the default storage: set CHATSTORE_URL to the one your application uses")
+    if facts["search_index"] is False:
+        advice.append("search reads every message: run chatstore index create to make it fast")
+    if facts["durability"] and facts["durability"]["level"] == "process":
+        advice.append(
+            "a machine that stops may lose the last messages: make commits synchronous (see durability)"
+        )
+    if facts["durability"] and facts["durability"]["level"] == "none":
+        advice.append("nothing is kept when the process ends: use file: or a database for what must last")
+    if facts["expired_sessions"]:
+        advice.append(f"{facts['expired_sessions']} expired sessions still take space: run chatstore purge")
+    path = target.path
+    if path is not None and path.exists() and path.stat().st_mode & _PRIVATE:
+        advice.append(f"other users of this machine can open {path}: chmod go-rwx it")
+    return advice
+
+
+def _show(facts: dict[str, Any]) -> None:
+    to = console()
+    for label, value in _lines(facts):
+        to.print(styled((f"{label:<12}", "bold"), (line(str(value)), "")), soft_wrap=True)
+    for one in facts["advice"]:
+        to.print(styled(("advice      ", "bold yellow"), (line(one), "")), soft_wrap=True)
+    if facts["ok"] and not facts["advice"]:
+        to.print(styled(("all is well", "green")))
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    versions = [f"{name} {number or 'missing'}" for name, number in facts["versions"].items()]
+    schema = facts["revision"] or ("none" if facts["head"] else None)
+    known = [
+        ("storage", facts["url"]),
+        ("server", facts["server"]),
+        ("driver", facts["driver"]),
+        ("schema", f"{schema} (head is {facts['head']})" if schema else None),
+        ("search", {True: "full-text index", False: "scans, no index"}.get(facts["search_index"])),
+        ("durability", facts["durability"] and "{level}: {detail}".format(**facts["durability"])),
+        ("sessions", facts["sessions"]),
+        ("messages", facts["messages"]),
+        ("cannot", ", ".join(facts["cannot"]) or None),
+        *(("note", one) for one in facts["notes"]),
+        ("versions", ", ".join(versions)),
+    ]
+    return [(label, value) for label, value in known if value is not None]

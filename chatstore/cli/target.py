@@ -1,0 +1,234 @@
+"""Which storage a command works on: the options, the default, what is said about it, and how it is opened.
+
+This module knows URLs and how to name one without its password; it refuses to know what is done there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from chatstore.cli.output import line, note
+from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
+from chatstore.errors import SchemaMissing, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import URL, Connection
+
+    from chatstore.repository import Repository
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Where conversations are read from and appended to when nobody says.
+DEFAULT: Final = "sqlite:///chatstore.db"
+_SECRET: Final = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
+
+
+class Refused(click.ClickException):
+    """The command does nothing, and says what to type instead; exit code 2."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A storage: its *url* and database *schema*; *chosen* tells whether somebody named it."""
+
+    url: str
+    schema: str | None
+    chosen: bool
+
+    @property
+    def scheme(self) -> str:
+        """The first part of the URL."""
+        return self.url.partition(":")[0]
+
+    @property
+    def is_sql(self) -> bool:
+        """Tell whether this is a database with a schema."""
+        return self.scheme not in {"memory", "file"}
+
+    @property
+    def sql(self) -> URL:
+        """The parsed URL. Raises `Invalid`."""
+        from chatstore.backends.sql.dialects import parse_url
+
+        return parse_url(self.url)
+
+    @property
+    def shown(self) -> str:
+        """The URL without passwords, in one line."""
+        if not self.is_sql:
+            return line(self.url)
+        from sqlalchemy import make_url
+
+        hides = self.sql.query  # parsed by us first: our error for what is no URL
+        url = make_url(self.url)
+        hidden = {name: "***" for name in hides if _SECRET.search(name)}
+        text = url.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+        return line(text + (f" (schema {self.schema})" if self.schema else ""))
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder it lies in; None for servers and for memory."""
+        if self.scheme == "file":
+            rest = self.url.removeprefix("file:")
+            return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
+        if not self.is_sql:
+            return None
+        from chatstore.backends.sql.dialects import sqlite_path
+
+        return sqlite_path(self.sql)
+
+    # ---- opening
+
+    @contextmanager
+    def reading(self) -> Iterator[Repository]:
+        """Lend the repository; where there is nothing yet, raise and create nothing."""
+        self.must_exist()
+        with self.writing() as repository:
+            yield repository
+
+    @contextmanager
+    def writing(self) -> Iterator[Repository]:
+        """Lend the repository; a SQLite file that is missing is made."""
+        if self.scheme == "memory" or (
+            self.is_sql and self.path is None and self.sql.get_backend_name() == "sqlite"
+        ):
+            note("a store in memory ends with this command")
+        with connect(self.url, schema=self.schema) as repository:
+            yield repository
+
+    def must_exist(self) -> None:
+        """Raise an error where a file or folder is missing, or a SQLite file holds nothing of ours."""
+        self.must_be_possible()
+        path = self.path
+        if path is None or str(path).startswith("file:"):
+            return
+        if not path.exists():
+            what = "upgrade or append" if self.is_sql else "import or append"
+            msg = f"there is nothing at {self.shown}: check the path, or create it with chatstore {what}"
+            raise StorageError(msg)
+        if self.is_sql and is_bare(path):
+            msg = f"{self.shown} holds no chatstore tables: check the path, or run chatstore upgrade on it"
+            raise SchemaMissing(msg)
+
+    def must_be_possible(self) -> None:
+        """Raise an error where a driver is missing, or a folder stands in the place of a SQLite file."""
+        if not self.is_sql:
+            return
+        from chatstore.backends.sql.dialects import dialect_of
+
+        dialect_of(self.sql)
+        path = self.path
+        if path is not None and path.is_dir():
+            msg = f"{self.shown} is a folder, not a SQLite file: name a file inside it"
+            raise StorageError(msg)
+
+    @contextmanager
+    def connection(self, *, write: bool = False) -> Iterator[Connection]:
+        """Lend a connection to the database, in a transaction that is committed at the end."""
+        from chatstore.backends.sql.dialects import WRITES, migration_engine
+        from chatstore.backends.sql.migration_runner import readable
+
+        engine = migration_engine(self.sql)
+        try:
+            with readable(), engine.execution_options(**{WRITES: write}).begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+
+def is_bare(path: Path) -> bool:
+    """Tell whether a SQLite file holds no table of ours, as far as that can be seen without changing it."""
+    import sqlite3
+
+    try:
+        link = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            found = link.execute(
+                "SELECT count(*) FROM sqlite_master WHERE name = 'chatstore_alembic_version'"
+            )
+            return bool(found.fetchone() == (0,))
+        finally:
+            link.close()
+    except sqlite3.Error:
+        return False
+
+
+# ---------------------------------------------------------------------------------------------- options
+
+
+def on_target(*, chosen: bool = False, sql: bool = False) -> Callable[[Callable[P, R]], Callable[..., R]]:
+    """Give a command ``--url`` and ``--schema``, and the `Target` as its first argument.
+
+    With *chosen* there is no default; with *sql* only databases will do.
+    """
+
+    def decorate(command: Callable[P, R]) -> Callable[..., R]:
+        @click.option("--url", metavar="URL", help=f"Where the conversations are; else {ENVIRONMENT}.")
+        @click.option(
+            "--schema", metavar="NAME", help=f"The database schema of the tables; else {SCHEMA_ENVIRONMENT}."
+        )
+        @wraps(command)
+        def wrapped(*args: Any, url: str | None, schema: str | None, **options: Any) -> R:
+            return command(target(url, schema, chosen=chosen, sql=sql), *args, **options)  # type: ignore[arg-type]
+
+        return wrapped
+
+    return decorate
+
+
+def target(url: str | None, schema: str | None, *, chosen: bool, sql: bool) -> Target:
+    """Return the target that is named; raise `Refused` for what the command does not take."""
+    named = url or os.environ.get(ENVIRONMENT)
+    if chosen and not named:
+        msg = f"which storage? This command changes it and takes no default: pass --url, or set {ENVIRONMENT}"
+        raise Refused(msg)
+    found = Target(named or DEFAULT, schema or os.environ.get(SCHEMA_ENVIRONMENT) or None, bool(named))
+    if sql and not found.is_sql:
+        msg = f"{found.shown} has no tables to migrate: name a SQL database (sqlite:, postgresql:, mysql:)"
+        raise Refused(msg)
+    if not named:
+        note(f"using {DEFAULT} (pass --url or set {ENVIRONMENT} for another)")
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- asking
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Return if *yes*, or if somebody at a terminal agrees; else raise `Refused`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        _refuse(f"{question} Nobody can be asked here, so nothing was done: add --yes if it is meant")
+    if not click.confirm(line(question), err=True):
+        _refuse("nothing was done: add --yes to be asked no more")
+
+
+def announce(target: Target) -> str | None:
+    """Say on stderr what is about to be changed; return a database's revision."""
+    note(f"target     {target.shown}")
+    if not target.is_sql:
+        return None
+    from chatstore.backends.sql.migrations import current
+
+    found = current(target.sql, schema=target.schema)
+    note(f"revision   {found or 'none'}")
+    return found
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Refused(message)

@@ -1,0 +1,142 @@
+"""How a conversation looks in a terminal: who said what and when, tool calls folded to a line.
+
+This module knows messages and colours; it refuses to know where they come from.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from chatstore.arguments import words
+from chatstore.cli.output import console, counted, cut, line, moment, styled
+from chatstore.messages import AIMessage, OpaqueMessage, ToolMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from chatstore.messages import ChatSession, Message, MessageRecord, SearchHit
+
+ROLES: Final = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}
+_STYLES: Final = {
+    "user": "bold cyan",
+    "assistant": "bold green",
+    "system": "bold magenta",
+    "tool": "bold yellow",
+}
+#: Characters of a folded line.
+FOLDED: Final = 100
+_INDENT: Final = 4
+
+Parts = list[tuple[str, str]]
+
+
+def show(session: ChatSession, records: Iterable[MessageRecord], *, full: bool) -> None:
+    """Print a session's own data, then its messages; *full* unfolds tool calls and their results."""
+    to = console()
+    to.print(styled((line(session.session_id), "bold"), ("  " + line(session.title or ""), "")))
+    owners = ("user", session.user_id), ("tenant", session.tenant_id)
+    owner = [f"{word} {value}" for word, value in owners if value]
+    about = [*owner, counted(session.message_count, "message"), f"updated {moment(session.updated_at)} UTC"]
+    about += [f"archived {moment(session.archived_at)} UTC"] if session.archived_at else []
+    about += [json.dumps(session.metadata, ensure_ascii=False)] if full and session.metadata else []
+    to.print(styled((line(" · ".join(about)), "dim")))
+    for record in records:
+        show_record(to, record, full=full)
+
+
+def show_record(to: Console, record: MessageRecord, *, full: bool) -> None:
+    """Print one message."""
+    role = role_of(record.message)
+    name = getattr(record.message, "name", None)
+    head = [(f"\n#{record.position} ", "dim"), (line(role), _STYLES.get(role, "bold"))]
+    head += [(f" {line(name)}", "")] if name else []
+    to.print(styled(*head, (f"  {moment(record.created_at)}", "dim")))
+    for block in _blocks(record.message, full=full):
+        _print_indented(to, styled(*block))
+
+
+def show_hit(hit: SearchHit, query: str) -> None:
+    """Print one search hit, the words found marked."""
+    to = console()
+    role = ROLES.get(hit.type, hit.type)
+    head = (
+        (line(hit.session_id), "bold"),
+        (f" #{hit.position} ", "dim"),
+        (line(role), _STYLES.get(role, "bold")),
+    )
+    to.print(styled(*head, (f"  {moment(hit.created_at)}", "dim")))
+    text = styled((line(hit.snippet), ""))
+    text.highlight_words(words(query), "bold reverse", case_sensitive=False)
+    _print_indented(to, text)
+
+
+def role_of(message: Message) -> str:
+    """Return who speaks, in the words of the views: user, assistant, system, tool, or another role."""
+    return ROLES.get(message.type) or str(getattr(message, "role", message.type))
+
+
+def _blocks(message: Message, *, full: bool) -> Iterator[Parts]:
+    """Yield what stands below a message's head, each on lines of its own."""
+    text = "\n".join(_texts(message))
+    if isinstance(message, ToolMessage) and not full:
+        yield [("← ", "dim"), (_folded(text), "red" if message.status == "error" else "")]
+    elif text:
+        yield [(text, "")]
+    if isinstance(message, AIMessage):
+        for call in (*message.tool_calls, *message.invalid_tool_calls):
+            yield _call(call, full=full)
+    if full:
+        yield from ([(detail, "dim")] for detail in _details(message))
+
+
+def _texts(message: Message) -> Iterator[str]:
+    """Yield the text parts, and a word in brackets for every other part."""
+    content = message.content
+    for part in [content] if isinstance(content, str) else content:
+        if isinstance(part, str):
+            yield part
+        elif part.get("type") == "text" and isinstance(part.get("text"), str):
+            yield part["text"]
+        else:
+            yield f"[{part.get('type', 'part')}]"
+
+
+def _call(call: dict[str, Any], *, full: bool) -> Parts:
+    name, args = str(call.get("name")), call.get("args")
+    if full:
+        written = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False, indent=2)
+        return [("→ ", "dim"), (name, "yellow"), (f" {call.get('id') or ''}\n", "dim"), (written, "")]
+    given = args.items() if isinstance(args, dict) else [("", args)]
+    listed = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given)
+    return [("→ ", "dim"), (line(name), "yellow"), (f"({cut(line(listed), FOLDED)})", "")]
+
+
+def _details(message: Message) -> Iterator[str]:
+    """Yield what else is worth a line when everything is shown."""
+    if isinstance(message, OpaqueMessage):
+        yield f"a message of type {line(message.type)}, which this release does not know"
+    elif message.id is not None:
+        yield f"id {line(message.id)}"
+    usage = getattr(message, "usage_metadata", None)
+    if isinstance(usage, dict):
+        yield f"tokens {usage.get('input_tokens', '?')} in, {usage.get('output_tokens', '?')} out"
+
+
+def _folded(text: str) -> str:
+    short = cut(line(text), FOLDED)
+    return short if len(text) <= FOLDED else f"{short} ({len(text):,} characters, --full shows all)"
+
+
+def _print_indented(to: Console, text: Text) -> None:
+    from rich.padding import Padding
+
+    if to.is_terminal:
+        to.print(Padding(text, (0, 0, 0, _INDENT)))
+        return
+    for one in text.split(allow_blank=True):  # in a pipe, lines stay as they are
+        one.pad_left(_INDENT)
+        to.print(one, soft_wrap=True)

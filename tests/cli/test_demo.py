@@ -1,0 +1,114 @@
+"""demo: the main job in one command, on a new file and on a server, and that what it says can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chatstore.backends.sql.migrations import HEAD
+from chatstore.cli.samples import samples, store
+from chatstore.connect import connect
+from tests import servers
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+
+def test_the_demo_shows_the_main_job(process: Run, folder: Path) -> None:
+    """Migrate, store, read in another process, search, ask with SQL, and what to type next."""
+    ran = process("demo", "--keep", "demo.db")
+
+    assert (0, "") == (ran.code, ran.err)
+    assert f"revision   none -> {HEAD}" in ran.out
+    assert "stored     29 messages in 5 sessions of ada and kenji" in ran.out
+    first, second = re.findall(r"process \(?(\d+)", ran.out)
+    assert first != second
+    assert "Booked: Tuesday at 10:00, number W-1041." in ran.out
+    assert "しまなみ海道の準備" in ran.out
+    assert 3 == ran.out.count("   SELECT ")
+    assert '{"mean_ms": 3.4, "from": "西"}' in ran.out
+    assert re.search(r"kenji +wheel-1 +404 +132", ran.out)
+    assert "postgresql://user:password@localhost/database" in ran.out
+
+
+def test_what_to_type_next_can_be_typed(process: Run, folder: Path) -> None:
+    """Every command that the demo proposes for its own file works."""
+    ran = process("demo", "--keep", "demo.db")
+    lines = [line.strip() for line in ran.out[ran.out.index("What to type next") :].splitlines()]
+    url = next(line for line in lines if line.startswith("export ")).partition("=")[2]
+    proposed = [shlex.split(line)[1:] for line in lines if line.startswith("chatstore ") and "postgresql" not in line]
+
+    assert f"sqlite:///{folder}/demo.db" == url
+    assert [0] * 4 == [process(*command, CHATSTORE_URL=url).code for command in proposed]
+
+
+def test_the_demo_makes_a_folder_of_its_own(process: Run, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Without --keep the file lies in a new temporary folder; the environment's storage is left alone."""
+    place = tmp_path_factory.mktemp("tmp")
+
+    ran = process("demo", TMPDIR=str(place), CHATSTORE_URL="sqlite:///mine.db")
+
+    assert 0 == ran.code
+    assert 1 == len(list(place.glob("chatstore-demo-*/demo.db")))
+    assert [] == list(folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_the_demo_on_a_server(kind: str, process: Run) -> None:
+    """The same on another database, with only the URL changed; a second time stores nothing twice."""
+    servers.obtain(kind)
+    with servers.fresh_database(kind) as url:
+        first, second = process("demo", "--url", url), process("demo", "--url", url)
+
+    assert (0, 0) == (first.code, second.code)
+    assert "stored     29 messages" in first.out
+    assert "stored     0 messages" in second.out
+    assert re.search(r"kenji +wheel-1 +404 +132", first.out)
+
+
+def test_the_demo_in_a_schema(process: Run, postgres_url: str) -> None:
+    """--schema goes through to the second process and into the SQL that is shown."""
+    ran = process("demo", "--url", postgres_url, "--schema", "chat")
+
+    assert 0 == ran.code
+    assert "FROM chat.chatstore_transcript" in ran.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--url", "memory:"], ["--url", "file:chats"], ["--url", "sqlite://"], ["--keep", "there.db"], ["--keep", "x.db", "--url", "sqlite:///x.db"]],
+)  # fmt: skip
+def test_what_the_demo_refuses(arguments: list[str], cli: Run, folder: Path) -> None:
+    """It wants a SQL database that another process can open, and a file that is not there yet."""
+    Path("there.db").write_bytes(b"mine")
+
+    ran = cli("demo", *arguments)
+
+    assert (2, 1) == (ran.code, len(ran.errors))
+    assert b"mine" == Path("there.db").read_bytes()
+    assert ["there.db"] == [path.name for path in folder.iterdir()]
+
+
+def test_a_fault_of_the_second_process_is_told(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If what was stored cannot be read back, the demo fails and says what to run."""
+    monkeypatch.setattr("chatstore.cli.demo.READER", "no_such_module")
+
+    ran = cli("demo", "--keep", "demo.db")
+
+    assert 1 == ran.code
+    assert "chatstore doctor" in ran.errors[-1]
+
+
+def test_the_samples_are_what_the_docs_rely_on() -> None:
+    """Two users, tool calls, several scripts; stored once however often, at fixed times."""
+    repository = connect("memory:")
+
+    assert [29, 0] == [store(repository), store(repository)]
+    assert {"ada", "kenji"} == {sample.user_id for sample in samples()}
+    assert [("day", 4), ("day", 2), ("day", 3)] != []  # the days of the samples, below
+    assert ["2026-03-02", "2026-03-03", "2026-03-04"] == sorted({str(row.day) for row in repository.usage()})
+    assert 6 == sum(len(getattr(one, "tool_calls", [])) for sample in samples() for one in sample.messages) + 1

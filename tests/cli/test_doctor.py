@@ -1,0 +1,138 @@
+"""doctor: what it finds out on every storage, its advice, and that it never fails on what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatstore import __version__
+from chatstore.backends.sql.migrations import HEAD
+from chatstore.cli.samples import store
+from chatstore.connect import connect
+from tests import servers
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+KEYS = {
+    "url",
+    "backend",
+    "server",
+    "driver",
+    "revision",
+    "head",
+    "search_index",
+    "durability",
+    "sessions",
+    "messages",
+    "expired_sessions",
+    "cannot",
+    "notes",
+    "versions",
+    "error",
+    "advice",
+    "ok",
+}
+
+
+def facts(cli: Run, url: str) -> dict[str, Any]:
+    """Return what doctor found out."""
+    found: dict[str, Any] = json.loads(cli("doctor", "--url", url, "--json").out)
+    assert KEYS == found.keys()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
+def test_a_sound_database(kind: str, cli: Run) -> None:
+    """Server, driver, schema, index, durability and counts are told, and nothing is wrong."""
+    with servers.migrated_url(kind) as url:
+        with connect(url) as repository:
+            store(repository)
+
+        found = facts(cli, url)
+
+    assert (HEAD, HEAD, True) == (found["revision"], found["head"], found["search_index"])
+    assert (5, 29, 0) == (found["sessions"], found["messages"], found["expired_sessions"])
+    assert found["server"].split()[0] in {"sqlite", "postgresql", "mariadb", "mysql"}
+    assert found["durability"]["level"] in {"machine", "process"}
+    assert (None, True) == (found["error"], found["ok"])
+    assert __version__ == found["versions"]["chatstore"]
+
+
+def test_a_folder_of_files(cli: Run) -> None:
+    """`file:` has no schema; the rest is told."""
+    cli("append", "s", "Hi", "--url", "file:chats")
+
+    found = facts(cli, "file:chats")
+
+    assert (1, 1, None, None, True) == tuple(
+        found[name] for name in ("sessions", "messages", "revision", "search_index", "ok")
+    )
+
+
+def test_it_reads_like_a_report(filled: str, cli: Run) -> None:
+    """A line for each fact, advice at the end."""
+    cli("index", "drop", "--url", filled)
+    lines = cli("doctor", "--url", filled).out.splitlines()
+
+    told = dict(line.split(maxsplit=1) for line in lines)
+    assert f"{HEAD} (head is {HEAD})" == told["schema"]
+    assert ("5", "29") == (told["sessions"], told["messages"])
+    assert "chatstore index create" in told["advice"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:///missing.db", "there is nothing at"),
+        ("sqlite:///empty.db", "run chatstore upgrade"),
+        ("sqlite:///other.db", "no"),
+        ("file:missing", "there is nothing at"),
+        ("postgresql://127.0.0.1:1/x", "does not answer"),
+        ("nonsense", "not a database URL"),
+        ("nonsense://x/y", "dialect"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_made(url: str, said: str, cli: Run, folder: Path) -> None:
+    """The report ends with the fault and what to do, and the exit code is 1."""
+    Path("empty.db").touch()
+    Path("other.db").write_bytes(b"no database")
+
+    ran = cli("doctor", "--url", url)
+
+    assert 1 == ran.code
+    assert said in ran.out + ran.err
+    assert ["empty.db", "other.db"] == sorted(path.name for path in folder.iterdir())
+    assert (b"", b"no database") == (Path("empty.db").read_bytes(), Path("other.db").read_bytes())
+
+
+def test_a_database_without_tables(cli: Run, postgres_url: str) -> None:
+    """What the server is, is told all the same."""
+    found = facts(cli, postgres_url)
+
+    assert not found["ok"]
+    assert found["server"].startswith("postgresql ")
+    assert "run chatstore upgrade" in found["error"]
+    assert [found["error"]] == found["advice"]
+
+
+def test_advice(filled: str, cli: Run) -> None:
+    """A default storage, a slack durability, expired sessions and an open file are worth a line each."""
+    from datetime import UTC, datetime
+
+    with connect(filled) as repository:
+        repository.update_session("ada-chain", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    path = Path(filled.removeprefix("sqlite:///"))
+    path.chmod(0o644)
+
+    advice = "\n".join(facts(cli, f"{filled}?synchronous=normal")["advice"])
+
+    assert "chatstore purge" in advice
+    assert "synchronous" in advice
+    assert "chmod" in advice
+    assert "nothing is kept" in "\n".join(facts(cli, "memory:")["advice"])
+    cli("append", "s", "Hi")
+    assert "set CHATSTORE_URL" in cli("doctor").out

@@ -1,0 +1,288 @@
+"""The command line as a whole: how it starts, how every error ends, and what it never does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatstore.cli.output import scrubbed
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+LIBRARIES = ("alembic", "asyncio", "pydantic", "rich", "sqlalchemy")
+READING = ["sessions", "show x", "search x", "export x", "export --all", "current", "check", "doctor"]
+CHOSEN = ["upgrade", "downgrade base", "index create", "index drop", "import x.json", "delete x", "purge"]
+
+
+def python(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run *program* in a fresh interpreter."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+# ------------------------------------------------------------------------------------------------ starting
+
+
+def test_help_loads_no_heavy_library(folder: Path) -> None:
+    """`chatstore --help` shows every command without SQLAlchemy, pydantic or rich."""
+    run = python(
+        "import sys\nfrom chatstore.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print([name for name in {LIBRARIES!r} if name in sys.modules], file=sys.stderr)",
+        folder,
+    )
+
+    assert "[]\n" == run.stderr
+    assert "  demo  " in run.stdout
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_there_is_one_line_with_the_command_to_type(missing: str, folder: Path) -> None:
+    """Where click or rich is not installed, the program says how to install them."""
+    run = python(
+        "import importlib.util as util\nfind = util.find_spec\n"
+        f"util.find_spec = lambda name, *more: None if name == {missing!r} else find(name, *more)\n"
+        "from chatstore.cli import main\nmain()",
+        folder,
+    )
+
+    assert 1 == run.returncode
+    assert "chatstore: the command line is not installed: pip install 'chatstore[cli]'\n" == run.stderr
+
+
+def test_the_module_is_the_command(process: Run) -> None:
+    """`python -m chatstore` is the same program."""
+    from chatstore import __version__
+
+    assert (0, f"chatstore {__version__}\n", "") == process("--version")
+
+
+def test_without_a_command_the_help_is_shown(cli: Run) -> None:
+    """Nothing to do is wrong usage; whoever types it sees what there is."""
+    ran = cli()
+
+    assert 2 == ran.code
+    assert "doctor" in ran.err
+    assert [] == ran.errors
+
+
+# ------------------------------------------------------------------------------------------------ which storage
+
+
+@pytest.mark.parametrize("command", READING)
+def test_reading_says_the_default_and_creates_nothing(command: str, cli: Run, folder: Path) -> None:
+    """Without a URL the default is named; where it is missing, that is an error and no file appears."""
+    ran = cli(*command.split())
+
+    assert 1 == ran.code
+    assert "using sqlite:///chatstore.db" in ran.err
+    assert "there is nothing at sqlite:///chatstore.db" in ran.out + ran.err
+    assert [] == list(folder.iterdir())
+
+
+@pytest.mark.parametrize("command", READING)
+def test_reading_a_missing_folder_creates_nothing(command: str, cli: Run, folder: Path) -> None:
+    """The same for `file:`; commands for databases refuse it."""
+    ran = cli(*command.split(), "--url", "file:chats")
+
+    assert (2 if command in {"current", "check"} else 1) == ran.code
+    assert [] == list(folder.iterdir())
+
+
+@pytest.mark.parametrize("command", READING)
+def test_reading_changes_no_foreign_file(command: str, cli: Run, folder: Path) -> None:
+    """A SQLite file without tables of ours is left as it is, byte for byte."""
+    for content in (b"", b"something else"):
+        Path("other.db").write_bytes(content)
+
+        ran = cli(*command.split(), "--url", "sqlite:///other.db")
+
+        assert 1 == ran.code
+        assert content == Path("other.db").read_bytes()
+        assert ["other.db"] == [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("command", CHOSEN)
+def test_what_changes_a_storage_wants_it_named(command: str, cli: Run, folder: Path) -> None:
+    """Without a URL these refuse, with exit code 2, and say what to pass."""
+    Path("x.json").write_text("[]")
+
+    ran = cli(*command.split())
+
+    assert 2 == ran.code
+    assert 1 == len(ran.errors)
+    assert "pass --url, or set CHATSTORE_URL" in ran.err
+    assert ["x.json"] == [path.name for path in folder.iterdir()]
+
+
+def test_the_option_comes_before_the_environment(cli: Run) -> None:
+    """CHATSTORE_URL names the storage where no option does."""
+    cli("append", "s", "here", CHATSTORE_URL="sqlite:///a.db")
+    cli("append", "s", "there", "--url", "sqlite:///b.db", CHATSTORE_URL="sqlite:///a.db")
+
+    assert 1 == json.loads(cli("sessions", "--json", CHATSTORE_URL="sqlite:///a.db").out)["sessions"][0]["message_count"]
+    assert "there" in cli("show", "s", "--url", "sqlite:///b.db").out
+
+
+@pytest.mark.parametrize("command", ["upgrade", "downgrade base --yes", "current", "check", "index drop"])
+@pytest.mark.parametrize("url", ["memory:", "file:chats"])
+def test_commands_for_databases_refuse_others(command: str, url: str, cli: Run, folder: Path) -> None:
+    """A storage without tables is refused with exit code 2, and a database is asked for."""
+    ran = cli(*command.split(), "--url", url)
+
+    assert 2 == ran.code
+    assert "name a SQL database" in ran.errors[0]
+    assert [] == list(folder.iterdir())
+
+
+# ------------------------------------------------------------------------------------------------ passwords
+
+SECRETS = [
+    "postgresql://app:s3cret@127.0.0.1:1/db",
+    "postgresql://app:p%40s3cret:/@ü@127.0.0.1:1/db",
+    "postgresql://127.0.0.1:1/db?user=app&password=s3cret",
+    "mysql://app:s3cret@127.0.0.1:1/db?ssl_key_password=s3cret",
+    "mariadb://app:s3cret@127.0.0.1:1/db",
+    "nonsense://app:s3cret@127.0.0.1/db",
+    "postgresql://app:s3cret@[broken/db",
+    "app:s3cret@127.0.0.1",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+@pytest.mark.parametrize("command", ["doctor", "upgrade", "purge", "import x.json", "sessions --json", "append s t"])
+def test_a_password_is_never_printed(url: str, command: str, cli: Run, folder: Path) -> None:
+    """Whatever fails, and whatever the URL is, no part of the password appears; the error is one line."""
+    Path("x.json").write_text("[]")
+
+    ran = cli(*command.split(), "--url", url)
+
+    assert 1 == ran.code
+    assert "s3cret" not in ran.out + ran.err
+    assert 1 == len(ran.errors) or command == "doctor"
+
+
+def test_a_password_in_the_wrong_place_is_not_repeated(cli: Run) -> None:
+    """Usage errors repeat what was typed; a URL in it loses its password first."""
+    ran = cli("sessions", "postgresql://app:s3@cret@127.0.0.1/db", "--url", "memory:")
+
+    assert 2 == ran.code
+    assert "s3" not in ran.err.replace("://***@", "")
+    assert "cret" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see postgresql://a:b@c/d now", "see postgresql://***@c/d now"),
+        ("x://a:b@c@d/e", "x://***@d/e"),
+        ("x://h/d?a=1&password=b&c=2", "x://h/d?a=1&password=***&c=2"),
+        ("two\nlines", "two lines"),
+        ("an \x1b[31mescape", "an \\x1b[31mescape"),
+    ],
+)
+def test_errors_are_scrubbed(text: str, shown: str) -> None:
+    """Errors are one line, without passwords and control characters."""
+    assert shown == scrubbed(text)
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["bogus"], 2, "No such command"),
+        (["sessions", "--bogus"], 2, "--help tells more"),
+        (["show"], 2, "SESSION"),
+        (["sessions", "--since", "yesterday"], 2, "7d or 12h"),
+        (["sessions", "--limit", "0"], 2, "--limit"),
+        (["sessions", "--cursor", "x", "--url", "memory:"], 1, "next_cursor"),
+        (["append", " x", "t", "--url", "memory:"], 1, "session id"),
+        (["append", "s", "t", "--id", "\x1b", "--url", "memory:"], 1, "message id"),
+        (["show", "s", "--url", "memory:"], 1, "there is no session 's'"),
+        (["sessions", "--url", "nonsense"], 1, "not a database URL"),
+        (["sessions", "--url", "sqlite:////"], 1, "is a folder"),
+        (["upgrade", "--url", "sqlite:///no/such/folder/x.db"], 1, "folder"),
+        (["append", "s", "t", "--url", "sqlite:///no/such/folder/x.db"], 1, "create its folder"),
+        (["sessions", "--url", "postgresql://127.0.0.1:1/x"], 1, "cannot be reached"),
+        (["export", "--url", "memory:"], 2, "a SESSION, or --all"),
+        (["export", "s", "--all", "--url", "memory:"], 2, "a SESSION, or --all"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do(args: list[str], code: int, said: str, cli: Run) -> None:
+    """1 is failure, 2 is wrong usage; stdout stays empty."""
+    ran = cli(*args)
+
+    assert (code, "") == (ran.code, ran.out)
+    assert 1 == len(ran.errors)
+    assert said in ran.errors[0]
+    assert "Traceback" not in ran.err
+
+
+def test_what_should_not_happen_is_one_line_too(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug shows its class, not a traceback; a variable brings the traceback back."""
+    from chatstore.cli import target
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("secret text")
+
+    monkeypatch.setattr(target.Target, "must_exist", broken)
+
+    assert (1, "") == cli("sessions", "--url", "memory:")[:2]
+    assert "ZeroDivisionError" in cli("sessions", "--url", "memory:").errors[0]
+    assert "secret text" not in cli("sessions", "--url", "memory:").err
+    with pytest.raises(ZeroDivisionError):
+        cli("sessions", "--url", "memory:", CHATSTORE_TRACEBACK="1")
+
+
+def test_a_torn_pipe_ends_in_silence(filled: str, folder: Path) -> None:
+    """Whoever reads the output may stop reading: no error, no traceback, the code of SIGPIPE."""
+    for command in ("export --all", "search chain --json", "show ada-brakes", "demo --keep new.db"):
+        url = [] if command.startswith("demo") else ["--url", filled]
+        with subprocess.Popen(
+            [sys.executable, "-m", "chatstore", *command.split(), *url],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as run:
+            assert run.stdout
+            assert run.stderr
+            run.stdout.close()
+
+            assert b"" == run.stderr.read()
+            assert 141 == run.wait(60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+def test_an_interrupt_is_one_line(folder: Path) -> None:
+    """Ctrl-C while the program waits for stdin ends it with one line, and nothing is stored."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "chatstore", "append", "s", "-"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as run:
+        assert run.stderr
+        assert "using sqlite:///chatstore.db" in run.stderr.readline()  # said before stdin is read
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+
+    assert 130 == run.returncode
+    assert [True] == [line.startswith("chatstore: interrupted: ") for line in err.splitlines() if line]
+    assert [] == list(folder.iterdir())

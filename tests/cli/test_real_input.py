@@ -1,0 +1,113 @@
+"""Real conversations, and 200 generated ones of their shape: all of it goes in, is found, and comes out equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatstore.connect import connect
+from tests import corpus, servers
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+KINDS = ["sqlite", "postgres", "mariadb"]
+SOURCES = {"real": corpus.real_conversations, "generated": corpus.conversations}
+
+
+@pytest.fixture(params=SOURCES)
+def conversations(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Give the conversations; the real ones only where they lie beside the checkout."""
+    found = SOURCES[request.param]()
+    if found is None:
+        pytest.skip("the real conversations are not beside this checkout")
+    return found
+
+
+def paged(cli: Run, url: str) -> list[str]:
+    """Return the ids of all sessions, read by following the cursors."""
+    ids, cursor = [], []
+    while not cursor or cursor[1]:
+        told = json.loads(cli("sessions", "--limit", "33", "--json", "--url", url, *cursor).out)
+        ids += [session["session_id"] for session in told["sessions"]]
+        cursor = ["--cursor", told["next_cursor"]]
+    return ids
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_goes_in_and_comes_out_equal(kind: str, conversations: list[dict[str, Any]], cli: Run) -> None:
+    """Imported, imported again, listed, paged, searched and exported: equal, in order, on every database."""
+    messages = [one["traj"] for one in conversations]
+    total = sum(map(len, messages))
+    Path("all.json").write_text(json.dumps(conversations), encoding="utf-8")
+    with servers.migrated_url(kind) as url:
+        first, second = (
+            json.loads(cli("import", "all.json", "--json", "--url", url).out)["files"][0] for _ in range(2)
+        )
+        exported = cli("export", "--all", "--format", "openai", "--url", url).out.splitlines()
+        ids, found = paged(cli, url), search(cli, url, conversations)
+
+    told = [json.loads(line) for line in exported]
+    assert (total, 0, 0, total) == (
+        *(first["new_messages"], first["known_messages"]),
+        *(second["new_messages"], second["known_messages"]),
+    )
+    assert [f"all/{number}" for number in range(1, len(messages) + 1)] == [one["session_id"] for one in told]
+    assert [one["session_id"] for one in reversed(told)] == ids
+    assert messages == [one["messages"] for one in told]
+    assert [one["user_id"] for one in conversations] == [one["user_id"] for one in told]
+    assert [
+        {key: value for key, value in one.items() if key not in {"user_id", "traj"}} for one in conversations
+    ] == [one["metadata"] for one in told]
+    assert found
+
+
+def search(cli: Run, url: str, conversations: list[dict[str, Any]]) -> bool:
+    """Tell whether a search for the id of each of three tool calls' results leads to the messages that hold it."""
+    from chatstore.arguments import words
+
+    for one in conversations[:3]:
+        text = next(message["content"] for message in reversed(one["traj"]) if message["role"] == "user")
+        query = " ".join(words(text)[:6])
+        hits = json.loads(cli("search", "--limit", "1000", "--json", "--url", url, "--", query).out)["hits"]
+        if text not in [hit["content"] for hit in hits]:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rows_are_what_the_views_need(kind: str, conversations: list[dict[str, Any]], cli: Run) -> None:
+    """Every tool call is a row of its view, with its name; types and columns are filled."""
+    from sqlalchemy import create_engine, text
+
+    Path("all.json").write_text(json.dumps(conversations[:40]), encoding="utf-8")
+    calls = corpus.tool_calls(conversations[:40])
+    with servers.migrated_url(kind) as url:
+        cli("import", "all.json", "--url", url)
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            names = connection.execute(text("SELECT name FROM chatstore_tool_calls")).scalars().all()
+            roles = connection.execute(text("SELECT DISTINCT role FROM chatstore_transcript")).scalars().all()
+        engine.dispose()
+
+    assert sorted(call["function"]["name"] for call in calls) == sorted(names)
+    assert {message["role"] for message in corpus.messages(conversations[:40])} == set(roles)
+
+
+def test_the_arguments_are_the_same_text(conversations: list[dict[str, Any]], cli: Run, sqlite_url: str) -> None:
+    """Tool-call arguments are compared as text, not as JSON: not a blank is lost."""
+    Path("all.json").write_text(json.dumps(conversations[:20]), encoding="utf-8")
+    cli("import", "all.json", "--url", sqlite_url)
+
+    out = [json.loads(line) for line in cli("export", "--all", "--format", "openai", "--url", sqlite_url).out.splitlines()]
+
+    def arguments(found: list[dict[str, Any]], key: str) -> list[str]:
+        return [call["function"]["arguments"] for one in found for message in one[key] for call in message.get("tool_calls") or []]  # fmt: skip
+
+    assert arguments(conversations[:20], "traj") == arguments(out, "messages")
+    with connect(sqlite_url) as repository:
+        assert 20 == len(repository.list_sessions().items)
