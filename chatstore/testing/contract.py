@@ -1,0 +1,42 @@
+"""The contract, whole: what every repository promises, as tests."""
+
+from __future__ import annotations
+
+from chatstore.testing.appending import AppendingContract, RevisionContract
+from chatstore.testing.concurrency import ConcurrencyContract
+from chatstore.testing.counting import PurgeContract, UsageContract
+from chatstore.testing.editing import EditingContract
+from chatstore.testing.expiry import ExpiryContract
+from chatstore.testing.histories import HistoryContract
+from chatstore.testing.listing import ListingContract
+from chatstore.testing.loading import ForkContract, LoadingContract
+from chatstore.testing.machine import MachineContract
+from chatstore.testing.reading import ReadingContract
+from chatstore.testing.refusals import RefusalContract
+from chatstore.testing.scopes import ScopeContract
+from chatstore.testing.searching import SearchContract
+from chatstore.testing.sessions import SessionContract
+from chatstore.testing.values import ValueContract
+
+
+class RepositoryContract(
+    SessionContract,
+    ListingContract,
+    AppendingContract,
+    RevisionContract,
+    ReadingContract,
+    EditingContract,
+    LoadingContract,
+    ForkContract,
+    ValueContract,
+    ExpiryContract,
+    ScopeContract,
+    SearchContract,
+    UsageContract,
+    PurgeContract,
+    HistoryContract,
+    ConcurrencyContract,
+    RefusalContract,
+    MachineContract,
+):
+    """Everything a repository promises; a subclass gives the fixture ``repository``."""

@@ -1,0 +1,130 @@
+"""The contract of histories: a session of any repository, with the names of the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chatstore.errors import NotSupported
+from chatstore.history import BaseChatMessageHistory, ChatMessageHistory
+from chatstore.messages import AIMessage, HumanMessage
+from chatstore.repository import Repository
+from chatstore.testing.driver import ContractPart, inner
+from chatstore.testing.samples import contents, numbered, say, says
+
+if TYPE_CHECKING:
+    from chatstore.aio import AsyncRepository
+
+
+class HistoryContract(ContractPart):
+    """What holds for histories over this repository."""
+
+    def history(self, store: AsyncRepository, session_id: str = "s", last: int | None = None) -> ChatMessageHistory:
+        """Return a history that can be used from synchronous code, or skip."""
+        repository = inner(store)
+        if not isinstance(repository, Repository):
+            pytest.skip("an asynchronous repository has no synchronous history")
+        return repository.history(session_id, last=last)
+
+    async def test_the_story_of_the_page(self, store: AsyncRepository) -> None:
+        """What the user and the model say is there, in order, with the repr of the page."""
+        history = self.history(store)
+        history.add_user_message("Hello!")
+        history.add_ai_message("Hello there! How can I assist you today?")
+
+        assert [HumanMessage(content="Hello!"), AIMessage(content="Hello there! How can I assist you today?")] == history.messages
+        assert (
+            "[HumanMessage(content='Hello!', additional_kwargs={}, example=False), "
+            "AIMessage(content='Hello there! How can I assist you today?', additional_kwargs={}, example=False)]"
+        ) == repr(history.messages)
+        assert ["Hello!", "Hello there! How can I assist you today?"] == contents(await store.get_messages("s"))
+
+    async def test_every_way_to_add(self, store: AsyncRepository) -> None:
+        """Texts and messages, one or several."""
+        history = self.history(store)
+        history.add_user_message(say("a"))
+        history.add_ai_message(AIMessage(content="b"))
+        history.add_message(say("c"))
+        history.add_messages(iter(says("d", "e")))
+        history.add_messages([])
+
+        assert ["a", "b", "c", "d", "e"] == contents(history.messages)
+        assert ["human", "ai", "human", "human", "human"] == [message.type for message in history.messages]
+        assert "Human: a\nAI: b\nHuman: c\nHuman: d\nHuman: e" == str(history)
+
+    async def test_last_limits_what_is_read(self, store: AsyncRepository) -> None:
+        """``last`` limits `messages`, and nothing that is stored."""
+        await store.add_messages("s", numbered(5))
+
+        assert ["message 4", "message 5"] == contents(self.history(store, last=2).messages)
+        assert [] == self.history(store, last=0).messages
+        assert 5 == len(self.history(store).messages)
+
+    async def test_clear(self, store: AsyncRepository) -> None:
+        """`clear` empties the session and keeps it."""
+        await store.create_session("s", title="kept")
+        history = self.history(store)
+        history.add_user_message("x")
+        history.clear()
+
+        assert [] == history.messages
+        assert "kept" == (await store.get_session("s")).title
+
+    async def test_messages_can_be_set(self, store: AsyncRepository) -> None:
+        """Assigning to `messages` replaces them all."""
+        history = self.history(store)
+        history.add_user_message("old")
+        history.messages = says("new", "newer")  # type: ignore[assignment]  # a list of one class is fine
+
+        assert ["new", "newer"] == contents(history.messages)
+
+    async def test_histories_of_one_session_are_one(self, store: AsyncRepository) -> None:
+        """Two histories of one session see the same; two sessions do not."""
+        one, two, other = self.history(store), self.history(store), self.history(store, "t")
+        one.add_user_message("x")
+
+        assert ["x"] == contents(two.messages)
+        assert [] == other.messages
+        assert isinstance(one, BaseChatMessageHistory)
+
+    async def test_awaited(self, store: AsyncRepository) -> None:
+        """The same history can be awaited: adding, reading and clearing, over either kind of repository."""
+        self.need("twin")
+        history = inner(store).history("s", last=2)
+        await history.aadd_messages(says("a", "b"))
+        await history.aadd_messages([say("c")])
+
+        assert ["b", "c"] == contents(await history.aget_messages())
+        assert ["a", "b", "c"] == contents(await store.get_messages("s"))
+        await history.aclear()
+        assert [] == await history.aget_messages()
+
+    async def test_both_ways_of_one_history(self, store: AsyncRepository) -> None:
+        """What is added by one way is read by the other."""
+        self.need("twin")
+        history = self.history(store)
+        history.add_user_message("a")
+        await history.aadd_messages(says("b"))
+
+        assert ["a", "b"] == contents(history.messages) == contents(await history.aget_messages())
+
+    async def test_an_asynchronous_repository_is_awaited(self, store: AsyncRepository) -> None:
+        """Over an asynchronous repository the synchronous names raise `NotSupported`, and store nothing."""
+        repository = inner(store)
+        if isinstance(repository, Repository):
+            pytest.skip("a synchronous repository has a synchronous history")
+        history = repository.history("s")
+        for call in (lambda: history.messages, history.clear, lambda: history.add_user_message("x")):
+            with pytest.raises(NotSupported):
+                call()
+
+        assert 0 == await store.count_messages("s")
+
+    async def test_making_a_history_does_nothing(self, store: AsyncRepository) -> None:
+        """A history alone reads and writes nothing, and its repr tells no content."""
+        await store.add_messages("t", says("secret"))
+        history = inner(store).history("s")
+
+        assert ["t"] == [found.session_id for found in (await store.list_sessions()).items]
+        assert "secret" not in repr(inner(store).history("t")) + repr(history)

@@ -1,0 +1,328 @@
+"""Where the contract is run: every backend, driver and way in, each behind the same small interface.
+
+A `Place` is opened once for all tests of a module and lends an empty repository to each. Knows how to make a
+repository, empty what is behind it cheaply, and look at the stored rows; knows nothing of what a repository promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from chatstore import connect, connect_async
+from chatstore.backends.memory import AsyncMemoryRepository, MemoryRepository
+from chatstore.repository import Repository
+from tests import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from sqlalchemy import Connection, Engine
+
+    from chatstore.aio import AsyncRepository
+
+T = TypeVar("T")
+TABLES = ("chatstore_messages", "chatstore_sessions")
+#: A folder in memory, where the system has one: the contract is tested here, not the disk.
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@dataclass
+class Place:
+    """A backend under test, and the event loop in which it lives."""
+
+    runner: asyncio.Runner
+    lacks: frozenset[str] = frozenset()
+    make: Callable[[], Any] = MemoryRepository
+    empty: Callable[[], None] = lambda: None
+    evidence: Callable[[], object] = lambda: None
+    pools: list[Any] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Any]:
+        """Give a repository without a session in it; at the end no connection of it may be checked out."""
+        repository = self.make()
+        yield repository
+        if self.pools:
+            assert [0] * len(self.pools) == [pool.checkedout() for pool in self.pools]
+        self.empty()
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[Place]:
+    """Open the place *name* for the tests of one module."""
+    way, _, kind = name.partition("-")
+    with asyncio.Runner() as runner, WAYS[way](Place(runner), kind) as place:
+        yield place
+
+
+# ------------------------------------------------------------------------------------------------ no database
+
+
+@contextlib.contextmanager
+def _memory(place: Place, kind: str) -> Iterator[Place]:
+    place.make = AsyncMemoryRepository if kind == "async" else MemoryRepository
+    place.lacks = frozenset({"large"} if kind == "async" else ())
+    yield place
+
+
+@contextlib.contextmanager
+def _file(place: Place, kind: str) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="chatstore-test-", dir=FAST) as top, contextlib.ExitStack() as opened_here:
+        folders = (Path(top) / str(number) for number in range(10**6))
+        current: list[Path] = []
+
+        def make() -> Any:
+            current[:] = [next(folders)]
+            url = f"file:{current[0]}"
+            repository = connect_async(url) if kind == "async" else connect(url)
+            opened_here.callback(_close, place.runner, repository)
+            return repository
+
+        def evidence() -> object:
+            return {path.name: path.read_bytes() for path in sorted(current[0].rglob("*")) if path.is_file()}
+
+        place.make, place.evidence = make, evidence
+        place.lacks = frozenset({"large"} if kind == "async" else ())
+        yield place
+
+
+# ------------------------------------------------------------------------------------------------ SQL
+
+
+@contextlib.contextmanager
+def _url(place: Place, kind: str) -> Iterator[Place]:
+    """A repository made from a URL, which owns its engine."""
+    database, _, mode = kind.partition("-")
+    with _database(place, database) as url:
+        place.lacks = frozenset({"large"} if mode == "async" else ())
+        repository = connect_async(url) if mode == "async" else connect(url)
+        yield _shared(place, repository)
+        _close(place.runner, repository)
+
+
+@contextlib.contextmanager
+def _in_memory(place: Place, kind: str) -> Iterator[Place]:
+    """A SQLite database in memory, emptied by its own means."""
+    repository = connect_async("sqlite://") if kind == "async" else connect("sqlite:///:memory:")
+    place.lacks = frozenset({"large"})
+    yield _shared(place, repository)
+    _close(place.runner, repository)
+
+
+@contextlib.contextmanager
+def _engine(place: Place, driver: str) -> Iterator[Place]:
+    """A repository over an engine that was passed in, with nobody's settings but SQLAlchemy's own."""
+    database, asynchronous = DRIVERS[driver]
+    with _database(place, database) as url:
+        plain = make_url(url).set(drivername=f"{make_url(url).get_backend_name()}+{driver}")
+        engine: Any = create_async_engine(plain) if asynchronous else create_engine(plain)
+        _used(place.runner, engine)
+        before = _listeners(engine)
+        repository = connect_async(engine) if asynchronous else connect(engine)
+        place.lacks = frozenset({"large"})
+        yield _shared(place, repository)
+        _close(place.runner, repository)
+        _still_open(place.runner, engine, before)
+
+
+@contextlib.contextmanager
+def _generic(place: Place, database: str) -> Iterator[Place]:
+    """A database about which nothing is known but that SQLAlchemy has a dialect for it."""
+    from chatstore.backends.sql.dialects import traits_of
+    from chatstore.backends.sql.repository import SQLRepository
+
+    with _database(place, database) as url:
+        engine = create_engine(url)
+        repository = SQLRepository(engine, traits=traits_of(engine.dialect).plain())
+        place.lacks = frozenset({"large"})
+        yield _shared(place, repository)
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _using(place: Place, kind: str) -> Iterator[Place]:
+    """A repository inside the transaction of a caller, who takes everything back after each test."""
+    database, _, mode = kind.partition("-")
+    with _database(place, database) as url, contextlib.ExitStack() as stack:
+        place.lacks = frozenset({"large", "threads", "twin"})
+        if mode == "async":
+            _using_async(place, make_url(url), stack)
+        else:
+            engine = create_engine(url)
+            stack.callback(engine.dispose)
+            _using_sync(place, engine, stack)
+        yield place
+
+
+def _using_sync(place: Place, engine: Engine, stack: contextlib.ExitStack) -> None:
+    connection = stack.enter_context(engine.connect())
+    place.make = lambda: connect(engine).using(connection)
+    place.empty = connection.rollback
+    place.evidence = lambda: _rows(connection)
+
+
+def _using_async(place: Place, url: Any, stack: contextlib.ExitStack) -> None:
+    engine = create_async_engine(url)
+    stack.callback(lambda: place.runner.run(engine.dispose()))
+    connection = place.runner.run(_started(engine.connect()))
+    stack.callback(lambda: place.runner.run(connection.close()))
+    place.make = lambda: connect_async(engine).using(connection)
+    place.empty = lambda: place.runner.run(connection.rollback())
+
+
+async def _started(connecting: Any) -> Any:
+    return await connecting
+
+
+@contextlib.contextmanager
+def _database(place: Place, database: str) -> Iterator[str]:
+    """Give the URL of a migrated database; *place* can empty it and look at its rows from then on."""
+    with servers.migrated_url(database) as kept, contextlib.ExitStack() as stack:
+        url = kept if database != "sqlite" else stack.enter_context(_copied(kept))
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        stack.callback(engine.dispose)
+        connection = stack.enter_context(engine.connect())
+        _prepare(connection, stack)
+
+        def empty() -> None:
+            for table in TABLES:
+                connection.execute(text(f"DELETE FROM {table}"))
+
+        place.empty, place.evidence = empty, lambda: _rows(connection)
+        yield url
+
+
+@contextlib.contextmanager
+def _copied(url: str) -> Iterator[str]:
+    """Give the URL of a copy of an SQLite file, in memory where that can be."""
+    with tempfile.TemporaryDirectory(prefix="chatstore-test-", dir=FAST) as folder:
+        shutil.copyfile(str(make_url(url).database), f"{folder}/chat.db")
+        yield f"sqlite:///{folder}/chat.db"
+
+
+def _prepare(connection: Connection, stack: contextlib.ExitStack) -> None:
+    """Let a lock that a test left behind fail the next one instead of hanging it; and let nobody wait for the disk."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("PRAGMA busy_timeout = 5000"))
+    elif connection.dialect.name == "postgresql":
+        connection.execute(text("SET lock_timeout = '5s'"))
+        name = connection.dialect.identifier_preparer.quote(str(connection.engine.url.database))
+        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+        stack.callback(lambda: connection.execute(text(f"ALTER DATABASE {name} RESET synchronous_commit")))
+    else:
+        connection.execute(text("SET innodb_lock_wait_timeout = 5"))
+
+
+def _rows(connection: Connection) -> object:
+    """Return every stored row, byte for byte."""
+    return [connection.execute(text(f"SELECT * FROM {table} ORDER BY 1, 2")).all() for table in TABLES]
+
+
+def _shared(place: Place, repository: Any) -> Place:
+    """Lend the one *repository* to all tests, and watch the pools that it fills."""
+    if repository.__class__.__name__ == "ThreadedRepository":
+        place.pools = [repository._inner._place.engines()[1].pool]
+    elif isinstance(repository, Repository):
+        place.pools = [repository._place.engines()[1].pool]  # type: ignore[attr-defined]
+    else:
+        place.pools = [place.runner.run(_pool_of(repository))]
+    place.pools = [pool for pool in place.pools if hasattr(pool, "checkedout")]
+    place.make = lambda: repository
+    if place.empty is Place.empty:
+        place.empty = lambda: _purge(place.runner, repository)
+    return place
+
+
+async def _pool_of(repository: Any) -> Any:
+    return repository._place.async_engines()[1].pool
+
+
+def _purge(runner: asyncio.Runner, repository: Any) -> None:
+    from chatstore.testing.samples import FUTURE
+
+    report = repository.purge(updated_before=FUTURE)
+    if not isinstance(repository, Repository):
+        runner.run(report)
+
+
+def _close(runner: asyncio.Runner, repository: Any) -> None:
+    closing = repository.close()
+    if closing is not None:
+        runner.run(closing)
+
+
+def _listeners(engine: Any) -> dict[str, int]:
+    """Count who listens to the events of *engine*, its dialect and its pool."""
+    sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    return {
+        f"{type(part).__name__}.{name}": len(list(getattr(part.dispatch, name)))
+        for part in (sync, sync.pool, sync.dialect)
+        for name in sorted(part.dispatch._event_names)
+    }
+
+
+def _still_open(runner: asyncio.Runner, engine: Any, before: dict[str, int]) -> None:
+    """Assert that an engine which was passed in, used and left is neither closed nor changed; then dispose of it."""
+    _used(runner, engine)
+    assert before == _listeners(engine), "chatstore listens to events of an engine that is not its own"
+    if isinstance(engine, AsyncEngine):
+        runner.run(engine.dispose())
+    else:
+        engine.dispose()
+
+
+def _used(runner: asyncio.Runner, engine: Any) -> None:
+    """Ask something over *engine*, as its owner does."""
+    if isinstance(engine, AsyncEngine):
+        runner.run(_asked(engine))
+    else:
+        with engine.connect() as connection:
+            assert 1 == connection.execute(text("SELECT 1")).scalar()
+
+
+async def _asked(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert 1 == (await connection.execute(text("SELECT 1"))).scalar()
+
+
+WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]] = {
+    "memory": _memory,
+    "file": _file,
+    "url": _url,
+    "private": _in_memory,
+    "engine": _engine,
+    "generic": _generic,
+    "using": _using,
+}
+DRIVERS = {
+    "pysqlite": ("sqlite", False),
+    "aiosqlite": ("sqlite", True),
+    "psycopg2": ("postgres", False),
+    "asyncpg": ("postgres", True),
+    "pymysql": ("mariadb", False),
+}
+#: Every place of the suite: way in, then database or driver, then "async".
+NAMES = [
+    "memory-sync", "memory-async", "file-sync", "file-async", "private-sync", "private-async",
+    "url-sqlite-sync", "url-sqlite-async", "url-postgres-sync", "url-postgres-async", "url-mariadb-sync", "url-mariadb-async",
+    "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
+    "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
+    "using-mariadb-sync",
+]  # fmt: skip
+
+
+def marked(name: str) -> Any:
+    """Return *name* as a pytest parameter, marked with the server it wants."""
+    wants = [kind for kind in ("postgres", "mariadb") if kind in name.replace("psycopg2", "postgres").replace("asyncpg", "postgres").replace("pymysql", "mariadb")]
+    return pytest.param(name, marks=[getattr(pytest.mark, kind) for kind in wants])
