@@ -64,8 +64,16 @@ class AsyncRepository(Facade):
         expires_at: datetime | None = None,
     ) -> ChatSession:
         """As `Repository.create_session`."""
-        given = {"tenant_id": tenant_id, "user_id": user_id, "title": title, "metadata": metadata, "expires_at": expires_at}
-        return await self._run(self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow())
+        given = {
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "title": title,
+            "metadata": metadata,
+            "expires_at": expires_at,
+        }
+        return await self._run(
+            self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow()
+        )
 
     async def get_session(self, session_id: str) -> ChatSession:
         """As `Repository.get_session`."""
@@ -97,7 +105,9 @@ class AsyncRepository(Facade):
         }
         changes = changes_of(self._scope, given)
         arguments.session_id(session_id)
-        return await self._run(self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow())
+        return await self._run(
+            self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow()
+        )
 
     async def delete_session(self, session_id: str) -> bool:
         """As `Repository.delete_session`."""
@@ -116,14 +126,24 @@ class AsyncRepository(Facade):
     ) -> Page[ChatSession]:
         """As `Repository.list_sessions`."""
         wanted = arguments.session_filter(
-            tenant_id=tenant_id, user_id=user_id, archived=archived, metadata=metadata, updated_since=updated_since
+            tenant_id=tenant_id,
+            user_id=user_id,
+            archived=archived,
+            metadata=metadata,
+            updated_since=updated_since,
         )
         digest = wanted.digest(self._scope)
         start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
-        found = await self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        found = (
+            await self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow())
+            if size
+            else []
+        )
         return page_of(found, size, digest)
 
-    async def fork_session(self, session_id: str, new_session_id: str, *, through: int | None = None) -> ChatSession:
+    async def fork_session(
+        self, session_id: str, new_session_id: str, *, through: int | None = None
+    ) -> ChatSession:
         """As `Repository.fork_session`."""
         arguments.session_id(session_id), arguments.session_id(new_session_id)
         if through is not None:
@@ -135,7 +155,9 @@ class AsyncRepository(Facade):
         arguments.session_id(session_id)
         new = 0
         for part in chunks(records):
-            new += await self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
+            new += await self._run(
+                self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow()
+            )
         return new
 
     # ---- messages
@@ -149,7 +171,9 @@ class AsyncRepository(Facade):
         if not made.drafts:
             return await self.get_records(session_id, last=0)
         return answered(
-            session_id, made, await self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+            session_id,
+            made,
+            await self._run(self._core.append, self._scope, session_id, made.drafts, revision, now),
         )
 
     async def get_messages(
@@ -180,7 +204,9 @@ class AsyncRepository(Facade):
         chosen = arguments.window(last, after, before, limit)
         return await self._run(self._core.records, self._scope, session_id, chosen, utcnow())
 
-    async def iter_records(self, session_id: str, *, after: int | None = None) -> AsyncIterator[MessageRecord]:
+    async def iter_records(
+        self, session_id: str, *, after: int | None = None
+    ) -> AsyncIterator[MessageRecord]:
         """As `Repository.iter_records`."""
         position = 0 if after is None else arguments.natural(after, "after")
         while True:
@@ -194,7 +220,9 @@ class AsyncRepository(Facade):
     async def get_message(self, session_id: str, key: int | str) -> MessageRecord:
         """As `Repository.get_message`."""
         arguments.session_id(session_id)
-        return await self._run(self._core.message, self._scope, session_id, arguments.message_key(key), utcnow())
+        return await self._run(
+            self._core.message, self._scope, session_id, arguments.message_key(key), utcnow()
+        )
 
     async def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
@@ -221,7 +249,9 @@ class AsyncRepository(Facade):
     async def truncate(self, session_id: str, *, after: int) -> None:
         """As `Repository.truncate`."""
         arguments.session_id(session_id)
-        await self._run(self._core.truncate, self._scope, session_id, arguments.natural(after, "after"), utcnow())
+        await self._run(
+            self._core.truncate, self._scope, session_id, arguments.natural(after, "after"), utcnow()
+        )
 
     async def clear(self, session_id: str) -> None:
         """As `Repository.clear`."""
@@ -234,7 +264,9 @@ class AsyncRepository(Facade):
         revision, now = expected(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         return answered(
-            session_id, made, await self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now)
+            session_id,
+            made,
+            await self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now),
         )
 
     # ---- across sessions
@@ -302,7 +334,7 @@ class AsyncRepository(Facade):
         """As `Repository.durability`."""
         return await self._run(self._core.durability)
 
-    async def close(self) -> None:  # noqa: B027 - a backend without resources has nothing to close
+    async def close(self) -> None:
         """As `Repository.close`."""
 
     async def __aenter__(self) -> Self:

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 PAGE_LIMIT = 1000
+#: The highest position a loaded record may have, so that no counter of 64 bits can run over.
+MAX_POSITION = 2**62
+#: From here on every float is a whole number.
+EXACT = 2.0**53
 METADATA_DEPTH = 30
 #: Words are runs of letters and digits (DESIGN: what search means, everywhere).
 WORD = re.compile(r"[^\W_]+")
 _BAD_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+#: The same, escaped in JSON text: an odd number of backslashes before the u.
+_ESCAPED_UNSTORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
 
 
 class _Unset:
@@ -114,9 +120,14 @@ class Scope:
 
     def owning(self, tenant_id: str | None, user_id: str | None) -> Scope:
         """Return the owner of what is created here for these ids; raise `Invalid` if that is another scope's."""
-        for mine, theirs, name in ((self.tenant_id, tenant_id, "tenant_id"), (self.user_id, user_id, "user_id")):
+        for mine, theirs, name in (
+            (self.tenant_id, tenant_id, "tenant_id"),
+            (self.user_id, user_id, "user_id"),
+        ):
             if mine is not None and theirs is not None and mine != theirs:
-                msg = f"{name} is outside this scope: scopes only narrow, so start from the unscoped repository"
+                msg = (
+                    f"{name} is outside this scope: scopes only narrow, so start from the unscoped repository"
+                )
                 raise Invalid(msg)
         return Scope(tenant_id or self.tenant_id, user_id or self.user_id)
 
@@ -179,7 +190,12 @@ def window(last: int | None, after: int | None, before: int | None, limit: int |
     if last is not None and limit is not None:
         msg = "last counts from the newest and limit from the oldest: pass one of them"
         raise Invalid(msg)
-    return Window(_optional(last, "last"), _optional(after, "after"), _optional(before, "before"), _optional(limit, "limit"))
+    return Window(
+        _optional(last, "last"),
+        _optional(after, "after"),
+        _optional(before, "before"),
+        _optional(limit, "limit"),
+    )
 
 
 def message_key(key: int | str) -> int | str:
@@ -216,11 +232,17 @@ def metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
     except InvalidMessage as error:
         msg = f"metadata must be a JSON object: {error}"
         raise Invalid(msg) from None
-    if _UNSTORABLE.search(text) or "\\u0000" in text or re.search(r"\\ud[89a-f]", text):
+    if _ESCAPED_UNSTORABLE.search(text):
         msg = "metadata must not hold NUL characters or lone surrogates: remove them"
         raise Invalid(msg)
-    copy: dict[str, Any] = json.loads(text)
+    copy: dict[str, Any] = json.loads(text, parse_float=_number)
     return copy
+
+
+def _number(text: str) -> float:
+    """Read 1e23 as the whole number it equals: JSONB would make 10**23 of it, which it does not equal."""
+    value = float(text)
+    return int(value) if abs(value) >= EXACT and value.is_integer() else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +268,15 @@ class SessionFilter:
 
     def digest(self, scope: Scope) -> str:
         """Return what a cursor must carry, so that it is refused beside other filters."""
-        told = [scope.tenant_id, scope.user_id, self.tenant_id, self.user_id, self.archived, self.metadata, self.updated_since]
+        told = [
+            scope.tenant_id,
+            scope.user_id,
+            self.tenant_id,
+            self.user_id,
+            self.archived,
+            self.metadata,
+            self.updated_since,
+        ]
         return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -300,7 +330,9 @@ def keyset(value: str | None, digest: str) -> Keyset | None:
         return None
     try:
         padded = value.encode("ascii") + b"=" * (-len(value) % 4)
-        version, made_for, micros, last_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        version, made_for, micros, last_id = json.loads(
+            base64.b64decode(padded, altchars=b"-_", validate=True)
+        )
         seconds, micro = divmod(int(micros), 1_000_000)
         updated_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
         session_id(last_id)

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
     from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
     from chatstore.codec import Draft
-    from chatstore.messages import Capabilities, ChatSession, Durability, Message, PurgeReport, SearchHit, UsageRow
+    from chatstore.messages import (
+        Capabilities,
+        ChatSession,
+        Durability,
+        Message,
+        PurgeReport,
+        SearchHit,
+        UsageRow,
+    )
 
 T = TypeVar("T")
 #: What an operation of a core returns: the answer, or a generator that yields what must be waited for first.
@@ -38,7 +46,9 @@ Answer: TypeAlias = T | Generator[Any, Any, T]
 #: Records written in one transaction by `load_records`, and read at a time by `iter_records`.
 CHUNK = 500
 #: The operations that change nothing.
-READS = frozenset({"get", "sessions", "messages", "records", "message", "count", "search", "usage", "durability"})
+READS = frozenset(
+    {"get", "sessions", "messages", "records", "message", "count", "search", "usage", "durability"}
+)
 
 
 class Row(NamedTuple):
@@ -70,7 +80,12 @@ class Core(Protocol):
     def create(self, scope: Scope, new: NewSession, now: datetime) -> Answer[ChatSession]: ...
     def get(self, scope: Scope, session_id: str, now: datetime) -> Answer[ChatSession | None]: ...
     def update(
-        self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        changes: Mapping[str, Any],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Answer[ChatSession]: ...
     def delete(self, scope: Scope, session_id: str, now: datetime) -> Answer[bool]: ...
     def sessions(
@@ -82,16 +97,36 @@ class Core(Protocol):
     def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> Answer[int]: ...
 
     def append(
-        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Answer[Appended]: ...
     def replace(
-        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Answer[Appended]: ...
-    def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Answer[list[Message]]: ...
+    def messages(
+        self, scope: Scope, session_id: str, window: Window, now: datetime
+    ) -> Answer[list[Message]]: ...
     def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Answer[Records]: ...
-    def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Answer[MessageRecord]: ...
+    def message(
+        self, scope: Scope, session_id: str, key: int | str, now: datetime
+    ) -> Answer[MessageRecord]: ...
     def edit(
-        self, scope: Scope, session_id: str, key: int | str, draft: Draft, expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        key: int | str,
+        draft: Draft,
+        expected_revision: int | None,
+        now: datetime,
     ) -> Answer[MessageRecord]: ...
     def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Answer[None]: ...
     def pop(self, scope: Scope, session_id: str, now: datetime) -> Answer[MessageRecord | None]: ...
@@ -165,7 +200,11 @@ def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
     Raises `InvalidMessage` or `MessageConflict` before anything is written.
     """
     arguments.session_id(session_id)
-    if isinstance(messages, str | bytes) or not hasattr(messages, "__iter__") or hasattr(messages, "model_fields_set"):
+    if (
+        isinstance(messages, str | bytes)
+        or not hasattr(messages, "__iter__")
+        or hasattr(messages, "model_fields_set")
+    ):
         msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
         raise InvalidMessage(msg)
     given = list(messages)
@@ -215,7 +254,9 @@ def decoded(session_id: str, row: Row) -> Message:
         raise corrupt(session_id, [position]) from error
 
 
-def corrupt(session_id: str, positions: Sequence[int], records: Sequence[MessageRecord] = ()) -> CorruptRecord:
+def corrupt(
+    session_id: str, positions: Sequence[int], records: Sequence[MessageRecord] = ()
+) -> CorruptRecord:
     """Make the error that names damaged records and carries the others."""
     named = ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")  # noqa: PLR2004 - enough to see
     return CorruptRecord(
@@ -228,7 +269,9 @@ def corrupt(session_id: str, positions: Sequence[int], records: Sequence[Message
 
 def record_of(session_id: str, row: Row) -> MessageRecord:
     """Return the record of *row*."""
-    return MessageRecord(decoded(session_id, row), row.position, row.draft.message_id, row.draft.created_at, session_id)
+    return MessageRecord(
+        decoded(session_id, row), row.position, row.draft.message_id, row.draft.created_at, session_id
+    )
 
 
 def records_of(session_id: str, rows: Iterable[Row], revision: int) -> Records:
@@ -299,24 +342,39 @@ def same_body(new: Draft, stored: Draft) -> bool:
 
 
 def rows_of(session_id: str, records: Iterable[MessageRecord]) -> list[Row]:
-    """Return the checked rows of *records*, for `load_records`: positions must grow from 1."""
-    rows: list[Row] = []
+    """Return the checked rows of *records*, for `load_records`: positions must grow from 1; an id counts once."""
+    rows: dict[str, Row] = {}
+    last = 0
     for record in records:
-        position = arguments.natural(record.position, "position")
-        if position <= (rows[-1].position if rows else 0):
-            raise out_of_order(session_id, position, rows[-1].position if rows else 0)
-        created_at = arguments.moment(record.created_at, "created_at")
-        if created_at is None:
-            msg = "created_at of a record must be an aware datetime: use datetime.now(UTC)"
-            raise Invalid(msg)
-        draft = codec.encode(record.message, now=created_at)
-        if draft.id_generated:
-            draft = draft._replace(message_id=codec.checked_id(record.message_id))
-        elif draft.message_id != record.message_id:
-            msg = f"the record at position {position} and its message have different ids: make them equal"
-            raise InvalidMessage(msg)
-        rows.append(Row(position, draft))
-    return rows
+        row = _loaded(record)
+        if row.position <= last:
+            raise out_of_order(session_id, row.position, last)
+        last = row.position
+        first = rows.setdefault(row.draft.message_id, row)
+        if first is not row and not same_body(row.draft, first.draft):
+            raise another_body(session_id, row.draft.message_id)
+    return list(rows.values())
+
+
+def _loaded(record: MessageRecord) -> Row:
+    if not isinstance(record, MessageRecord):
+        msg = f"load_records takes records, not a {type(record).__name__}: pass MessageRecord, or use add_messages"
+        raise Invalid(msg)
+    position = arguments.natural(record.position, "position")
+    if position > arguments.MAX_POSITION:
+        msg = f"the position of a record is over {arguments.MAX_POSITION}: number the records from 1"
+        raise Invalid(msg)
+    created_at = arguments.moment(record.created_at, "created_at")
+    if created_at is None:
+        msg = "created_at of a record must be an aware datetime: use datetime.now(UTC)"
+        raise Invalid(msg)
+    draft = codec.encode(record.message, now=created_at)
+    if draft.id_generated:
+        draft = draft._replace(message_id=codec.checked_id(record.message_id))
+    elif draft.message_id != record.message_id:
+        msg = f"the record at position {position} and its message have different ids: make them equal"
+        raise InvalidMessage(msg)
+    return Row(position, draft)
 
 
 def chunks(records: Iterable[MessageRecord]) -> Iterator[list[MessageRecord]]:
@@ -374,4 +432,6 @@ def page_of(found: Sequence[ChatSession], limit: int, digest: str) -> Page[ChatS
     """Return a page from one session more than fits."""
     items = list(found[:limit])
     more = len(found) > limit and items
-    return Page(items, arguments.cursor((items[-1].updated_at, items[-1].session_id), digest) if more else None)
+    return Page(
+        items, arguments.cursor((items[-1].updated_at, items[-1].session_id), digest) if more else None
+    )

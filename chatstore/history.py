@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from chatstore.aio import AsyncRepository
 from chatstore import codec
+from chatstore.aio import AsyncRepository
 from chatstore.arguments import utcnow
 from chatstore.codec import new_id
 from chatstore.errors import NotSupported
@@ -146,7 +146,9 @@ class ChatMessageHistory(BaseChatMessageHistory):
     def _blocking(self) -> Repository:
         if isinstance(self.repository, Repository):
             return self.repository
-        msg = "this history stands on an AsyncRepository: await aget_messages, aadd_messages and aclear instead"
+        msg = (
+            "this history stands on an AsyncRepository: await aget_messages, aadd_messages and aclear instead"
+        )
         raise NotSupported(msg)
 
     def _awaited(self) -> AsyncRepository:

@@ -121,8 +121,16 @@ class Repository(Facade):
         In a scope the session belongs to its owner. Raises `SessionExists` if the id is taken by anybody
         (an expired session does not take its id), `InvalidSessionId` or `Invalid` for bad values.
         """
-        given = {"tenant_id": tenant_id, "user_id": user_id, "title": title, "metadata": metadata, "expires_at": expires_at}
-        return self._run(self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow())
+        given = {
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "title": title,
+            "metadata": metadata,
+            "expires_at": expires_at,
+        }
+        return self._run(
+            self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow()
+        )
 
     def get_session(self, session_id: str) -> ChatSession:
         """Return the session's own data. Raises `SessionNotFound`."""
@@ -158,7 +166,9 @@ class Repository(Facade):
         }
         changes = changes_of(self._scope, given)
         arguments.session_id(session_id)
-        return self._run(self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow())
+        return self._run(
+            self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow()
+        )
 
     def delete_session(self, session_id: str) -> bool:
         """Delete the session with all its messages; return whether there was one."""
@@ -182,14 +192,20 @@ class Repository(Facade):
         paging moves to the front. Raises `InvalidCursor` for a malformed cursor or one made for other filters.
         """
         wanted = arguments.session_filter(
-            tenant_id=tenant_id, user_id=user_id, archived=archived, metadata=metadata, updated_since=updated_since
+            tenant_id=tenant_id,
+            user_id=user_id,
+            archived=archived,
+            metadata=metadata,
+            updated_since=updated_since,
         )
         digest = wanted.digest(self._scope)
         start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
         found = self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
         return page_of(found, size, digest)
 
-    def fork_session(self, session_id: str, new_session_id: str, *, through: int | None = None) -> ChatSession:
+    def fork_session(
+        self, session_id: str, new_session_id: str, *, through: int | None = None
+    ) -> ChatSession:
         """Copy the session, with its messages up to position *through* (inclusive; None: all), and return the copy.
 
         Positions, ids and times stay; title, metadata and owner are copied. Raises `SessionNotFound` for the
@@ -232,7 +248,9 @@ class Repository(Facade):
         if not made.drafts:
             return self.get_records(session_id, last=0)
         return answered(
-            session_id, made, self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+            session_id,
+            made,
+            self._run(self._core.append, self._scope, session_id, made.drafts, revision, now),
         )
 
     def get_messages(
@@ -337,7 +355,9 @@ class Repository(Facade):
         revision, now = expected(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         return answered(
-            session_id, made, self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now)
+            session_id,
+            made,
+            self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now),
         )
 
     # ---- across sessions
@@ -416,7 +436,7 @@ class Repository(Facade):
     def _asynchronous(self) -> AsyncRepository:
         """Return the asynchronous twin over the same storage, for the running loop."""
 
-    def close(self) -> None:  # noqa: B027 - a backend without resources has nothing to close
+    def close(self) -> None:
         """Release what was made for this repository; an engine that was passed in stays open."""
 
     def __enter__(self) -> Self:

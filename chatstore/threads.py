@@ -38,7 +38,9 @@ class _Workers:
     def _pool(self, *, write: bool) -> ThreadPoolExecutor:
         with self._lock:
             if write not in self._pools:
-                self._pools[write] = ThreadPoolExecutor(1 if write else READERS, thread_name_prefix="chatstore")
+                self._pools[write] = ThreadPoolExecutor(
+                    1 if write else READERS, thread_name_prefix="chatstore"
+                )
             return self._pools[write]
 
     async def run(self, call: Callable[[], T], *, write: bool) -> T:
@@ -50,7 +52,8 @@ class _Workers:
         except asyncio.CancelledError:
             # Work that has not begun never will; what has begun cannot be stopped half way.
             work.cancel()
-            while not work.done():
+            # Not the work's own end: the loop hears of it a moment later.
+            while not outcome.done():
                 try:
                     await asyncio.wait([outcome])
                 except asyncio.CancelledError:

@@ -65,7 +65,9 @@ def expired(session: ChatSession, now: datetime) -> bool:
 
 def visible(session: ChatSession | None, scope: Scope, now: datetime) -> bool:
     """Tell whether *scope* sees this session now."""
-    return session is not None and scope.sees(session.tenant_id, session.user_id) and not expired(session, now)
+    return (
+        session is not None and scope.sees(session.tenant_id, session.user_id) and not expired(session, now)
+    )
 
 
 def purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -> bool:
@@ -106,7 +108,9 @@ def wanted(session: ChatSession, scope: Scope, chosen: SessionFilter, now: datet
         and Scope(chosen.tenant_id, chosen.user_id).sees(session.tenant_id, session.user_id)
         and chosen.archived in (None, session.archived_at is not None)
         and (chosen.updated_since is None or session.updated_at >= chosen.updated_since)
-        and all(key in session.metadata and _equal(session.metadata[key], value) for key, value in chosen.metadata)
+        and all(
+            key in session.metadata and _equal(session.metadata[key], value) for key, value in chosen.metadata
+        )
     )
 
 
@@ -135,7 +139,9 @@ class Conversation:
         if window.empty:
             return []
         low = 0 if window.after is None else bisect_right(self.rows, window.after, key=_position)
-        high = len(self.rows) if window.before is None else bisect_left(self.rows, window.before, key=_position)
+        high = (
+            len(self.rows) if window.before is None else bisect_left(self.rows, window.before, key=_position)
+        )
         if window.last is not None:
             low = max(low, high - window.last)
         elif window.limit is not None:
@@ -285,7 +291,10 @@ def edited_draft(session_id: str, stored: Draft, new: Draft) -> Draft:
         )
         raise InvalidMessage(msg)
     return new._replace(
-        message_id=stored.message_id, id_generated=stored.id_generated, created_at=stored.created_at, source=stored.source
+        message_id=stored.message_id,
+        id_generated=stored.id_generated,
+        created_at=stored.created_at,
+        source=stored.source,
     )
 
 
@@ -355,7 +364,9 @@ def usage(conversations: Iterable[Conversation], chosen: UsageFilter) -> list[Us
     return [usage_row(chosen.by, key, *sums[key]) for key in sorted(sums, key=usage_order)]
 
 
-def usage_row(by: Sequence[str], key: Sequence[Any], messages: int, input_tokens: int, output_tokens: int) -> UsageRow:
+def usage_row(
+    by: Sequence[str], key: Sequence[Any], messages: int, input_tokens: int, output_tokens: int
+) -> UsageRow:
     """Return one row of `usage`; keys that are not in *by* are None."""
     named = dict.fromkeys(arguments.USAGE_KEYS) | dict(zip(by, key, strict=True))
     return UsageRow(**named, messages=messages, input_tokens=input_tokens, output_tokens=output_tokens)
@@ -366,7 +377,9 @@ def usage_order(key: Sequence[Any]) -> list[tuple[bool, Any]]:
     return [(value is None, value if value is not None else "") for value in key]
 
 
-def _counted(conversations: Iterable[Conversation], chosen: UsageFilter) -> Iterator[tuple[Conversation, Draft]]:
+def _counted(
+    conversations: Iterable[Conversation], chosen: UsageFilter
+) -> Iterator[tuple[Conversation, Draft]]:
     for conversation in conversations:
         for row in conversation.rows:
             if (chosen.since is None or row.draft.created_at >= chosen.since) and (

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
     from chatstore.codec import Draft
     from chatstore.core import Row
-    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, Records, SearchHit, UsageRow
+    from chatstore.messages import (
+        ChatSession,
+        Durability,
+        Message,
+        MessageRecord,
+        Records,
+        SearchHit,
+        UsageRow,
+    )
 
 
 class SessionsCore(ABC):
@@ -78,7 +86,12 @@ class SessionsCore(ABC):
             return rules.handed_out(found.session) if found else None
 
     def update(
-        self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        changes: Mapping[str, Any],
+        expected_revision: int | None,
+        now: datetime,
     ) -> ChatSession:
         """As `Repository.update_session`."""
         with self._changing(scope, session_id, now) as found:
@@ -131,7 +144,12 @@ class SessionsCore(ABC):
     # ---- messages
 
     def append(
-        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Appended:
         """As `Repository.add_messages`."""
         with self._writing(scope, session_id, expected_revision, now) as (found, revision):
@@ -140,7 +158,12 @@ class SessionsCore(ABC):
             return done
 
     def replace(
-        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Appended:
         """As `Repository.replace_messages`."""
         with self._writing(scope, session_id, expected_revision, now) as (found, revision):
@@ -282,7 +305,9 @@ class SessionsCore(ABC):
                 raise missing(session_id)
             yield found
 
-    def _owned(self, scope: Scope, wanted: SearchFilter | UsageFilter, now: datetime) -> Iterator[Conversation]:
+    def _owned(
+        self, scope: Scope, wanted: SearchFilter | UsageFilter, now: datetime
+    ) -> Iterator[Conversation]:
         owner = Scope(wanted.tenant_id, wanted.user_id)
         for session in list(self.session_data()):
             if rules.visible(session, scope, now) and owner.sees(session.tenant_id, session.user_id):

@@ -39,7 +39,9 @@ class Campaign:
     def rounds(self) -> Iterator[int]:
         """Yield round numbers until the planned faults are injected, or the time is up."""
         number = 0
-        while self.done < self.planned and (number == 0 or self._until is None or time.monotonic() < self._until):
+        while self.done < self.planned and (
+            number == 0 or self._until is None or time.monotonic() < self._until
+        ):
             yield number
             number += 1
 

@@ -32,7 +32,9 @@ async def _cancel(campaign: Campaign, url: str) -> tuple[int, int]:
         for number in campaign.rounds():
             batch = [HumanMessage(f"{number} {step}", id=f"b{number}-{step}") for step in range(BATCH)]
             task = asyncio.create_task(repository.add_messages("s", batch))
-            await asyncio.sleep(campaign.random.uniform(0, 0.002))  # the moment of the cancellation is what varies
+            await asyncio.sleep(
+                campaign.random.uniform(0, 0.002)
+            )  # the moment of the cancellation is what varies
             task.cancel()
             finished = await asyncio.gather(task, return_exceptions=True)
             campaign.done += isinstance(finished[0], asyncio.CancelledError)

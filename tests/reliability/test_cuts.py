@@ -13,6 +13,7 @@ from tests.reliability.places import place
 
 PORTS = {"postgres": 5432, "mariadb": 3306}
 
+
 @pytest.mark.parametrize("mode", [Mode.BEFORE, Mode.AFTER], ids=["before COMMIT", "after COMMIT"])
 @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 def test_a_cut_connection_neither_loses_nor_doubles(kind: str, mode: Mode) -> None:

@@ -38,7 +38,9 @@ def test_a_killed_process_loses_nothing_it_acknowledged(kind: str) -> None:
 
 def _check(url: str, session: str, name: str, said: dict[int, tuple[int, int]]) -> int:
     with chatstore.connect(url) as repository:
-        mine = [record for record in repository.get_records(session) if record.message_id.startswith(f"{name}-")]
+        mine = [
+            record for record in repository.get_records(session) if record.message_id.startswith(f"{name}-")
+        ]
         found = {record.message_id: record for record in mine}
         for number, positions in said.items():
             for message, position in zip(turn(name, number), positions, strict=True):
@@ -46,7 +48,7 @@ def _check(url: str, session: str, name: str, said: dict[int, tuple[int, int]]) 
                 assert (record.message, record.position) == (message, position)
         assert len(mine) in {2 * len(said), 2 * len(said) + 2}
         repository.add_messages(session, turn(f"after {name}", 0))
-        repository.clear(session) if len(mine) > 2000 else None  # noqa: PLR2004 - keeps the campaign quick
+        repository.clear(session) if len(mine) > 2000 else None
     return len(mine)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,10 +37,15 @@ def test_eight_processes_append_to_one_session(kind: str) -> None:
     campaign.done = PROCESSES
 
     assert failed == []
-    wanted = sorted(message.id or "" for number in range(PROCESSES) for at in range(turns) for message in turn(f"p{number}", at))
+    wanted = sorted(
+        message.id or ""
+        for number in range(PROCESSES)
+        for at in range(turns)
+        for message in turn(f"p{number}", at)
+    )
     assert sorted(record.message_id for record in stored) == wanted
     positions = [record.position for record in stored]
-    assert all(left < right for left, right in zip(positions, positions[1:], strict=False))
+    assert all(left < right for left, right in pairwise(positions))
     assert all(_answers(left, right) for left, right in zip(stored[::2], stored[1::2], strict=True))
     assert seen == [(record.position, record.message_id) for record in stored]
     assert (session.message_count, session.last_position) == (len(stored), positions[-1])
@@ -65,7 +71,9 @@ class _Tail(threading.Thread):
         with chatstore.connect(self.url) as repository:
             while len(self.seen) < self.wanted and time.monotonic() < self.until:
                 after = self.seen[-1][0] if self.seen else 0
-                self.seen += [(one.position, one.message_id) for one in repository.get_records("shared", after=after)]
+                self.seen += [
+                    (one.position, one.message_id) for one in repository.get_records("shared", after=after)
+                ]
 
     seen: list[tuple[int, str]]
 
@@ -89,7 +97,9 @@ def test_overlapping_ids_from_eight_threads(kind: str) -> None:
             for call in range(calls):
                 first = max(0, call * 3 + rng.randrange(-4, 5))
                 ids = [f"m{first + step}" for step in range(rng.randrange(1, 6))]
-                records = repository.add_messages("shared", [HumanMessage(f"body of {name}", id=name) for name in ids])
+                records = repository.add_messages(
+                    "shared", [HumanMessage(f"body of {name}", id=name) for name in ids]
+                )
                 assert [record.message_id for record in records] == ids
                 assert [record.message.content for record in records] == [f"body of {name}" for name in ids]
             return calls

@@ -59,7 +59,10 @@ def dump(url: str) -> list[Any]:
         with engine.connect() as connection:
             return [
                 tuple(map(str, row))
-                for table, order in (("chatstore_sessions", "session_id"), ("chatstore_messages", "session_id, position"))
+                for table, order in (
+                    ("chatstore_sessions", "session_id"),
+                    ("chatstore_messages", "session_id, position"),
+                )
                 for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY {order}")
             ]
     finally:
@@ -139,7 +142,7 @@ def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[
         event.remove(engine, "before_cursor_execute", listener)
 
 
-class _Planted(Exception):  # noqa: N818 - it is a fault on purpose, not an error
+class _Planted(Exception):
     """A fault planted by a test."""
 
 
@@ -378,16 +381,27 @@ def test_a_newer_schema_that_does_not_fit_is_refused(url: str) -> None:
         "ALTER TABLE chatstore_sessions RENAME COLUMN title TO headline",
         "ALTER TABLE chatstore_messages RENAME COLUMN model TO model_name",
     ):
-        with _newer(url, change), opened(url) as repository, pytest.raises(errors.SchemaTooNew, match="install"):
+        with (
+            _newer(url, change),
+            opened(url) as repository,
+            pytest.raises(errors.SchemaTooNew, match="install"),
+        ):
             repository.add_messages("s", TURN)
 
 
 @contextmanager
 def _newer(url: str, change: str) -> Iterator[None]:
     engine = new_engine(url)
-    kept = [f"DROP VIEW IF EXISTS {name}" for name in ("chatstore_transcript", "chatstore_usage_daily", "chatstore_tool_calls")]
+    kept = [
+        f"DROP VIEW IF EXISTS {name}"
+        for name in ("chatstore_transcript", "chatstore_usage_daily", "chatstore_tool_calls")
+    ]
     with engine.connect() as connection:
-        for statement in (*kept, change, "UPDATE chatstore_alembic_version SET version_num = 'chatstore_9999'"):
+        for statement in (
+            *kept,
+            change,
+            "UPDATE chatstore_alembic_version SET version_num = 'chatstore_9999'",
+        ):
             connection.exec_driver_sql(statement)
     try:
         yield

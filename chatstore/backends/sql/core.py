@@ -185,7 +185,13 @@ def list_sessions(
 
 
 def fork(
-    c: Connection, q: Statements, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
+    c: Connection,
+    q: Statements,
+    scope: Scope,
+    session_id: str,
+    new_session_id: str,
+    through: int | None,
+    now: datetime,
 ) -> ChatSession:
     """As `Repository.fork_session`."""
     source = _seen(c, q, scope, session_id, now)
@@ -193,7 +199,9 @@ def fork(
     copy = rules.Conversation(source).fork(new_session_id, through, scope, now).session
     _insert(c, q, copy)
     c.execute(q.copy_messages(), {"sid": session_id, "new": new_session_id, "through": copy.last_position})
-    counted = c.execute(select(func.count()).select_from(q.m).where(q.m.c.session_id == new_session_id)).scalar_one()
+    counted = c.execute(
+        select(func.count()).select_from(q.m).where(q.m.c.session_id == new_session_id)
+    ).scalar_one()
     _store(c, q, copy, {"message_count": counted})
     found = locked(c, q, new_session_id)
     return copy if found is None else found
@@ -268,7 +276,9 @@ def append_checked(
     return Appended(revision, stored)
 
 
-def load(c: Connection, q: Statements, scope: Scope, session_id: str, loaded: Sequence[Row], now: datetime) -> int:
+def load(
+    c: Connection, q: Statements, scope: Scope, session_id: str, loaded: Sequence[Row], now: datetime
+) -> int:
     """As `Repository.load_records`, for one chunk."""
     _fit(c, [row.draft for row in loaded])
     session, _ = _writable(c, q, scope, session_id, None, now)
@@ -330,7 +340,9 @@ def _known(c: Connection, q: Statements, session_id: str, drafts: Sequence[Draft
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def messages(c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
+def messages(
+    c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime
+) -> list[Message]:
     """As `Repository.get_messages`."""
     if window.empty:
         return []
@@ -348,7 +360,9 @@ def messages(c: Connection, q: Statements, scope: Scope, session_id: str, window
         return [record.message for record in records(c, q, scope, session_id, window, now)]
 
 
-def records(c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
+def records(
+    c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime
+) -> Records:
     """As `Repository.get_records`."""
     if window.empty:
         session = get(c, q, scope, session_id, now)
@@ -357,11 +371,15 @@ def records(c: Connection, q: Statements, scope: Scope, session_id: str, window:
     fetched = c.execute(q.records(scope, window), parameters).all()
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.
-    stored = sorted((row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position)
+    stored = sorted(
+        (row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position
+    )
     return records_of(session_id, stored, revision)
 
 
-def message(c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
+def message(
+    c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime
+) -> MessageRecord:
     """As `Repository.get_message`."""
     # In one statement: between two, the session could be deleted and made again by another owner.
     row = c.execute(q.visible_row(scope, key), rows.parameters(scope, session_id, now) | {"key": key}).first()
@@ -410,7 +428,9 @@ def edit(
     return record_of(session_id, edited)
 
 
-def remove(c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime) -> None:
+def remove(
+    c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime
+) -> None:
     """As `Repository.delete_message`."""
     session = _seen(c, q, scope, session_id, now)
     row = _row(c, q, session_id, key)
@@ -451,7 +471,10 @@ def usage(c: Connection, q: Statements, scope: Scope, wanted: UsageFilter, now: 
     counted = []
     for line in fetched:
         values, sums = iter(line[:-3]), [int(number or 0) for number in line[-3:]]
-        key = [date(*(int(part) for part in islice(values, 3))) if name == "day" else next(values) for name in wanted.by]
+        key = [
+            date(*(int(part) for part in islice(values, 3))) if name == "day" else next(values)
+            for name in wanted.by
+        ]
         if sums[0]:
             counted.append(rules.usage_row(wanted.by, key, *sums))
     return sorted(counted, key=lambda row: rules.usage_order([getattr(row, name) for name in wanted.by]))
@@ -459,7 +482,9 @@ def usage(c: Connection, q: Statements, scope: Scope, wanted: UsageFilter, now: 
 
 def purge_counts(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now: datetime) -> PurgeReport:
     """Count what `purge` would delete."""
-    what = select(func.count(), func.coalesce(func.sum(q.s.c.message_count), 0)).where(q.purged(scope, rule, now))
+    what = select(func.count(), func.coalesce(func.sum(q.s.c.message_count), 0)).where(
+        q.purged(scope, rule, now)
+    )
     sessions, lost = c.execute(what).one()
     return PurgeReport(sessions=int(sessions), messages=int(lost), dry_run=True)
 
@@ -483,4 +508,3 @@ def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(ids)
     while part := list(islice(iterator, size)):
         yield part
-

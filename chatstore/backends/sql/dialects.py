@@ -54,7 +54,12 @@ EngineT = TypeVar("EngineT")
 WRITES = "chatstore_writes"
 #: The execution option of a connection whose statements may go to the driver directly (`first_row`).
 DIRECT = "chatstore_direct"
-_BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN", "mysql": "START TRANSACTION", "mariadb": "START TRANSACTION"}
+_BEGIN = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "BEGIN",
+    "mysql": "START TRANSACTION",
+    "mariadb": "START TRANSACTION",
+}
 _AUTOCOMMITTING = {"psycopg", "pymysql", "aiomysql"}
 
 
@@ -92,7 +97,9 @@ def traits_of(dialect: Dialect) -> Traits:
     if dialect.name == "postgresql":
         return Traits("postgresql", "one_statement", "for_update", "tsvector", native_json=True)
     if dialect.name in {"mysql", "mariadb"}:
-        return Traits("mysql", "on_duplicate_key", "for_update", "fulltext", native_json=True, notes=(_FULLTEXT_NOTE,))
+        return Traits(
+            "mysql", "on_duplicate_key", "for_update", "fulltext", native_json=True, notes=(_FULLTEXT_NOTE,)
+        )
     if dialect.name == "sqlite":
         recent = sqlite3.sqlite_version_info >= (3, 35)
         return Traits("sqlite", "upsert_returning" if recent else "plain", "update", "fts5", native_json=True)
@@ -136,7 +143,9 @@ def _made(url: str | URL) -> URL | None:
 
 def is_memory(url: URL) -> bool:
     """Tell whether *url* is a SQLite database that lives in the process only."""
-    return url.get_backend_name() == "sqlite" and (url.database in (None, "", ":memory:") or "mode=memory" in str(url))
+    return url.get_backend_name() == "sqlite" and (
+        url.database in (None, "", ":memory:") or "mode=memory" in str(url)
+    )
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -199,7 +208,8 @@ def migration_engine(url: str | URL) -> Engine:
         return new_engine(parsed, poolclass=NullPool)
     arguments = _connect_args(parsed)
     return _guarded(
-        parsed, lambda: create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+        parsed,
+        lambda: create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=arguments),
     )
 
 
@@ -215,7 +225,10 @@ def dialect_of(url: URL) -> Dialect:
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    if url.get_driver_name() in {"psycopg", "psycopg2", "pymysql", "aiomysql"} and "connect_timeout" not in url.query:
+    if (
+        url.get_driver_name() in {"psycopg", "psycopg2", "pymysql", "aiomysql"}
+        and "connect_timeout" not in url.query
+    ):
         return {"connect_timeout": CONNECT_SECONDS}
     return {}
 
@@ -316,6 +329,7 @@ def create_private_file(path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------ errors
 
+
 class DriverFailed(SQLAlchemyError):
     """A driver's error met on its own cursor; it looks like SQLAlchemy's wrapper to `kind_of`."""
 
@@ -349,7 +363,9 @@ def first_row(connection: Connection, sql: str, parameters: Any) -> Any:
         cursor.close()
 
 
-Kind = Literal["duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"]
+Kind = Literal[
+    "duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"
+]
 _PG_STATES: dict[str, Kind] = {
     "23505": "duplicate", "23P01": "other", "23502": "other", "23503": "other", "23514": "other", "40001": "busy", "40P01": "busy", "55P03": "busy",
     "25006": "readonly", "42P01": "no_table", "42703": "no_table", "3F000": "no_table",
@@ -381,7 +397,9 @@ def kind_of(error: SQLAlchemyError) -> Kind:
         return known
     if isinstance(error, IntegrityError):
         return "duplicate"
-    if isinstance(error, DBAPIError | DriverFailed) and (error.connection_invalidated or _never_connected(orig)):
+    if isinstance(error, DBAPIError | DriverFailed) and (
+        error.connection_invalidated or _never_connected(orig)
+    ):
         return "lost"
     if "no such table" in str(orig) or "no such column" in str(orig):
         return "no_table"
@@ -463,16 +481,30 @@ def durability_of(connection: Connection) -> Durability:
     """Read from the server what a commit means there."""
     name = connection.dialect.name
     if name == "sqlite":
-        mode, level = (str(connection.exec_driver_sql(f"PRAGMA {what}").scalar()) for what in ("journal_mode", "synchronous"))
+        mode, level = (
+            str(connection.exec_driver_sql(f"PRAGMA {what}").scalar())
+            for what in ("journal_mode", "synchronous")
+        )
         if not connection.exec_driver_sql("PRAGMA database_list").all()[0][2]:
             return Durability("none", "a SQLite database in memory ends with its process")
         full = level in {"2", "3"}
-        return Durability("machine" if full else "process", f"SQLite, journal_mode={mode}, synchronous={level} of 3")
+        return Durability(
+            "machine" if full else "process", f"SQLite, journal_mode={mode}, synchronous={level} of 3"
+        )
     if name == "postgresql":
-        commit, sync = (str(connection.exec_driver_sql(f"SHOW {what}").scalar()) for what in ("synchronous_commit", "fsync"))
+        commit, sync = (
+            str(connection.exec_driver_sql(f"SHOW {what}").scalar())
+            for what in ("synchronous_commit", "fsync")
+        )
         safe = sync == "on" and commit != "off"
-        return Durability("machine" if safe else "process", f"PostgreSQL, synchronous_commit={commit}, fsync={sync}")
+        return Durability(
+            "machine" if safe else "process", f"PostgreSQL, synchronous_commit={commit}, fsync={sync}"
+        )
     if name in {"mysql", "mariadb"}:
         flush = str(connection.exec_driver_sql("SELECT @@innodb_flush_log_at_trx_commit").scalar())
-        return Durability("machine" if flush == "1" else "process", f"InnoDB, innodb_flush_log_at_trx_commit={flush} of 1")
-    return Durability("unknown", f"{name} is not one of the databases chatstore knows: read its documentation")
+        return Durability(
+            "machine" if flush == "1" else "process", f"InnoDB, innodb_flush_log_at_trx_commit={flush} of 1"
+        )
+    return Durability(
+        "unknown", f"{name} is not one of the databases chatstore knows: read its documentation"
+    )

@@ -69,13 +69,16 @@ class Place:
         self.users = 0
         self.checked: set[str | None] = set()
         if engine is not None:
-            self.checked = _checked.setdefault(getattr(engine, "sync_engine", engine), self.checked)
+            inner: Engine = engine if isinstance(engine, Engine) else engine.sync_engine
+            self.checked = _checked.setdefault(inner, self.checked)
         self._engine: Engine | None = None
         if isinstance(engine, Engine):
             self._engine = engine
         elif engine is not None:
             self._async_given = _views(engine, ours=False)
-        self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncEngine, set[int]]]
+        self._async_engines: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[AsyncEngine, AsyncEngine, set[int]]
+        ]
         self._async_engines = WeakKeyDictionary()
         self._derived: tuple[Engine, Engine, Engine] | None = None
         self._renew()
@@ -170,7 +173,11 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
     if ours and begins_explicitly(engine.url):
         return engine.execution_options(**{DIRECT: True}), engine.execution_options(**{WRITES: True})
     name = engine.dialect.name
-    unit = engine.execution_options(isolation_level=_TRANSACTIONS.get(name, "READ COMMITTED")) if _autocommits(engine) else engine
+    unit = (
+        engine.execution_options(isolation_level=_TRANSACTIONS.get(name, "READ COMMITTED"))
+        if _autocommits(engine)
+        else engine
+    )
     return (engine if name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")), unit
 
 
@@ -249,11 +256,13 @@ def _check_newer(connection: Connection, schema: str | None, found: str) -> None
             what = ", ".join(f"{ours.name}.{name}" for name in lost + needed)
             msg = f"the database is at {found}, which this release cannot work on ({what}): install the newer chatstore"
             raise SchemaTooNew(msg)
-    _log.warning("the database is at %s, newer than this release's %s: upgrade chatstore soon", found, models.HEAD)
+    _log.warning(
+        "the database is at %s, newer than this release's %s: upgrade chatstore soon", found, models.HEAD
+    )
 
 
 def _required(col: Any) -> bool:
-    return not col["nullable"] and col.get("default") is None and not col.get("autoincrement", False) is True
+    return not col["nullable"] and col.get("default") is None and col.get("autoincrement", False) is not True
 
 
 def upgrade_empty(connection: Connection, schema: str | None) -> None:

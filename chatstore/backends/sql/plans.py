@@ -26,12 +26,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import Keyset, NewSession, PurgeRule, Scope, SearchFilter, SessionFilter, UsageFilter, Window
+    from chatstore.arguments import (
+        Keyset,
+        NewSession,
+        PurgeRule,
+        Scope,
+        SearchFilter,
+        SessionFilter,
+        UsageFilter,
+        Window,
+    )
     from chatstore.backends.sql.dialects import Kind
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Draft
     from chatstore.core import Appended, Row
-    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, Records, SearchHit, UsageRow
+    from chatstore.messages import (
+        ChatSession,
+        Durability,
+        Message,
+        MessageRecord,
+        Records,
+        SearchHit,
+        UsageRow,
+    )
 
 #: Seconds after which a busy or unreachable database is an error, whatever the number of attempts.
 DEADLINE = 20.0
@@ -57,7 +74,7 @@ class Pause(NamedTuple):
 
 
 @dataclass
-class Failed(Exception):  # noqa: N818 - caught here, never seen by callers
+class Failed(Exception):
     """What whoever lends connections raises for a driver's error.
 
     *ambiguous*: the step may have been committed all the same.
@@ -90,7 +107,12 @@ class SQLCore:
         return self._read(core.get, scope, session_id, now)
 
     def update(
-        self, scope: Scope, session_id: str, changes: Mapping[str, Any], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        changes: Mapping[str, Any],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Generator[Any, Any, ChatSession]:
         return self._unit(core.update, scope, session_id, changes, expected_revision, now)
 
@@ -107,17 +129,28 @@ class SQLCore:
     ) -> Generator[Any, Any, ChatSession]:
         return self._unit(core.fork, scope, session_id, new_session_id, through, now)
 
-    def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> Generator[Any, Any, int]:
+    def load(
+        self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime
+    ) -> Generator[Any, Any, int]:
         return self._unit(core.load, scope, session_id, rows, now, repeatable=True)
 
     # ---- messages
 
     def append(
-        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Generator[Any, Any, Appended]:
         """Append without a look-up first; only what that refuses is looked at under the session's lock."""
         if expected_revision is None and not self.inside:
-            at_once = Step(core.append_once, (self.q, scope, session_id, drafts, now), self.q.traits.append != "one_statement")
+            at_once = Step(
+                core.append_once,
+                (self.q, scope, session_id, drafts, now),
+                self.q.traits.append != "one_statement",
+            )
             try:
                 done: Appended | None = yield from self._attempts(at_once, repeatable=True)
             except Failed:
@@ -129,7 +162,12 @@ class SQLCore:
         return cast("Appended", done)
 
     def replace(
-        self, scope: Scope, session_id: str, drafts: Sequence[Draft], expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
     ) -> Generator[Any, Any, Appended]:
         return self._unit(core.replace, scope, session_id, drafts, expected_revision, now)
 
@@ -138,7 +176,9 @@ class SQLCore:
     ) -> Generator[Any, Any, list[Message]]:
         return self._read(core.messages, scope, session_id, window, now)
 
-    def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Generator[Any, Any, Records]:
+    def records(
+        self, scope: Scope, session_id: str, window: Window, now: datetime
+    ) -> Generator[Any, Any, Records]:
         return self._read(core.records, scope, session_id, window, now)
 
     def message(
@@ -147,11 +187,19 @@ class SQLCore:
         return self._read(core.message, scope, session_id, key, now)
 
     def edit(
-        self, scope: Scope, session_id: str, key: int | str, draft: Draft, expected_revision: int | None, now: datetime
+        self,
+        scope: Scope,
+        session_id: str,
+        key: int | str,
+        draft: Draft,
+        expected_revision: int | None,
+        now: datetime,
     ) -> Generator[Any, Any, MessageRecord]:
         return self._unit(core.edit, scope, session_id, key, draft, expected_revision, now)
 
-    def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Generator[Any, Any, None]:
+    def remove(
+        self, scope: Scope, session_id: str, key: int | str, now: datetime
+    ) -> Generator[Any, Any, None]:
         return self._unit(core.remove, scope, session_id, key, now)
 
     def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
@@ -165,7 +213,9 @@ class SQLCore:
 
     # ---- across sessions
 
-    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> Generator[Any, Any, list[SearchHit]]:
+    def search(
+        self, scope: Scope, wanted: SearchFilter, now: datetime
+    ) -> Generator[Any, Any, list[SearchHit]]:
         return self._read(search.search, scope, wanted, now)
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
@@ -197,7 +247,9 @@ class SQLCore:
     def _read(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
         return self._attempts(Step(function, (self.q, *args), unit=False), repeatable=True)
 
-    def _unit(self, function: Callable[..., Any], *args: Any, repeatable: bool = False) -> Generator[Any, Any, Any]:
+    def _unit(
+        self, function: Callable[..., Any], *args: Any, repeatable: bool = False
+    ) -> Generator[Any, Any, Any]:
         return self._attempts(Step(function, (self.q, *args), unit=True), repeatable=repeatable)
 
     def _attempts(self, step: Step, *, repeatable: bool) -> Generator[Any, Any, Any]:
@@ -237,13 +289,28 @@ _ADVICE: dict[str, tuple[type[ChatstoreError], str]] = {
         "every connection of the engine's pool stayed in use: close what holds them, or raise its pool_size",
     ),
     "duplicate": (StorageUnavailable, "another writer made the same row at the same moment: repeat the call"),
-    "lost": (StorageUnavailable, "the database cannot be reached: check that it runs, and the URL's host, port and password"),
+    "lost": (
+        StorageUnavailable,
+        "the database cannot be reached: check that it runs, and the URL's host, port and password",
+    ),
     "readonly": (StorageError, "the database is read-only: make it writable, or connect to the primary"),
-    "no_table": (SchemaMissing, "a chatstore table or column is missing: run chatstore upgrade on this database"),
+    "no_table": (
+        SchemaMissing,
+        "a chatstore table or column is missing: run chatstore upgrade on this database",
+    ),
     "full": (StorageError, "the disk of the database is full: free some space, then repeat the call"),
-    "too_large": (StorageError, "the database refuses a value of this size: shorten the message, or raise the server's limit"),
-    "refused": (StorageError, "the database refuses access: check the URL's user, password, path and database name"),
-    "other": (StorageError, "the database refused a statement: its own error is this error's __cause__; look there"),
+    "too_large": (
+        StorageError,
+        "the database refuses a value of this size: shorten the message, or raise the server's limit",
+    ),
+    "refused": (
+        StorageError,
+        "the database refuses access: check the URL's user, password, path and database name",
+    ),
+    "other": (
+        StorageError,
+        "the database refused a statement: its own error is this error's __cause__; look there",
+    ),
 }
 
 
@@ -257,7 +324,8 @@ def final(failed: Failed, *, inside: bool, repeatable: bool) -> ChatstoreError:
     if kind is StorageUnavailable:
         again = inside and failed.kind in {"busy", "duplicate"}
         if again:
-            advice = "the caller's transaction lost against another one: roll it back and repeat the whole of it"
+            advice = (
+                "the caller's transaction lost against another one: roll it back and repeat the whole of it"
+            )
         return StorageUnavailable(advice, retry_transaction=again)
     return kind(advice)
-

@@ -15,7 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
 
 from chatstore.aio import AsyncRepository
-from chatstore.backends.sql.dialects import begin_for_savepoint, cause_of, dialect_of, kind_of, parse_url, traits_of
+from chatstore.backends.sql.dialects import (
+    begin_for_savepoint,
+    cause_of,
+    dialect_of,
+    kind_of,
+    parse_url,
+    traits_of,
+)
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
@@ -313,4 +320,3 @@ async def _async_connection_of(transaction: Any) -> AsyncConnection:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     return transaction if isinstance(transaction, AsyncConnection) else await transaction.connection()
-

@@ -31,13 +31,50 @@ if TYPE_CHECKING:
 RANKED = 1000
 #: InnoDB leaves these out of its index, and words outside of these lengths.
 _STOPWORDS = frozenset(
-    "a about an are as at be by com de en for from how i in is it la of on or that the this to was what when where "
-    "who will with und www".split()
+    [
+        "a",
+        "about",
+        "an",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "com",
+        "de",
+        "en",
+        "for",
+        "from",
+        "how",
+        "i",
+        "in",
+        "is",
+        "it",
+        "la",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "this",
+        "to",
+        "was",
+        "what",
+        "when",
+        "where",
+        "who",
+        "will",
+        "with",
+        "und",
+        "www",
+    ]
 )
 _SHORTEST, _LONGEST = 3, 84
 
 
-def search(c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:
+def search(
+    c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now: datetime
+) -> list[SearchHit]:
     """As `Repository.search`."""
     asked = parameters(scope, "", now)
     indexed = q.traits.search != "scan" and search_index_exists(c, q.schema)
@@ -46,16 +83,29 @@ def search(c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now
     if indexed and q.traits.search == "tsvector":
         return _hits(c.execute(_tsvector(q, scope, wanted), asked), wanted)
     found: Iterable[Any]
-    if indexed and q.traits.search == "fulltext" and (known := [word for word in wanted.words if _in_fulltext(word)]):
+    if (
+        indexed
+        and q.traits.search == "fulltext"
+        and (known := [word for word in wanted.words if _in_fulltext(word)])
+    ):
         found = c.execute(_fulltext(q, scope, wanted, known), asked)
     else:
         found = _scanned(c, q, _scan(q, scope, wanted), asked)
-    return _hits(heapq.nlargest(wanted.limit, _verified(found, wanted), key=lambda line: (line[-1], line[5])), wanted)
+    return _hits(
+        heapq.nlargest(wanted.limit, _verified(found, wanted), key=lambda line: (line[-1], line[5])), wanted
+    )
 
 
 def _base(q: Statements, scope: Scope, wanted: SearchFilter, *rank: Any) -> Select[Any]:
     m = q.m.c
-    columns = (m.session_id, m.position, m.message_id, m.type, type_coerce(m.content, Text), q.read(m.created_at))
+    columns = (
+        m.session_id,
+        m.position,
+        m.message_id,
+        m.type,
+        type_coerce(m.content, Text),
+        q.read(m.created_at),
+    )
     statement = q.filtered(select(*columns, *rank), scope, wanted.tenant_id, wanted.user_id)
     if wanted.session_id is not None:
         statement = statement.where(m.session_id == wanted.session_id)
@@ -68,7 +118,9 @@ def _fts5(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
     """Ask FTS5, whose query language quotes a literal word by double quotes."""
     fts = table(SEARCH_TABLE, column("rowid"), column("rank"), column(SEARCH_TABLE), schema=q.schema)
     query = " ".join(f'"{word}"' for word in wanted.words)
-    statement = _base(q, scope, wanted, -fts.c.rank).where(fts.c.rowid == q.m.c.id, fts.c[SEARCH_TABLE].op("MATCH")(query))
+    statement = _base(q, scope, wanted, -fts.c.rank).where(
+        fts.c.rowid == q.m.c.id, fts.c[SEARCH_TABLE].op("MATCH")(query)
+    )
     return statement.order_by(fts.c.rank, q.m.c.id.desc()).limit(wanted.limit)
 
 
@@ -76,7 +128,12 @@ def _tsvector(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
     """Ask the GIN index first and for itself: beside a LIMIT the planner would walk the table instead."""
     words_of = getattr(getattr(func, q.schema), WORDS_FUNCTION) if q.schema else getattr(func, WORDS_FUNCTION)
     query = func.plainto_tsquery(text("'pg_catalog.simple'"), " ".join(wanted.words))
-    hits = select(q.m.c.id).where(words_of(q.m.c.content).op("@@")(query)).cte("hits").prefix_with("MATERIALIZED")
+    hits = (
+        select(q.m.c.id)
+        .where(words_of(q.m.c.content).op("@@")(query))
+        .cte("hits")
+        .prefix_with("MATERIALIZED")
+    )
     newest = (
         _base(q, scope, wanted)
         .join(hits, hits.c.id == q.m.c.id)
@@ -144,5 +201,3 @@ def _hits(lines: Iterable[Any], wanted: SearchFilter) -> list[SearchHit]:
         )
         for session_id, position, message_id, type_, content, created_at, rank in lines
     ]
-
-

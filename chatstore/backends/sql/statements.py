@@ -96,7 +96,9 @@ class Statements:
 
     def visible(self, scope: Scope) -> ColumnElement[bool]:
         """Tell which sessions *scope* sees at ``:now``."""
-        conditions: list[ColumnElement[bool]] = [or_(self.s.c.expires_at.is_(None), self.s.c.expires_at > _now())]
+        conditions: list[ColumnElement[bool]] = [
+            or_(self.s.c.expires_at.is_(None), self.s.c.expires_at > _now())
+        ]
         if scope.tenant_id is not None:
             conditions.append(self.s.c.tenant_id == bindparam("tenant"))
         if scope.user_id is not None:
@@ -138,7 +140,9 @@ class Statements:
     @cached_property
     def touch_to_lock(self) -> Update:
         """Write the session's row without changing it, which holds it on every database."""
-        return update(self.s).where(self.s.c.session_id == bindparam("sid")).values(revision=self.s.c.revision)
+        return (
+            update(self.s).where(self.s.c.session_id == bindparam("sid")).values(revision=self.s.c.revision)
+        )
 
     @cached_property
     def insert_session(self) -> Insert:
@@ -163,7 +167,9 @@ class Statements:
             if value is not None:
                 statement = statement.where(col == value)
         if wanted.archived is not None:
-            statement = statement.where(s.c.archived_at.is_not(None) if wanted.archived else s.c.archived_at.is_(None))
+            statement = statement.where(
+                s.c.archived_at.is_not(None) if wanted.archived else s.c.archived_at.is_(None)
+            )
         if wanted.updated_since is not None:
             statement = statement.where(s.c.updated_at >= wanted.updated_since)
         if wanted.metadata:
@@ -211,7 +217,10 @@ class Statements:
 
     @cached_property
     def _row_columns(self) -> list[ColumnElement[Any]]:
-        plain = {"payload": self.payload.label("payload"), "content": type_coerce(self.m.c.content, Text).label("content")}
+        plain = {
+            "payload": self.payload.label("payload"),
+            "content": type_coerce(self.m.c.content, Text).label("content"),
+        }
         return [self.m.c.position, *(plain.get(name, self.read(self.m.c[name])) for name in DRAFT)]
 
     def messages(self, scope: Scope, window: Window) -> Select[Any]:
@@ -273,7 +282,9 @@ class Statements:
 
     def _row(self, key: int | str) -> Select[Any]:
         what = self.m.c.position if isinstance(key, int) else self.m.c.message_id
-        return select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), what == bindparam("key"))
+        return select(*self._row_columns).where(
+            self.m.c.session_id == bindparam("sid"), what == bindparam("key")
+        )
 
     @cached_property
     def newest(self) -> Select[Any]:
@@ -286,12 +297,18 @@ class Statements:
         """Select the rows of ``:sid`` whose message id is in ``:ids``."""
         ids: Any = bindparam("ids", expanding=True)
         return self._fresh(
-            select(*self._row_columns).where(self.m.c.session_id == bindparam("sid"), self.m.c.message_id.in_(ids))
+            select(*self._row_columns).where(
+                self.m.c.session_id == bindparam("sid"), self.m.c.message_id.in_(ids)
+            )
         )
 
     def _fresh(self, statement: Select[Any]) -> Select[Any]:
         """Read what is committed now, not what the caller's transaction saw at its start (MySQL's default)."""
-        return statement.with_for_update() if self.traits.name == "mysql" and self.traits.lock == "for_update" else statement
+        return (
+            statement.with_for_update()
+            if self.traits.name == "mysql" and self.traits.lock == "for_update"
+            else statement
+        )
 
     # ---- messages: writing
 
@@ -309,12 +326,16 @@ class Statements:
     @cached_property
     def delete_from(self) -> Delete:
         """Delete the messages of ``:sid`` behind position ``:after``."""
-        return delete(self.m).where(self.m.c.session_id == bindparam("sid"), self.m.c.position > bindparam("after"))
+        return delete(self.m).where(
+            self.m.c.session_id == bindparam("sid"), self.m.c.position > bindparam("after")
+        )
 
     @cached_property
     def delete_at(self) -> Delete:
         """Delete the message of ``:sid`` at position ``:at``."""
-        return delete(self.m).where(self.m.c.session_id == bindparam("sid"), self.m.c.position == bindparam("at"))
+        return delete(self.m).where(
+            self.m.c.session_id == bindparam("sid"), self.m.c.position == bindparam("at")
+        )
 
     def copy_messages(self) -> Insert:
         """Copy the messages of ``:sid`` up to position ``:through`` into the session ``:new``."""
@@ -332,7 +353,11 @@ class Statements:
         return self.once("upsert", *_shape(scope), build=lambda: self._upsert(scope))
 
     def _upsert(self, scope: Scope) -> Any:
-        inserts: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert, "mysql": mysql.insert}
+        inserts: dict[str, Any] = {
+            "sqlite": sqlite.insert,
+            "postgresql": postgresql.insert,
+            "mysql": mysql.insert,
+        }
         made = inserts[self.traits.name](self.s)
         made = made.values(
             session_id=bindparam("sid"),
@@ -348,7 +373,9 @@ class Statements:
         if self.traits.append == "on_duplicate_key":
             return made.on_duplicate_key_update(list(self._counted(scope, made.inserted).items()))
         counted = self._counted(scope, made.excluded)
-        made = made.on_conflict_do_update(index_elements=["session_id"], set_=counted, where=self.visible(scope))
+        made = made.on_conflict_do_update(
+            index_elements=["session_id"], set_=counted, where=self.visible(scope)
+        )
         return made.returning(self.s.c.last_position, self.s.c.revision)
 
     def _counted(self, scope: Scope, new: Any) -> dict[str, Any]:
@@ -376,7 +403,9 @@ class Statements:
         return cast(
             "Update",
             self.once(
-                "count_on", *_shape(scope), build=lambda: update(self.s).where(self.one(scope)).values(counted)
+                "count_on",
+                *_shape(scope),
+                build=lambda: update(self.s).where(self.one(scope)).values(counted),
             ),
         )
 
@@ -405,14 +434,19 @@ class Statements:
     def _value_rows(self, size: int) -> Any:
         columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in DRAFT)]
         rows = [
-            (number + 1, *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in DRAFT)) for number in range(size)
+            (number + 1, *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in DRAFT))
+            for number in range(size)
         ]
         return values(*columns, name="new").data(rows).alias("new")
 
     def _recordset(self) -> Any:
         document = sql_cast(bindparam("rows", type_=Text()), postgresql.JSON)
         columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in DRAFT)]
-        return func.json_to_recordset(document).table_valued(*columns, name="new").render_derived(with_types=True)
+        return (
+            func.json_to_recordset(document)
+            .table_valued(*columns, name="new")
+            .render_derived(with_types=True)
+        )
 
     # ---- across sessions
 
@@ -420,10 +454,19 @@ class Statements:
         """Select counts and sums by the keys of *wanted*; a day is three numbers."""
         m, s = self.m.c, self.s.c
         day = self._day()
-        columns: dict[str, list[Any]] = {"day": day, "model": [m.model], "user_id": [s.user_id], "tenant_id": [s.tenant_id]}
+        columns: dict[str, list[Any]] = {
+            "day": day,
+            "model": [m.model],
+            "user_id": [s.user_id],
+            "tenant_id": [s.tenant_id],
+        }
         columns["session_id"] = [m.session_id]
         keys = [col for name in wanted.by for col in columns[name]]
-        sums = [func.count(), func.sum(func.coalesce(m.input_tokens, 0)), func.sum(func.coalesce(m.output_tokens, 0))]
+        sums = [
+            func.count(),
+            func.sum(func.coalesce(m.input_tokens, 0)),
+            func.sum(func.coalesce(m.output_tokens, 0)),
+        ]
         statement = self.filtered(select(*keys, *sums), scope, wanted.tenant_id, wanted.user_id)
         statement = between(statement, m.created_at, wanted.since, wanted.until)
         return statement.group_by(*keys) if keys else statement
@@ -431,12 +474,17 @@ class Statements:
     def _day(self) -> list[Any]:
         at: Any = self.m.c.created_at
         if self.traits.name == "sqlite":
-            # Its date functions round to milliseconds, which may be the next day.
-            return [sql_cast(func.substr(type_coerce(at, Text), *part), Integer) for part in ((1, 4), (6, 2), (9, 2))]
+            # Its date functions round to milliseconds, and have no answer for the last one of the year 9999.
+            return [
+                sql_cast(func.substr(type_coerce(at, Text), *part), Integer)
+                for part in ((1, 4), (6, 2), (9, 2))
+            ]
         at = func.timezone("UTC", at) if self.traits.name in {"postgresql", "cockroachdb"} else at
         return [extract(part, type_coerce(at, DateTime)) for part in ("year", "month", "day")]
 
-    def filtered(self, statement: Select[Any], scope: Scope, tenant_id: str | None, user_id: str | None) -> Select[Any]:
+    def filtered(
+        self, statement: Select[Any], scope: Scope, tenant_id: str | None, user_id: str | None
+    ) -> Select[Any]:
         """Join messages to the sessions that *scope* and these owners leave visible."""
         joined = statement.select_from(self.m.join(self.s, self.s.c.session_id == self.m.c.session_id))
         joined = joined.where(self.visible(scope))
@@ -540,7 +588,11 @@ def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datet
     if len(drafts) > SMALL_BATCH:
         made["rows"] = json.dumps(
             [
-                {**dict(zip(DRAFT, draft, strict=True)), "created_at": draft.created_at.isoformat(), "ord": number}
+                {
+                    **dict(zip(DRAFT, draft, strict=True)),
+                    "created_at": draft.created_at.isoformat(),
+                    "ord": number,
+                }
                 for number, draft in enumerate(drafts, 1)
             ],
             ensure_ascii=False,
@@ -584,5 +636,9 @@ def _shape(scope: Scope) -> tuple[bool, bool]:
 
 
 def _window_shape(window: Window) -> tuple[bool, bool, bool, bool]:
-    return window.last is not None, window.after is not None, window.before is not None, window.limit is not None
-
+    return (
+        window.last is not None,
+        window.after is not None,
+        window.before is not None,
+        window.limit is not None,
+    )

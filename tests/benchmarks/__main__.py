@@ -1,0 +1,62 @@
+"""`python -m tests.benchmarks`: measure, print, and write the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import appending, concurrency, imports, long_sessions, page, reading
+from tests.benchmarks.harness import FULL, QUICK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.benchmarks.harness import Figure, Size
+
+SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
+    "imports": imports.figures,
+    "appending": appending.figures,
+    "reading": reading.figures,
+    "long_sessions": long_sessions.figures,
+    "concurrency": concurrency.figures,
+}
+
+
+def main() -> int:
+    """Measure what is asked for; 1 where ``--check`` finds a limit missed."""
+    asked = _arguments()
+    size = QUICK if asked.quick else FULL
+    found: dict[str, list[Figure]] = {}
+    started = perf_counter()
+    for name in asked.subjects or SUBJECTS:
+        found[name] = []
+        for one in SUBJECTS[name](size):
+            found[name].append(one)
+            print(page.line(one), flush=True)
+    target = asked.write or (None if asked.subjects or asked.quick else page.PAGE)
+    if target is not None:
+        page.write(target, found, size, perf_counter() - started)
+        print(f"written: {target}", file=sys.stderr)
+    missed = [one.work for figures in found.values() for one in figures if not one.met]
+    print(f"missed: {'; '.join(missed) or 'nothing'}", file=sys.stderr)
+    return 1 if missed and asked.check else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("subjects", nargs="*", metavar="SUBJECT", help=f"any of {', '.join(SUBJECTS)}; else all of them")
+    add("--check", action="store_true", help="exit with 1 where a limit is missed")
+    add("--quick", action="store_true", help="small sizes, to see that everything runs; writes nothing")
+    add("--write", type=Path, metavar="FILE", help="write the page there, whatever was measured")
+    asked = parser.parse_args()
+    if unknown := set(asked.subjects) - set(SUBJECTS):
+        parser.error(f"no such subject: {', '.join(sorted(unknown))}")
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""docs/reference/figures.md: what a run found, on what, and how to find it again.
+
+Knows how the page looks; refuses to measure. No host names and no paths stand on it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import sqlite3
+import statistics
+import tempfile
+import textwrap
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from sqlalchemy import create_engine, text
+
+import chatstore
+from tests import servers
+from tests.benchmarks import raw_objects, raw_postgres, raw_sqlite, turns
+from tests.benchmarks.stores import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import ModuleType
+
+    from tests.benchmarks.harness import Figure, Size
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
+LIBRARIES = ("SQLAlchemy", "psycopg", "PyMySQL", "aiomysql", "pydantic", "pydantic_core")
+BASELINES: tuple[ModuleType, ...] = (raw_postgres, raw_sqlite, raw_objects)
+HEAD = (
+    "| work | against | measured | half of the repetitions | limit | | a call, ours / theirs |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+)
+VERSION = {"postgres": "SHOW server_version", "mariadb": "SELECT VERSION()"}
+
+
+def line(one: Figure) -> str:
+    """Return the figure as a line of a table."""
+    both = f"{_seconds(one.ours)} / {_seconds(one.theirs)}" if one.ours and one.theirs else ""
+    limit = "" if one.limit is None else _value(one.limit, one.unit)
+    spread = "" if one.low == one.high else f"{_value(one.low)} to {_value(one.high)}"
+    measured = f"**{_value(one.value, one.unit)}**"
+    return f"| {' | '.join((one.work, one.against, measured, spread, limit, verdict(one), both))} |"
+
+
+def verdict(one: Figure) -> str:
+    """Say whether the limit is met, and by how much."""
+    if one.limit is None:
+        return "reported"
+    if not one.limit:
+        return "met" if one.met else "**missed**"
+    part = abs(1 - one.value / one.limit)
+    return f"met, {part:.0%} below" if one.met else f"**missed by {part:.0%}**"
+
+
+def _value(value: float, unit: str = "") -> str:
+    digits = 0 if unit in {"modules", "turns/s"} or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    if 0 < abs(value) < 0.01:  # two digits would say nothing
+        digits = 5
+    return f"{value:,.{digits}f} {unit}".strip()
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size, took: float) -> None:
+    """Write the page of a run that found these figures, by subject, and *took* so many seconds."""
+    every = [one for figures in found.values() for one in figures]
+    limited = [one for one in every if one.limit is not None]
+    reported = [one for one in every if one.limit is None]
+    parts = [
+        _intro(limited),
+        "\n".join(("## Limits\n", *HEAD, *map(line, limited))),
+        "\n".join(("## Reported\n", *HEAD, *map(line, reported))),
+        _again(found, took),
+        _method(size),
+        _where(),
+        *_baselines(),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(part.strip("\n") for part in parts) + "\n", encoding="utf-8")
+
+
+def _intro(limited: Sequence[Figure]) -> str:
+    missed = [one for one in limited if not one.met]
+    met = f"{len(limited) - len(missed)} of {len(limited)}" if missed else f"All {len(limited)}"
+    return f"""
+# Figures
+
+<!-- Written by python -m tests.benchmarks; do not edit. -->
+
+What chatstore costs beside the fastest code that was found without it: on the same tables, at the same
+durability, with the same indexes. A time says something about one machine; a ratio taken within one run says
+the same thing elsewhere. {met} limits are met in this run.
+"""
+
+
+def _again(found: Iterable[str], took: float) -> str:
+    subjects = ", ".join(f"`{name}`" for name in found)
+    return f"""
+## Measure it again
+
+`python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page (this
+run took {took / 60:.0f} minutes). `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
+`--check` exits with 1 where a limit is missed; `--quick` takes small sizes, to see that everything runs. Servers
+are found as the tests find them: `CHATSTORE_TEST_POSTGRES_URL` and `CHATSTORE_TEST_MYSQL_URL` in the environment,
+else a local one, else one that is started for the run.
+"""
+
+
+def _method(size: Size) -> str:
+    return f"""
+## How it is measured
+
+Both sides run in one process in short bursts, in turns, so that whatever slows the machine slows both:
+{size.bursts} bursts of {size.calls} calls on each side, or {size.rounds} single calls where one call is thousands of messages. The time of a
+burst is the median of its calls; a ratio is taken inside one repetition; the figure is the median of the ratios,
+and half of them lie between the two numbers beside it. The garbage collector is on; what lived before a burst is
+not its work. Both sides are warm. After a race, what both stored is read back and compared. Fresh interpreters
+are timed by the processor, from start to end.
+
+The messages are turns: about 200 characters from a human, about 800 from a model with usage and response metadata,
+every eighth turn with two tool calls, unicode among the words (seed {turns.SEED}). The search index is there on both
+sides wherever nothing else is said. Sessions of 100 messages are many, so that they stay short while they are
+appended to; long ones are made by appending, and the servers' statistics are brought up to date after that.
+"""
+
+
+def _where() -> str:
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    load = f"; load average at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"""
+## What this run ran on
+
+- {datetime.now(UTC):%Y-%m-%d}: chatstore {chatstore.__version__}, Python {platform.python_version()}, {libraries}
+- SQLite {sqlite3.sqlite_version}, {_server("postgres")}, {_server("mariadb")}
+- {os.cpu_count()} cores, {platform.machine()}, {platform.system()}; one fdatasync takes {_fdatasync() * 1e3:.2f} ms{load}
+"""
+
+
+def _server(kind: str) -> str:
+    engine = create_engine(servers.server(kind))
+    with engine.connect() as link:
+        said = str(link.execute(text(VERSION[kind])).scalar())
+    engine.dispose()
+    return f"{NAMES[kind]} {said.partition(' ')[0].partition('-')[0]}"
+
+
+def _fdatasync(times: int = 50) -> float:
+    with tempfile.TemporaryFile() as file:
+        taken = []
+        for _ in range(times):
+            file.write(b"x" * 2_000)
+            file.flush()
+            started = perf_counter()
+            os.fdatasync(file.fileno())
+            taken.append(perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _baselines() -> list[str]:
+    parts = ["## The baselines\n\nEach is the fastest code that was found; a faster one is a welcome change."]
+    for module in BASELINES:
+        name = module.__name__.removeprefix("tests.benchmarks.")
+        parts.append(f"### {name}\n\n{textwrap.indent(inspect.getsource(module).rstrip(), '    ')}")
+    return parts

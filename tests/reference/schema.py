@@ -1,0 +1,141 @@
+"""The page of the schema: tables and columns from the models and their comments, views with what they show.
+
+Knows what the columns of the views mean, which have no comments; a test compares their names with a migrated
+database. Refuses to know types by itself: each dialect is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL
+from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
+
+from chatstore.backends.sql import models
+from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLE, WORDS_FUNCTION
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Table
+
+INTRODUCTION = f"""\
+# Schema
+
+<!-- written by `python -m tests.reference` from chatstore/backends/sql/models.py -->
+
+Two tables and three views, made by [migrations](../how-to/alembic-upgrade.md) and by nothing else. This is
+revision `{models.HEAD}`; the table `{models.VERSION_TABLE}` says at which one a database is. Comments stand
+in the database too, where it has them.
+
+Ids and other names are compared byte for byte on every database: `A` and `a` are two sessions. Times are in
+UTC with microseconds: `timestamptz` on PostgreSQL, without a zone on MariaDB and MySQL, on SQLite as text
+that its date functions understand."""
+AFTERWARDS = """\
+## Reading `payload`
+
+`payload` is everything that `type`, `content` and `message_id` do not hold: tool calls, usage, metadata of
+the response, content that is a list of blocks. It is `{}` for a plain message. `name`, `tool_call_id`,
+`model` and the tokens are copies of what it holds, because people filter on them; they are null where there
+is nothing, or more than fits.
+
+Where a database could not hold a value as it is (a NUL character, a lone surrogate, nesting of more than 30
+levels, an integer of more than 308 digits), the payload is a JSON *string* whose text is the object, in
+ASCII. JSON operators find nothing in it and do not fail. `content` then has the readable text, with
+`\\ufffd` in the place of what cannot be stored."""
+VIEWS: dict[str, tuple[str, dict[str, str]]] = {
+    "chatstore_transcript": (
+        "A row is a message of a session that has not expired.",
+        {
+            "session_id": "the session", "title": "its title", "tenant_id": "its tenant", "user_id": "its user",
+            "position": "the place of the message; order by it", "created_at": "when it was stored",
+            "role": "user, assistant, system, tool; for a chat message its own role, else the type",
+            "name": "the name it carries, if any", "content": "what a person reads", "message_id": "its id",
+            "tool_call_id": "the call it answers", "model": "the model that wrote it",
+            "input_tokens": "tokens the model read for it", "output_tokens": "tokens the model wrote for it",
+        },
+    ),
+    "chatstore_tool_calls": (
+        "A row is a tool call in an assistant's message, with the first later message that answers it.",
+        {
+            "session_id": "the session", "position": "the place of the message that calls",
+            "tool_call_id": "the id of the call", "name": "the name of the tool", "arguments": "its arguments, as JSON",
+            "result_position": "the place of the answer; null without one", "result": "what the tool answered",
+        },
+    ),
+    "chatstore_usage_daily": (
+        "A row is a day in UTC, a model and an owner.",
+        {
+            "day": "the day the messages were stored", "tenant_id": "the tenant", "user_id": "the user",
+            "model": "the model; null for messages no model wrote", "messages": "how many messages",
+            "input_tokens": "tokens read, summed", "output_tokens": "tokens written, summed",
+        },
+    ),
+}  # fmt: skip
+SEARCH = f"""\
+## Full text
+
+| database | what there is |
+| --- | --- |
+| PostgreSQL | the index `{SEARCH_INDEX}` on the function `{WORDS_FUNCTION}(content)`, which makes a `tsvector` |
+| SQLite | the FTS5 table `{SEARCH_TABLE}`, whose `rowid` is `chatstore_messages.id`, kept by three triggers |
+| MariaDB, MySQL | the FULLTEXT index `{SEARCH_INDEX}` on `content` |
+| any other | nothing: search reads every message |
+
+It is optional: `chatstore index drop` takes it away, and `chatstore index create` brings it back."""
+DRIVERS = {"PostgreSQL": "postgresql+psycopg", "MariaDB, MySQL": "mariadb+pymysql", "SQLite": "sqlite"}
+DIALECTS: dict[str, Any] = {name: URL.create(driver).get_dialect()() for name, driver in DRIVERS.items()}
+
+
+def page() -> str:
+    """Return the page."""
+    tables = [_table(models.sessions), _table(models.messages)]
+    return "\n\n".join([INTRODUCTION, *tables, AFTERWARDS, *map(_view, VIEWS), SEARCH]) + "\n"
+
+
+def _table(table: Table) -> str:
+    head = f"| column | {' | '.join(DIALECTS)} | null | meaning |"
+    rows = [_row(column) for column in table.columns]
+    return "\n".join(
+        [
+            f"## `{table.name}`",
+            "",
+            f"{table.comment}.",
+            "",
+            head,
+            "|" + " --- |" * 6,
+            *rows,
+            "",
+            *_constraints(table),
+        ]
+    )
+
+
+def _row(column: Column[object]) -> str:
+    types = (column.type.compile(dialect) for dialect in DIALECTS.values())
+    shown = " | ".join(f"`{re.sub(' (?:COLLATE|CHARACTER SET) .*', '', one)}`" for one in types)
+    return f"| `{column.name}` | {shown} | {'yes' if column.nullable else ''} | {column.comment} |"
+
+
+def _constraints(table: Table) -> list[str]:
+    lines = [f"- Primary key: {_names(table.primary_key.columns.keys())}"]
+    for one in sorted(table.constraints, key=lambda one: str(one.name)):
+        if isinstance(one, UniqueConstraint):
+            lines.append(f"- Unique: {_names(one.columns.keys())}")
+        elif isinstance(one, ForeignKeyConstraint):
+            where = ", ".join(f"`{key.target_fullname}`" for key in one.elements)
+            rule = f"on delete {str(one.ondelete).lower()}"
+            lines.append(f"- Foreign key: {_names(one.columns.keys())} to {where}, {rule}")
+        elif isinstance(one, CheckConstraint):
+            lines.append(f"- On MariaDB and MySQL only: `{one.sqltext}`")
+    indexes = sorted(table.indexes, key=lambda one: str(one.name))
+    return lines + [f"- Index `{one.name}`: {_names(one.columns.keys())}" for one in indexes]
+
+
+def _names(keys: list[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
+
+
+def _view(name: str) -> str:
+    sentence, columns = VIEWS[name]
+    rows = [f"| `{column}` | {meaning} |" for column, meaning in columns.items()]
+    return "\n".join([f"## View `{name}`", "", sentence, "", "| column | meaning |", "| --- | --- |", *rows])

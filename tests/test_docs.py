@@ -1,0 +1,243 @@
+"""Every fenced block of README.md and docs/ runs, every command is documented, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import servers
+from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import click
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)#\s]+)[^)]*\)")
+
+
+def run(page: Path) -> Page:
+    """Run all blocks of *page*."""
+    with Page() as running:
+        running.run(blocks(page))
+    return running
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_does_what_the_page_says(
+    page: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Each block runs, or says why it is not run; those are listed at the end of the test run."""
+    running = run(page)
+
+    for block in running.not_run:
+        record_property("not run", f"{page.relative_to(ROOT)}:{block.line}: {block.not_run}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A link to a file of the project names one that exists."""
+    targets = [found["target"] for found in LINK.finditer(page.read_text(encoding="utf-8"))]
+    inner = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
+
+    assert [] == [target for target in inner if not (page.parent / target).exists()]
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    """The first two blocks are the commands that .ci/run takes from there: the demo and the tests."""
+    demo, tests = blocks(ROOT / "README.md")[:2]
+
+    assert ["sh", "sh"] == [demo.language, tests.language]
+    assert "chatstore demo" in demo.text
+    assert "pytest" in tests.text
+
+
+def commands(group: click.Command, path: str) -> Iterator[str]:
+    """Name every command below *group*."""
+    for name, command in sorted(getattr(group, "commands", {}).items()):
+        yield f"{path} {name}"
+        yield from commands(command, f"{path} {name}")
+
+
+def undocumented(names: list[str], page: str) -> list[str]:
+    """Return the commands that have no heading on *page*."""
+    headings = [line for line in page.splitlines() if line.startswith("#")]
+    return [name for name in names if not any(re.search(rf"{name}\b(?! \w)", line) for line in headings)]
+
+
+def test_every_command_is_in_the_reference() -> None:
+    """docs/reference/cli.md has a heading for each command of `chatstore`."""
+    from chatstore import cli
+
+    names = list(commands(cli.main, "chatstore"))
+
+    assert {"chatstore demo", "chatstore upgrade", "chatstore index drop"} <= set(names)
+    assert undocumented(names, (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")) == []
+
+
+def test_a_command_without_a_heading_is_found() -> None:
+    """A command that is only mentioned, or only a group's name, is not documented."""
+    page = "# chatstore index\n\n`chatstore index drop` …\n\n## `chatstore show`\n"
+
+    assert ["chatstore index drop"] == undocumented(["chatstore index drop", "chatstore show"], page)
+
+
+def planted(folder: Path, text: str) -> Path:
+    """Write a page; `'''` stands for a fence."""
+    page = folder / "page.md"
+    page.write_text(text.replace("'''", "```"), encoding="utf-8")
+    return page
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("'''python\n1 / 0\n'''", r"page.md:1: (?s:.*)ZeroDivisionError"),
+        ("\n'''python\nx = 1\n\nasync def f():\n    raise KeyError('k')\nawait f()\n'''", "line 6, in f"),
+        ("'''python\nprint(1)\n'''\n'''text\n2\n'''", "page.md:4: text block: expected"),
+        ("'''python\nexit(0)\n'''", "SystemExit"),
+        ("'''python\nimport os; os._exit(0)\n'''", "the interpreter ended"),
+        ("'''python\n# app.py\nimport no_such_thing\n'''", "no_such_thing"),
+        ("'''sh\ntrue\nfalse\ntrue\n'''", "it ended with 1"),
+        ("'''sh\necho $UNSET\n'''", "UNSET"),
+        ("'''sh\necho a\n'''\n'''text\nb\n'''", "expected"),
+        ("'''json\n{'a': 1}\n'''", "page.md:1: json block"),
+        ("'''toml\na = \n'''", "page.md:1: toml block"),
+        ("'''console\n$ ls\n'''", "nothing here runs 'console'"),
+        ("'''\nls\n'''", "nothing here runs ''"),
+        ("'''text\na drawing\n'''", "no block that prints stands before it"),
+        ("'''json\n1\n'''\n'''text\n1\n'''", "no block that prints stands before it"),
+        ("<!-- not run: -->\n'''sh\nfalse\n'''", "say why"),
+        ("<!-- not run: no -->\n\n'''sh\nfalse\n'''", "it ended with 1"),
+        ("'''sh\ntrue\n", "never closed"),
+        ("<!-- only: oracle -->\n'''sql\nSELECT 1\n'''", "oracle"),
+    ],
+)
+def test_a_planted_wrong_block_is_found(text: str, fault: str, tmp_path: Path) -> None:
+    """Each kind of wrong block fails its page, by page, line and reason."""
+    with pytest.raises(Wrong, match=fault):
+        run(planted(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("SELECT 1 FROM nowhere;", "nowhere"),
+        ("SELECT session_id FROM chatstore_messages;\n'''\n'''text\nsession_id\nsomething else", "expected"),
+        ("SELECT 1 AS one;\n'''\n'''text\ntwo\n1", "expected"),
+    ],
+)
+@pytest.mark.parametrize("only", DATABASES)
+def test_a_planted_wrong_query_is_found(only: str, text: str, fault: str, tmp_path: Path) -> None:
+    """An SQL block that fails, or whose rows or column names are others, fails its page on every database."""
+    page = planted(tmp_path, f"<!-- only: {only} -->\n'''sql\n{text}\n'''\n")
+
+    with Page(servers.migrated_url) as running, pytest.raises(Wrong, match=fault):
+        running.run(blocks(page))
+
+
+SOUND = """
+'''python
+import asyncio
+from pathlib import Path
+answer = 41
+'''
+Words between.
+'''python
+await asyncio.sleep(0)
+print(answer + 1, Path("made").exists(), "and then")
+'''
+which prints
+'''text
+42 False …
+'''
+'''sh
+export KEPT="from before"
+touch made
+'''
+- in a list
+  '''sh
+  ls
+  echo "$KEPT, $(command -v chatstore)"
+  '''
+  '''text
+  made
+  from before, …/chatstore
+  '''
+'''python
+# shop/goods.py
+price = 5
+'''
+'''python
+# app.py
+from shop.goods import price
+'''
+'''python
+from app import price
+assert price == 5
+assert Path("made").exists()
+'''
+<!-- not run: it would never end -->
+'''sh
+sleep infinity
+'''
+'''json
+{"a": ["…"]}
+'''
+'''toml
+[a]
+b = 1
+'''
+"""
+
+
+def test_a_sound_page_passes(tmp_path: Path) -> None:
+    """Namespace, folder, exports and files last through a page; output is compared; an excuse is kept."""
+    running = run(planted(tmp_path, SOUND))
+
+    assert ["it would never end"] == [block.not_run for block in running.not_run]
+    assert running.ran == 11
+
+
+QUERIES = """
+'''sql
+CREATE TABLE gone (a integer, b varchar(9));
+INSERT INTO gone VALUES (1, 'x%'), (2, NULL);
+SELECT a, b, avg(a * 1.50) AS mean FROM gone WHERE b LIKE '%' OR b IS NULL GROUP BY a, b ORDER BY a;
+'''
+'''text
+a | b  | mean
+--+----+-----
+1 | x% | 1.5
+2 |    | …
+'''
+"""
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_a_table_reads_the_same_on_every_database(kind: str, tmp_path: Path) -> None:
+    """Numbers, nulls, per cents look alike; padding and rules do not count; `…` is any cell."""
+    page = planted(tmp_path, f"<!-- only: {kind} -->{QUERIES}")
+
+    with Page(servers.fresh_database) as running:
+        running.run(blocks(page))
+
+    assert running.ran == 2
+
+
+def test_the_urls_of_a_page_are_fresh_databases(tmp_path: Path) -> None:
+    """The same name is the same database throughout a page, another name another, and the driver stays."""
+    text = "'''python\nimport re\nurls = []\n'''\n"
+    for address in ("postgresql://app:secret@localhost/app", "postgresql+asyncpg://app@localhost:5432/app"):
+        text += f"'''python\nurls.append('{address}')\n'''\n"
+    text += "'''python\nurls.append('postgres://a:b@localhost/other')\nprint(*urls, sep='\\n')\n'''\n"
+    text += "'''text\npostgresql://…/chatstore_test_…\npostgresql+asyncpg://…\npostgres://…\n'''\n"
+    text += "'''python\none, two, three = (url.partition('://')[2] for url in urls)\n"
+    text += "assert one == two != three\nassert 'secret' not in one\n'''\n"
+
+    assert run(planted(tmp_path, text)).ran == 6
