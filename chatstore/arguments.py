@@ -6,13 +6,10 @@ these values, so that a wrong argument fails the same way everywhere, before any
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore import codec
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
@@ -88,7 +85,9 @@ def session_key(*parts: str) -> str:
     # "~2" never comes out of the escaping above, so a digest can never equal a plain key.
     if id_fault(joined) is None:
         return joined
-    digest = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    from hashlib import sha256
+
+    digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
     readable = _BAD_CHARACTER.sub("_", joined).strip()[: MAX_ID - len(digest) - 2]
     return f"{readable}~2{digest}"
 
@@ -96,8 +95,7 @@ def session_key(*parts: str) -> str:
 # ------------------------------------------------------------------------------------------------ owners
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Whose sessions a repository sees: None in a field means any."""
 
     tenant_id: str | None = None
@@ -162,11 +160,10 @@ def moment(value: datetime | None, name: str) -> datetime | None:
         raise Invalid(msg) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which messages of a session: positions after *after* and before *before* (both exclusive),
+class Window(NamedTuple):
+    """Which messages of a session.
 
-    the newest *last* of them or the oldest *limit* of them.
+    Positions after *after* and before *before*, both exclusive; the newest *last* of them or the oldest *limit*.
     """
 
     last: int | None = None
@@ -245,8 +242,7 @@ def _number(text: str) -> float:
     return int(value) if abs(value) >= EXACT and value.is_integer() else value
 
 
-@dataclass(frozen=True, slots=True)
-class NewSession:
+class NewSession(NamedTuple):
     """A session as `create_session` is asked to make it; *owner* is the scope's where the caller named none."""
 
     session_id: str
@@ -256,8 +252,7 @@ class NewSession:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFilter:
+class SessionFilter(NamedTuple):
     """Which sessions a list shows. *archived* None shows both kinds."""
 
     tenant_id: str | None = None
@@ -277,7 +272,9 @@ class SessionFilter:
             self.metadata,
             self.updated_since,
         ]
-        return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
+        from hashlib import sha256
+
+        return sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def session_filter(
@@ -292,7 +289,7 @@ def session_filter(
     wanted = globals()["metadata"](metadata)
     for key, value in wanted.items():
         if not isinstance(value, str | int | float | bool | None):
-            msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one (filters compare top-level values)"
+            msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one of these"
             raise Invalid(msg)
     if archived not in (True, False, None):
         msg = "archived is no choice: pass True (only archived), False (without them) or None (both)"
@@ -321,18 +318,20 @@ Keyset = tuple[datetime, str]
 def cursor(key: Keyset, digest: str) -> str:
     """Return the opaque, versioned form of the last row of a page."""
     text = json.dumps([_CURSOR_VERSION, digest, microseconds(key[0]), key[1]], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    from base64 import urlsafe_b64encode
+
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def keyset(value: str | None, digest: str) -> Keyset | None:
     """Return where a page begins; raise `InvalidCursor` for what `cursor` did not make for these filters."""
     if value is None:
         return None
+    from base64 import b64decode
+
     try:
         padded = value.encode("ascii") + b"=" * (-len(value) % 4)
-        version, made_for, micros, last_id = json.loads(
-            base64.b64decode(padded, altchars=b"-_", validate=True)
-        )
+        version, made_for, micros, last_id = json.loads(b64decode(padded, altchars=b"-_", validate=True))
         seconds, micro = divmod(int(micros), 1_000_000)
         updated_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
         session_id(last_id)
@@ -348,8 +347,7 @@ def keyset(value: str | None, digest: str) -> Keyset | None:
 # ------------------------------------------------------------------------------------------------ search, usage, purge
 
 
-@dataclass(frozen=True, slots=True)
-class SearchFilter:
+class SearchFilter(NamedTuple):
     """What to look for: all *words*, in messages of these sessions, types and times (*until* is exclusive)."""
 
     words: tuple[str, ...]
@@ -400,8 +398,7 @@ def search_filter(
 USAGE_KEYS = ("day", "model", "user_id", "tenant_id", "session_id")
 
 
-@dataclass(frozen=True, slots=True)
-class UsageFilter:
+class UsageFilter(NamedTuple):
     """What to count, by which keys, for whom and when (*until* is exclusive; days are UTC days)."""
 
     by: tuple[str, ...]
@@ -433,8 +430,7 @@ def usage_filter(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PurgeRule:
+class PurgeRule(NamedTuple):
     """Which sessions go: those that meet every condition given."""
 
     updated_before: datetime | None

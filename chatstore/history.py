@@ -6,24 +6,29 @@ constructors (`FileChatMessageHistory`, `SQLChatMessageHistory`, …).
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from chatstore import codec
-from chatstore.aio import AsyncRepository
-from chatstore.arguments import utcnow
-from chatstore.codec import new_id
 from chatstore.errors import NotSupported
+from chatstore.ids import new_id
 from chatstore.messages import AIMessage, HumanMessage
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterable
     from typing import Self
 
+    from chatstore.aio import AsyncRepository
+    from chatstore.core import T
     from chatstore.messages import Message
+
+
+async def _threaded(call: Callable[[], T]) -> T:
+    from asyncio import to_thread  # 20 ms that synchronous callers need not pay
+
+    return await to_thread(call)
 
 
 class BaseChatMessageHistory(ABC):
@@ -56,21 +61,21 @@ class BaseChatMessageHistory(ABC):
 
     async def aget_messages(self) -> list[Message]:
         """Return `messages` without blocking the loop."""
-        return await asyncio.to_thread(lambda: self.messages)
+        return await _threaded(lambda: self.messages)
 
     async def aadd_messages(self, messages: Iterable[Message]) -> None:
         """Do `add_messages` without blocking the loop."""
-        await asyncio.to_thread(self.add_messages, messages)
+        await _threaded(lambda: self.add_messages(messages))
 
     async def aclear(self) -> None:
         """Do `clear` without blocking the loop."""
-        await asyncio.to_thread(self.clear)
+        await _threaded(self.clear)
 
     def __str__(self) -> str:
         """Return the conversation as a transcript, a line a message."""
         names = {"human": "Human", "ai": "AI", "system": "System", "tool": "Tool", "function": "Function"}
         return "\n".join(
-            f"{names.get(message.type, getattr(message, 'role', message.type))}: {codec.encode(message, now=utcnow()).content}"
+            f"{names.get(message.type, getattr(message, 'role', message.type))}: {message.text}"
             for message in self.messages
         )
 
@@ -98,7 +103,7 @@ class ChatMessageHistory(BaseChatMessageHistory):
         self.session_id = new_id() if session_id is None else session_id
         self.last = last
         self._owned = False
-        self._twins: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRepository] = WeakKeyDictionary()
+        self._twins: WeakKeyDictionary[AbstractEventLoop, AsyncRepository] = WeakKeyDictionary()
 
     @property
     def messages(self) -> list[Message]:
@@ -154,7 +159,9 @@ class ChatMessageHistory(BaseChatMessageHistory):
     def _awaited(self) -> AsyncRepository:
         if not isinstance(self.repository, Repository):
             return self.repository
-        loop = asyncio.get_running_loop()
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
         twin = self._twins.get(loop)
         if twin is None:
             twin = self._twins[loop] = self.repository._asynchronous()

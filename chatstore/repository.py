@@ -73,8 +73,12 @@ class Facade(ABC):
         *transaction* is a SQLAlchemy Connection or ORM Session. Nothing is committed, rolled back or retried inside;
         each change runs in a savepoint. Raises `NotSupported` on other backends.
         """
-        msg = f"{type(self).__name__} has no transactions to share: use a SQL database (sqlite:, postgresql:, mysql:)"
-        raise NotSupported(msg)
+        raise self._no_transactions()
+
+    def _no_transactions(self) -> NotSupported:
+        return NotSupported(
+            f"{type(self).__name__} has no transactions to share: use a SQL database (sqlite:, postgresql:, mysql:)"
+        )
 
     def history(self, session_id: str, *, last: int | None = None) -> ChatMessageHistory:
         """Return the session as a chat message history; *last* limits what its ``messages`` reads."""
@@ -435,6 +439,10 @@ class Repository(Facade):
     @abstractmethod
     def _asynchronous(self) -> AsyncRepository:
         """Return the asynchronous twin over the same storage, for the running loop."""
+
+    def _awaiting(self) -> AsyncRepository:
+        """Return the asynchronous side that can work inside a caller's transaction. Raises `NotSupported`."""
+        raise self._no_transactions()
 
     def close(self) -> None:
         """Release what was made for this repository; an engine that was passed in stays open."""

@@ -83,6 +83,10 @@ class ThreadedRepository(AsyncRepository):
         write = operation.__name__ not in READS
         return await self._workers.run(partial(self._inner._run, operation, *args), write=write)
 
+    def using(self, transaction: Any) -> Any:
+        """As `Repository.using`: nothing of it runs in threads, the caller's transaction is awaited."""
+        return self._inner._awaiting()._copied(_scope=self._scope).using(transaction)
+
     async def close(self) -> None:
         """Wait for what is running, and close the blocking repository."""
         await asyncio.get_running_loop().run_in_executor(None, self._workers.close)

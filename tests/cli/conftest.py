@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 from click.testing import CliRunner
@@ -14,9 +14,6 @@ from click.testing import CliRunner
 from chatstore.cli import main
 from chatstore.cli.samples import store
 from chatstore.connect import connect
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,8 +80,8 @@ def process(folder: Path) -> Run:
 
 
 @pytest.fixture
-def filled(sqlite_url: str) -> Iterator[str]:
+def filled(sqlite_url: str) -> str:
     """Give the URL of a SQLite file that holds the sample conversations."""
     with connect(sqlite_url) as repository:
         store(repository)
-    yield sqlite_url
+    return sqlite_url

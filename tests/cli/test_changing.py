@@ -51,11 +51,18 @@ def test_the_default_holds_for_appending(cli: Run, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "stored"),
-    [("text\n", "text"), ("a\nb\n\n", "a\nb\n"), ("a\r\n", "a"), ("", ""), ("é👍\x1b", "é👍\x1b"), (" x ", " x ")],
+    [
+        ("text\n", "text"),
+        ("a\nb\n\n", "a\nb\n"),
+        ("a\r\n", "a"),
+        ("", ""),
+        ("é👍\x1b", "é👍\x1b"),
+        (" x ", " x "),
+    ],
 )
-def test_stdin_is_the_text(given: str, stored: str, process: Run, sqlite_url: str) -> None:
+def test_stdin_is_the_text(given: str, stored: str, cli: Run, sqlite_url: str) -> None:
     """All of stdin is the message but one line break at its end."""
-    assert 0 == process("append", "s", "-", "--url", sqlite_url, input=given).code
+    assert 0 == cli("append", "s", "-", "--url", sqlite_url, input=given.encode()).code
 
     with connect(sqlite_url) as repository:
         assert [stored] == [message.content for message in repository.get_messages("s")]
@@ -67,13 +74,16 @@ def test_stdin_that_is_no_text_is_refused(cli: Run, sqlite_url: str) -> None:
 
     assert 1 == ran.code
     assert "UTF-8" in ran.errors[0]
-    assert "no sessions" in cli("sessions", "--url", sqlite_url).out or cli("sessions", "--url", sqlite_url).code
+    assert (
+        "no sessions" in cli("sessions", "--url", sqlite_url).out or cli("sessions", "--url", sqlite_url).code
+    )
 
 
 def test_an_id_is_stored_once(cli: Run, sqlite_url: str) -> None:
     """The same id again answers with the first position; with another text it is refused."""
     told = [
-        json.loads(cli("append", "s", "Hi", "--id", "m1", "--json", "--url", sqlite_url).out) for _ in range(2)
+        json.loads(cli("append", "s", "Hi", "--id", "m1", "--json", "--url", sqlite_url).out)
+        for _ in range(2)
     ]
 
     assert told[0] == told[1]

@@ -130,7 +130,12 @@ def test_the_option_comes_before_the_environment(cli: Run) -> None:
     cli("append", "s", "here", CHATSTORE_URL="sqlite:///a.db")
     cli("append", "s", "there", "--url", "sqlite:///b.db", CHATSTORE_URL="sqlite:///a.db")
 
-    assert 1 == json.loads(cli("sessions", "--json", CHATSTORE_URL="sqlite:///a.db").out)["sessions"][0]["message_count"]
+    assert (
+        1
+        == json.loads(cli("sessions", "--json", CHATSTORE_URL="sqlite:///a.db").out)["sessions"][0][
+            "message_count"
+        ]
+    )
     assert "there" in cli("show", "s", "--url", "sqlite:///b.db").out
 
 
@@ -160,7 +165,9 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("url", SECRETS)
-@pytest.mark.parametrize("command", ["doctor", "upgrade", "purge", "import x.json", "sessions --json", "append s t"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "upgrade", "purge", "import x.json", "sessions --json", "append s t"]
+)
 def test_a_password_is_never_printed(url: str, command: str, cli: Run, folder: Path) -> None:
     """Whatever fails, and whatever the URL is, no part of the password appears; the error is one line."""
     Path("x.json").write_text("[]")
@@ -276,7 +283,7 @@ def test_an_interrupt_is_one_line(folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - one thread
     ) as run:
         assert run.stderr
         assert "using sqlite:///chatstore.db" in run.stderr.readline()  # said before stdin is read

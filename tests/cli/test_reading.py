@@ -93,7 +93,9 @@ def test_filters(filled: str, cli: Run) -> None:
     with connect(filled) as repository:
         repository.update_session("ada-brakes", archived=True)
 
-    assert ["kenji-invoice", "kenji-touring"] == listed(cli("sessions", "--url", filled, "--user", "kenji", "--json"))
+    assert ["kenji-invoice", "kenji-touring"] == listed(
+        cli("sessions", "--url", filled, "--user", "kenji", "--json")
+    )
     assert [] == listed(cli("sessions", "--url", filled, "--tenant", "nobody", "--json"))
     assert ["ada-brakes"] == listed(cli("sessions", "--url", filled, "--archived", "--json"))
     assert 4 == len(listed(cli("sessions", "--url", filled, "--json")))
@@ -129,7 +131,9 @@ def test_show_unfolds(filled: str, cli: Run) -> None:
     assert long not in folded
     assert "(504 characters, --full shows all)" in folded
     assert 2 == full.count(long)
-    assert all(word in full for word in ("call_9", "id m9", "tokens 22 in, 27 out", '"bike": "gravel"', "    end"))
+    assert all(
+        word in full for word in ("call_9", "id m9", "tokens 22 in, 27 out", '"bike": "gravel"', "    end")
+    )
 
 
 def test_show_the_newest(filled: str, cli: Run) -> None:
@@ -160,7 +164,9 @@ def test_a_long_session_is_shown_whole(cli: Run, sqlite_url: str) -> None:
 
     told = json.loads(cli("show", "s", "--url", sqlite_url, "--json").out)
 
-    assert [f"n{number}" for number in range(1201)] == [message["data"]["content"] for message in told["messages"]]
+    assert [f"n{number}" for number in range(1201)] == [
+        message["data"]["content"] for message in told["messages"]
+    ]
 
 
 @pytest.mark.parametrize("command", [["show", "ada-brakes"], ["export", "ada-brakes"], ["export", "--all"]])
@@ -169,7 +175,9 @@ def test_a_damaged_record_hides_no_other(command: list[str], filled: str, cli: R
     engine = create_engine(filled)
     with engine.begin() as connection:
         connection.execute(
-            text("UPDATE chatstore_messages SET payload = '[1]' WHERE session_id = 'ada-brakes' AND position = 6")
+            text(
+                "UPDATE chatstore_messages SET payload = '[1]' WHERE session_id = 'ada-brakes' AND position = 6"
+            )
         )
     engine.dispose()
 
@@ -216,7 +224,9 @@ def test_search_filters(filled: str, cli: Run) -> None:
     assert 1 == len(places("--limit", "1"))
 
 
-@pytest.mark.parametrize("words", ['"', "a OR b", "NEAR(", "*", "%", "'; DROP TABLE x; --", "--", "\x00", "\ud800"])
+@pytest.mark.parametrize(
+    "words", ['"', "a OR b", "NEAR(", "*", "%", "'; DROP TABLE x; --", "--", "\x00", "\ud800"]
+)
 def test_no_query_is_syntax(words: str, filled: str, cli: Run) -> None:
     """Whatever is typed is words; nothing raises."""
     assert 0 == cli("search", "--url", filled, "--", words).code

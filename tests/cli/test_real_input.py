@@ -14,17 +14,17 @@ from tests import corpus, servers
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
-KINDS = ["sqlite", "postgres", "mariadb"]
-SOURCES = {"real": corpus.real_conversations, "generated": corpus.conversations}
+#: Both on SQLite; on servers the real ones, or where they are missing the others.
+RUNS = [("sqlite", True), ("sqlite", False), ("postgres", True), ("mariadb", True)]
+IDS = ["sqlite-real", "sqlite-generated", "postgres", "mariadb"]
 
 
-@pytest.fixture(params=SOURCES)
-def conversations(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """Give the conversations; the real ones only where they lie beside the checkout."""
-    found = SOURCES[request.param]()
-    if found is None:
-        pytest.skip("the real conversations are not beside this checkout")
-    return found
+def chosen(kind: str, *, real: bool) -> list[dict[str, Any]]:
+    """Return the real conversations if they lie beside the checkout, else generated ones."""
+    found = corpus.real_conversations() if real else None
+    if real and found is None and kind == "sqlite":
+        pytest.skip("the real conversations do not lie beside this checkout")
+    return found or corpus.conversations()
 
 
 def paged(cli: Run, url: str) -> list[str]:
@@ -38,9 +38,10 @@ def paged(cli: Run, url: str) -> list[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", KINDS)
-def test_everything_goes_in_and_comes_out_equal(kind: str, conversations: list[dict[str, Any]], cli: Run) -> None:
+@pytest.mark.parametrize(("kind", "real"), RUNS, ids=IDS)
+def test_everything_goes_in_and_comes_out_equal(kind: str, real: bool, cli: Run) -> None:
     """Imported, imported again, listed, paged, searched and exported: equal, in order, on every database."""
+    conversations = chosen(kind, real=real)
     messages = [one["traj"] for one in conversations]
     total = sum(map(len, messages))
     Path("all.json").write_text(json.dumps(conversations), encoding="utf-8")
@@ -79,9 +80,10 @@ def search(cli: Run, url: str, conversations: list[dict[str, Any]]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_rows_are_what_the_views_need(kind: str, conversations: list[dict[str, Any]], cli: Run) -> None:
+@pytest.mark.parametrize(("kind", "real"), RUNS, ids=IDS)
+def test_the_rows_are_what_the_views_need(kind: str, real: bool, cli: Run) -> None:
     """Every tool call is a row of its view, with its name; types and columns are filled."""
+    conversations = chosen(kind, real=real)
     from sqlalchemy import create_engine, text
 
     Path("all.json").write_text(json.dumps(conversations[:40]), encoding="utf-8")
@@ -98,12 +100,17 @@ def test_the_rows_are_what_the_views_need(kind: str, conversations: list[dict[st
     assert {message["role"] for message in corpus.messages(conversations[:40])} == set(roles)
 
 
-def test_the_arguments_are_the_same_text(conversations: list[dict[str, Any]], cli: Run, sqlite_url: str) -> None:
+@pytest.mark.parametrize("real", [True, False])
+def test_the_arguments_are_the_same_text(real: bool, cli: Run, sqlite_url: str) -> None:
     """Tool-call arguments are compared as text, not as JSON: not a blank is lost."""
+    conversations = chosen("sqlite", real=real)
     Path("all.json").write_text(json.dumps(conversations[:20]), encoding="utf-8")
     cli("import", "all.json", "--url", sqlite_url)
 
-    out = [json.loads(line) for line in cli("export", "--all", "--format", "openai", "--url", sqlite_url).out.splitlines()]
+    out = [
+        json.loads(line)
+        for line in cli("export", "--all", "--format", "openai", "--url", sqlite_url).out.splitlines()
+    ]
 
     def arguments(found: list[dict[str, Any]], key: str) -> list[str]:
         return [call["function"]["arguments"] for one in found for message in one[key] for call in message.get("tool_calls") or []]  # fmt: skip

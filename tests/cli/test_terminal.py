@@ -55,7 +55,9 @@ def evil(sqlite_url: str) -> str:
     """Give the URL of a store in which every text is hostile."""
     call = {"name": f"f{EVIL}", "args": {EVIL: EVIL}, "id": EVIL, "type": "tool_call"}
     with connect(sqlite_url) as repository:
-        repository.create_session("[bold]s", title=EVIL, user_id="u\u202e1", tenant_id="[red]t", metadata={EVIL: EVIL})
+        repository.create_session(
+            "[bold]s", title=EVIL, user_id="u\u202e1", tenant_id="[red]t", metadata={EVIL: EVIL}
+        )
         repository.add_messages(
             "[bold]s",
             [
@@ -80,7 +82,7 @@ def test_nothing_a_terminal_obeys_is_printed(command: str, evil: str, cli: Run) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["sessions", "show [bold]s --full", "search markup", "export --all"])
 def test_on_a_terminal_only_our_own_colours_are_obeyed(command: str, evil: str) -> None:
     """With a real terminal on the other side, the only escapes are those of colours."""
     import pty
@@ -155,4 +157,3 @@ def test_a_terminal_that_speaks_ascii_gets_escapes(process: Run, sqlite_url: str
 
     assert "\\xe9\\U0001f44d" in process("show", "s", "--url", sqlite_url, **environment).out
     assert "é👍" in process("show", "s", "--json", "--url", sqlite_url, **environment).out
-    assert "é👍" in process("export", "s", "--url", sqlite_url, **environment).out

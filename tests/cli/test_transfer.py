@@ -38,7 +38,9 @@ def files(ran: Ran) -> list[tuple[list[str], int, int]]:
 def test_sessions_are_named_after_the_file(cli: Run, sqlite_url: str) -> None:
     """One conversation has the file's name, several are numbered, their own ids come first."""
     one = write("one.json", [HI])
-    many = write("many.jsonl", "\n".join(json.dumps(each) for each in ({"messages": [HI]}, {"messages": [YO]})))
+    many = write(
+        "many.jsonl", "\n".join(json.dumps(each) for each in ({"messages": [HI]}, {"messages": [YO]}))
+    )
     named = write("named.json", [{"messages": [HI], "session_id": "own"}, {"messages": [HI, YO]}])
 
     ran = cli("import", one, many, named, "--json", "--url", sqlite_url)
@@ -102,12 +104,12 @@ def test_a_named_session_is_appended_to_once(cli: Run, sqlite_url: str) -> None:
     assert 3 == json.loads(cli("show", "s", "--json", "--url", sqlite_url).out)["session"]["message_count"]
 
 
-def test_stdin_wants_a_name(process: Run, sqlite_url: str) -> None:
-    """"-" reads stdin; ids have to come from somewhere."""
+def test_stdin_wants_a_name(cli: Run, sqlite_url: str) -> None:
+    """ "-" reads stdin; ids have to come from somewhere."""
     text = json.dumps([HI])
 
-    assert 2 == process("import", "-", "--url", sqlite_url, input=text).code
-    ran = process("import", "-", "--prefix", "p", "--json", "--url", sqlite_url, input=text)
+    assert 2 == cli("import", "-", "--url", sqlite_url, input=text).code
+    ran = cli("import", "-", "--prefix", "p", "--json", "--url", sqlite_url, input=text)
     assert [(["p"], 1, 0)] == files(ran)
 
 
@@ -125,7 +127,9 @@ def test_stdin_wants_a_name(process: Run, sqlite_url: str) -> None:
         ('{"messages": [{"role": "user", "content": "x"}], "m": "\\u0000"}', "metadata"),
     ],
 )
-def test_a_wrong_file_is_one_line_and_stores_nothing(content: str, said: str, cli: Run, sqlite_url: str) -> None:
+def test_a_wrong_file_is_one_line_and_stores_nothing(
+    content: str, said: str, cli: Run, sqlite_url: str
+) -> None:
     """The file, the place and what to do are named; no session appears."""
     write("x.json", content)
 
@@ -150,13 +154,19 @@ def test_a_fault_in_the_middle_can_be_mended_and_repeated(cli: Run, sqlite_url: 
     assert "line 4" in ran.errors[0]
     assert "3 conversations before it stored" in ran.errors[0]
     assert [(4, 2, 6)] == [
-        (len(ids), new, known) for ids, new, known in files(cli("import", "x.jsonl", "--json", "--url", sqlite_url))
+        (len(ids), new, known)
+        for ids, new, known in files(cli("import", "x.jsonl", "--json", "--url", sqlite_url))
     ]
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["x.json", "y.json", "--session", "s"], ["y.json", "--session", "s"], ["missing.json"], ["x.json", "missing.json"]],
+    [
+        ["x.json", "y.json", "--session", "s"],
+        ["y.json", "--session", "s"],
+        ["missing.json"],
+        ["x.json", "missing.json"],
+    ],
     ids=["two files for one session", "two conversations for one session", "no file", "one file missing"],
 )
 def test_a_refused_import_stores_nothing(arguments: list[str], cli: Run, sqlite_url: str) -> None:
@@ -203,7 +213,9 @@ def test_a_session_is_a_file_of_the_page(filled: str, cli: Run) -> None:
 @pytest.mark.parametrize("name", ["page", "openai"])
 def test_one_session_goes_out_and_in_again(name: str, filled: str, cli: Run, sqlite_url: str) -> None:
     """Exported and imported, the messages are equal; in OpenAI's format, what that API knows of them."""
-    Path("out.json").write_text(cli("export", "ada-brakes", "--format", name, "--url", filled).out, encoding="utf-8")
+    Path("out.json").write_text(
+        cli("export", "ada-brakes", "--format", name, "--url", filled).out, encoding="utf-8"
+    )
     cli("import", "out.json", "--session", "copy", "--url", filled)
 
     again = cli("export", "copy", "--format", name, "--url", filled)
@@ -223,7 +235,8 @@ def test_a_store_goes_out_and_in_again(filled: str, cli: Run) -> None:
 
     assert 0 == ran.code
     assert Path("all.jsonl").read_text(encoding="utf-8") == _normal(
-        Path("all.jsonl").read_text(encoding="utf-8"), cli("export", "--all", "--url", "sqlite:///copy.db").out
+        Path("all.jsonl").read_text(encoding="utf-8"),
+        cli("export", "--all", "--url", "sqlite:///copy.db").out,
     )
     with connect(filled) as old, connect("sqlite:///copy.db") as new:
         for session in old.list_sessions(archived=None).items:

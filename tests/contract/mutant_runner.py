@@ -30,10 +30,10 @@ class FirstFailures:
         items.sort(key=lambda item: str(item.callspec.params["repository"]))
         self.mutants = {item.callspec.params["repository"] for item in items}
 
-    def pytest_runtest_setup(self, item: Any) -> None:
-        """Skip what is left for a mutant that was caught."""
-        if item.callspec.params["repository"] in self.caught:
-            pytest.skip("caught")
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> bool | None:
+        """Leave out what is left for a mutant that was caught."""
+        return True if item.callspec.params["repository"] in self.caught else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: Any) -> Generator[None, Any, Any]:

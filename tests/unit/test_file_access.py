@@ -151,12 +151,13 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
 
     assert [] == repository.get_messages("s") == page.get_messages(SESSION)
     assert [] == repository.list_sessions().items
+    assert [] == list(tmp_path.iterdir())
     repository.clear("s")
     page.clear(SESSION)
     assert repository.pop_message("s") is page.pop_message(SESSION) is None
     assert not repository.delete_session("s")
 
-    assert [] == list(tmp_path.rglob("*.json"))
+    assert [] == [path for path in tmp_path.rglob("*") if path.suffix in {".json", ".session"}]
 
 
 def test_a_read_only_directory_is_read(open_folder: Path) -> None:
@@ -184,6 +185,28 @@ def test_a_read_only_directory_is_read(open_folder: Path) -> None:
     assert [MESSAGE] == repository.get_messages("s") == page.get_messages(SESSION)
     for path in [open_folder, *open_folder.rglob("*")]:
         path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_writes_is_the_owners(open_folder: Path) -> None:
+    """After an operator looked and wrote as root, the application goes on in its own directory."""
+    (open_folder / "chats").mkdir()
+    for path in (open_folder, open_folder / "chats"):
+        os.chown(path, NOBODY, NOBODY)
+    repository, page = FileRepository(open_folder / "chats"), PageFileRepository(open_folder / "page.json")
+    for root in (True, False, True):
+        if root:
+            repository.add_messages("s", [MESSAGE])
+            repository.update_session("s", title="by root")
+            page.add_messages(SESSION, [MESSAGE])
+            continue
+        with someone_else():
+            repository.add_messages("s", [MESSAGE])
+            repository.update_message("s", 1, HumanMessage("edited"))
+            page.add_messages(SESSION, [MESSAGE])
+
+    assert 3 == repository.count_messages("s") == page.count_messages(SESSION)
+    assert {NOBODY} == {path.stat().st_uid for path in open_folder.rglob("*")}
 
 
 def test_an_unreadable_directory(open_folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
@@ -243,6 +245,7 @@ def test_a_session_edited_by_hand_keeps_its_order(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     inserted = '{"type": "system", "data": {"content": "by hand"}}'
     path.write_text("\n".join([*lines[:2], lines[4], inserted + ",", lines[2], lines[5], lines[6]]))
+    os.utime(path, ns=(0, 2_000 * before.revision))
 
     found = repository.get_records("s")
 
@@ -267,6 +270,34 @@ def test_a_damaged_session_file_hides_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "chats" / "bad.session").unlink()
 
     assert kept == repository.get_records("bad")
+
+
+def test_an_array_from_a_backup_counts(tmp_path: Path) -> None:
+    """An array put back after the session was cleared is what the session holds again."""
+    repository = FileRepository(tmp_path / "chats")
+    records = repository.add_messages("s", [HumanMessage("a"), HumanMessage("b")])
+    path = tmp_path / "chats" / "s.json"
+    backup, times = path.read_bytes(), path.stat()
+    repository.clear("s")
+    assert [] == FileRepository(tmp_path / "chats").get_messages("s")
+    path.write_bytes(backup)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert records == repository.get_records("s")
+    (added,) = repository.add_messages("s", [HumanMessage("c")])
+    assert [*records, added] == repository.get_records("s")
+
+
+def test_a_copy_of_an_array_is_a_session(tmp_path: Path) -> None:
+    """An array copied under another name brings its messages along, and goes its own way."""
+    repository = FileRepository(tmp_path / "chats")
+    records = repository.add_messages("s", [HumanMessage("a", id="i")])
+    shutil.copy(tmp_path / "chats" / "s.json", tmp_path / "chats" / "copy.json")
+
+    assert [record._replace(session_id="copy") for record in records] == repository.get_records("copy")
+    repository.add_messages("copy", [HumanMessage("b")])
+
+    assert (1, 2) == (repository.count_messages("s"), repository.count_messages("copy"))
 
 
 def test_not_a_number_is_kept(tmp_path: Path) -> None:

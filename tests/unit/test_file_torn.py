@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,11 +57,11 @@ def made(folder: Path, kind: str, size: int) -> tuple[Path, list[int]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_messages_survive_any_cut(tmp_path: Path, kind: str, size: int) -> None:
     """Cut at every byte of its last three messages, a file gives every whole one, and takes the next."""
-    path, ends = made(tmp_path / "whole", kind, size)
-    data = path.read_bytes()
+    template, ends = made(tmp_path / "whole", kind, size)
+    data = template.read_bytes()
     for cut in range(ends[2], len(data)):
-        path, _ = made(tmp_path / str(cut), kind, size)
-        data = path.read_bytes()
+        shutil.copytree(tmp_path / "whole", tmp_path / str(cut))
+        path = tmp_path / str(cut) / template.relative_to(tmp_path / "whole")
         path.write_bytes(data[:cut])
         whole = sum(end <= cut for end in ends)
         repository, session_id = KINDS[kind](tmp_path / str(cut))

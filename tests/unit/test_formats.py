@@ -61,15 +61,20 @@ def test_every_age_of_the_page_is_the_same_message(data: dict[str, Any]) -> None
     assert [[HumanMessage("Hi")]] == messages(json.dumps([{"type": "human", "data": data}]))
 
 
+def constructed(path: list[str], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the constructor form of a message."""
+    return {"lc": 1, "type": "constructor", "id": path, "kwargs": kwargs}
+
+
 @pytest.mark.parametrize(
     ("element", "message"),
     [
         (
-            {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "HumanMessage"], "kwargs": {"content": "Hi", "type": "human"}},
+            constructed(["langchain", "schema", "messages", "HumanMessage"], {"content": "Hi", "type": "human"}),
             HumanMessage("Hi"),
         ),
         (
-            {"lc": 1, "type": "constructor", "id": ["x", "AIMessageChunk"], "kwargs": {"content": "Yo", "tool_calls": []}},
+            constructed(["x", "AIMessageChunk"], {"content": "Yo", "tool_calls": []}),
             AIMessage("Yo"),
         ),
         ({"type": "human", "content": "Hi", "id": "m1"}, HumanMessage("Hi", id="m1")),
@@ -99,25 +104,39 @@ def test_a_message_is_written_with_the_keys_of_the_page() -> None:
 # ------------------------------------------------------------------------------------------------ OpenAI
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+PARSED = {"name": "f", "args": {"a": 1}, "id": "call_1", "type": "tool_call"}
+CUSTOM = {"id": "call_2", "type": "custom", "custom": {"name": "g", "input": "x"}}
+PARTS = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]
+
+
+def calling(*calls: Any) -> dict[str, Any]:
+    """Return an assistant's message with these tool calls; text stands for the arguments of one."""
+    made = [
+        {**CALL, "function": {"name": "f", "arguments": call}} if isinstance(call, str) else call
+        for call in calls
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": made}
+
+
 MESSAGES: dict[str, dict[str, Any]] = {
     "system": {"role": "system", "content": "Be brief."},
     "developer": {"role": "developer", "content": "Be brief."},
     "user": USER,
     "named user": {"role": "user", "content": "Hi", "name": "ada"},
-    "parts": {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+    "parts": {"role": "user", "content": PARTS},
     "assistant": {"role": "assistant", "content": "Yo"},
     "null content": {"role": "assistant", "content": None},
     "no content": {"role": "assistant"},
-    "calls": {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    "calls": calling(CALL),
     "calls and text": {"role": "assistant", "content": "Let me see", "tool_calls": [CALL]},
     "calls and empty text": {"role": "assistant", "content": "", "tool_calls": [CALL]},
     "calls without content": {"role": "assistant", "tool_calls": [CALL]},
-    "spaced arguments": {"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": '{ "a": 1.0, "b": "\\u00e9"}'}}]},
-    "twice the same key": {"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": '{"a":1,"a":2}'}}]},
-    "broken arguments": {"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": '{"a":'}}]},
-    "empty arguments": {"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": ""}}]},
-    "a custom tool": {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "g", "input": "x"}}]},
-    "valid after broken": {"role": "assistant", "content": None, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "?"}}, CALL]},
+    "spaced arguments": calling('{ "a": 1.0, "b": "\\u00e9"}'),
+    "twice the same key": calling('{"a":1,"a":2}'),
+    "broken arguments": calling('{"a":'),
+    "empty arguments": calling(""),
+    "a custom tool": calling(CUSTOM),
+    "valid after broken": calling("?", CALL),
     "no calls": {"role": "assistant", "content": "Yo", "tool_calls": []},
     "null calls": {"role": "assistant", "content": "Yo", "tool_calls": None, "function_call": None, "refusal": None},
     "refusal": {"role": "assistant", "content": None, "refusal": "No."},
@@ -191,9 +210,7 @@ def test_messages_become_what_everybody_looks_for() -> None:
         {"role": "developer", "content": "x"}
     )
     assert ToolMessage("42", tool_call_id="call_1", name="f") == openai.load(MESSAGES["named tool"])
-    assert AIMessage(
-        "", tool_calls=[{"name": "f", "args": {"a": 1}, "id": "call_1", "type": "tool_call"}]
-    ) == openai.load(MESSAGES["calls"])
+    assert AIMessage("", tool_calls=[PARSED]) == openai.load(MESSAGES["calls"])
 
 
 def test_arguments_that_json_would_write_otherwise_are_kept_as_text() -> None:
@@ -218,8 +235,8 @@ def test_a_broken_call_is_an_invalid_tool_call() -> None:
     ("message", "dumped"),
     [
         (
-            AIMessage("", tool_calls=[{"name": "f", "args": {"é": 1}, "id": "c", "type": "tool_call"}], usage_metadata={"input_tokens": 1}),
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"é":1}'}}]},
+            AIMessage("", tool_calls=[{**PARSED, "args": {"é": 1}}], usage_metadata={"input_tokens": 1}),
+            calling('{"é":1}'),
         ),
         (HumanMessage("Hi", additional_kwargs={"lc_source": "x"}), USER),
         (ToolMessage("42", tool_call_id="c", artifact=[1]), {"role": "tool", "content": "42", "tool_call_id": "c"}),
@@ -229,7 +246,9 @@ def test_a_broken_call_is_an_invalid_tool_call() -> None:
     ],
     ids=["tool call", "another framework's keys", "artifact", "function", "own role", "unknown type"],
 )  # fmt: skip
-def test_messages_from_elsewhere_are_written_as_the_api_takes_them(message: Any, dumped: dict[str, Any]) -> None:
+def test_messages_from_elsewhere_are_written_as_the_api_takes_them(
+    message: Any, dumped: dict[str, Any]
+) -> None:
     """Usage, artifacts and other frameworks' keys stay behind; the API would refuse them."""
     assert dumped == openai.dump(message)
 
@@ -391,7 +410,9 @@ def test_records_come_back_from_lines() -> None:
     repository.pop_message("s")
     repository.add_messages("s", [AIMessage("c")])
 
-    formats.write_line(stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s"))
+    formats.write_line(
+        stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s")
+    )
 
     [found] = read(stream.getvalue())
     assert ("s", "ada", "T", {"a": 1}) == (found.session_id, found.user_id, found.title, found.metadata)

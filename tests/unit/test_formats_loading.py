@@ -107,12 +107,23 @@ def test_two_messages_of_one_id_are_refused_before_anything_is_written(repositor
 
 def test_owner_title_metadata_and_times_are_restored(repository: Repository) -> None:
     """The session's own data come from the file; an owner that is passed wins."""
-    about = {"user_id": "ada", "tenant_id": "t", "title": "T", "a": 1, "archived_at": "2026-01-01T00:00:00+00:00"}
+    about = {
+        "user_id": "ada",
+        "tenant_id": "t",
+        "title": "T",
+        "a": 1,
+        "archived_at": "2026-01-01T00:00:00+00:00",
+    }
 
     load(repository, conversation("a", **about), "s", source="x.json", user_id="kenji")
 
     session = repository.get_session("s")
-    assert ("kenji", "t", "T", {"a": 1}) == (session.user_id, session.tenant_id, session.title, session.metadata)
+    assert ("kenji", "t", "T", {"a": 1}) == (
+        session.user_id,
+        session.tenant_id,
+        session.title,
+        session.metadata,
+    )
     assert session.archived_at is not None
 
 
@@ -121,10 +132,14 @@ def test_a_store_can_be_copied(repository: Repository) -> None:
     repository.add_messages("s", [HumanMessage("a"), HumanMessage("b", id="m1"), HumanMessage("c")])
     repository.delete_message("s", 2)
     stream, copy = io.BytesIO(), connect("memory:")
-    formats.write_line(stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s"))
+    formats.write_line(
+        stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s")
+    )
     [found] = formats.read(io.BytesIO(stream.getvalue()))
 
-    assert [Loaded("s", 2, 0), Loaded("s", 0, 2)] == [load(copy, found, "s", source=name) for name in ("x", "y")]
+    assert [Loaded("s", 2, 0), Loaded("s", 0, 2)] == [
+        load(copy, found, "s", source=name) for name in ("x", "y")
+    ]
     assert list(repository.iter_records("s")) == list(copy.iter_records("s"))
 
 

@@ -48,7 +48,9 @@ def test_an_id_twice_in_one_load_counts_once() -> None:
             repository.load_records("t", [record("one", 1, "a"), record("other", 2, "a")])
 
 
-@pytest.mark.parametrize("given", [[HumanMessage("no record")], [record("far", 2**63, "a")], [record("far", 2**70, "a")]])
+@pytest.mark.parametrize(
+    "given", [[HumanMessage("no record")], [record("far", 2**63, "a")], [record("far", 2**70, "a")]]
+)
 def test_what_is_no_record_is_refused(given: list[MessageRecord]) -> None:
     """A message is no record, and a position must leave room for those that follow."""
     with chatstore.connect("memory:") as repository:

@@ -183,7 +183,8 @@ def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) ->
         try:
             _put(descriptor, data, at)
             if mtime is not None:
-                os.utime(descriptor, ns=(mtime, mtime))
+                with suppress(PermissionError):  # only its owner may set a file's time
+                    os.utime(descriptor, ns=(mtime, mtime))
             os.fdatasync(descriptor)
         except BaseException:
             _take_back(descriptor, array, at)

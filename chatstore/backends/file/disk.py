@@ -147,6 +147,14 @@ def make_directory(path: str) -> None:
     """Make the directory *path* and those above it, for this user only; one that exists stays as it is."""
     if not Path(path).is_dir():
         Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        _hand_over(path, path)
+
+
+def _hand_over(path: str, target: str | int) -> None:
+    """Give what root made to the owner of the directory it is in, who could not work on with it otherwise."""
+    if os.geteuid() == 0:
+        owner = Path(path).parent.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)
 
 
 def replace_file(path: str, parts: Iterable[bytes], *, mtime: int | None = None) -> None:
@@ -181,6 +189,7 @@ def _keep_access(path: str, descriptor: int) -> None:
     try:
         before = os.lstat(path)
     except FileNotFoundError:
+        _hand_over(path, descriptor)
         return
     if not stat.S_ISREG(before.st_mode):
         raise OSError(
@@ -195,6 +204,7 @@ def append_aside(path: str, data: bytes) -> None:
     """Add *data* and a line break to the file *path*, made where it is missing, and wait for the disk."""
     descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
     try:
+        _hand_over(path, descriptor)
         write(descriptor, data + b"\n", os.fstat(descriptor).st_size)
         os.fsync(descriptor)
     finally:
@@ -250,6 +260,8 @@ def acquire(path: str, flags: int, *, write: bool) -> int | None:
             return None
         _held.descriptors.add(descriptor)
         try:
+            if flags & os.O_CREAT:
+                _hand_over(path, descriptor)
             _wait(descriptor, path, until, write=write)
             if _still_at(path, descriptor):
                 return descriptor

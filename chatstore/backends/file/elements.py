@@ -63,6 +63,8 @@ def time_of(value: Any) -> datetime | None:
         found = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return None
+    if found.tzinfo is UTC:
+        return found
     return None if found.tzinfo is None else found.astimezone(UTC)
 
 

@@ -155,11 +155,11 @@ class PageCore(FilesCore):
         return self.path
 
     @contextmanager
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[None]:
+    def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[bool]:
         """As `FilesCore.guard`: the lock is on the file; while there is none, on its directory."""
         descriptor = self._lock(self.array_path(session_id), write=write, needed=needed)
         try:
-            yield
+            yield descriptor is not None
         finally:
             if descriptor is not None:
                 disk.release(descriptor)

@@ -4,9 +4,9 @@ This module knows that file; it refuses to know messages. What every append chan
 position, the revision, the time) stands in the array's last element; here it is as it was when this file was
 written.
 
-Two keys tell which array is meant, so that no crash between two files leaves half a change: elements that say
-a revision up to ``rows_after`` are void (the session was cleared); and where ``needs_rows`` is true, the
-session exists only if its array has others (it was made by its first append, or is being deleted).
+Three keys keep a crash between two files from leaving half a change: elements that say a revision up to
+``rows_after`` are void (the session is being cleared); where ``needs_rows`` is true, the session exists only with
+an array (it was made by its first append); and where ``deleted`` is true, not even then.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Own(NamedTuple):
     session: ChatSession
     rows_after: int = 0
     needs_rows: bool = False
+    deleted: bool = False
 
 
 #: What was read last. A file is never changed in place, and its time is the revision, so its stamp says all.
@@ -71,7 +72,8 @@ def _parsed(path: str, text: bytes | None) -> Own:
         value = codec.loads(text or b"")
         given: dict[str, Any] = {name: value[name] for name in _FIELDS}
         times = {name: elements.time_of(given[name]) for name in _TIMES}
-        own = Own(ChatSession(**given | times), value["rows_after"], value.get("needs_rows") is True)
+        flags = [value.get(name) is True for name in ("needs_rows", "deleted")]
+        own = Own(ChatSession(**given | times), value["rows_after"], *flags)
         optional = {"archived_at", "expires_at"}
         known = all(times[name] or (name in optional and given[name] is None) for name in _TIMES)
         if not known or not _fits(own):
@@ -107,6 +109,5 @@ def write(path: str, own: Own) -> None:
     value = {name: getattr(own.session, name) for name in _FIELDS}
     value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
     value["rows_after"] = own.rows_after
-    if own.needs_rows:
-        value["needs_rows"] = True
+    value |= {name: True for name in ("needs_rows", "deleted") if getattr(own, name)}
     disk.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * own.session.revision)

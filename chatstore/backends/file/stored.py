@@ -18,6 +18,7 @@ from chatstore.backends.file import arrays, elements
 from chatstore.backends.file.shapes import FIRST
 from chatstore.backends.sessions import SessionsCore
 from chatstore.core import another_body, missing, no_message, same_body
+from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import Durability
 
 if TYPE_CHECKING:
@@ -276,7 +277,13 @@ class FilesCore(SessionsCore):
 
     def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
         """As `Repository.get_messages`."""
-        return [record.message for record in self.records(scope, session_id, window, now)]
+        found = self._reading(scope, session_id, now)
+        entries = [] if found is None else found.inside(window)
+        try:
+            return [elements.message_of(entry) for entry in entries]
+        except (InvalidMessage, CorruptRecord):
+            elements.records_of(session_id, entries, 0)  # names them all
+            raise
 
     def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
         """As `Repository.get_records`."""

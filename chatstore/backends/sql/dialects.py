@@ -367,13 +367,15 @@ Kind = Literal[
     "duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"
 ]
 _PG_STATES: dict[str, Kind] = {
-    "23505": "duplicate", "23P01": "other", "23502": "other", "23503": "other", "23514": "other", "40001": "busy", "40P01": "busy", "55P03": "busy",
+    "23505": "duplicate", "23P01": "other", "23502": "other", "23503": "other", "23514": "other",
+    "40001": "busy", "40P01": "busy", "55P03": "busy",
     "25006": "readonly", "42P01": "no_table", "42703": "no_table", "3F000": "no_table",
     "53100": "full", "54000": "too_large", "28P01": "refused", "28000": "refused", "3D000": "refused", "42501": "refused",
     "57P01": "lost", "57P02": "lost", "57P03": "lost", "53300": "lost",
 }  # fmt: skip
 _MYSQL_CODES: dict[int, Kind] = {
-    1062: "duplicate", 1048: "other", 1451: "other", 1452: "other", 3819: "other", 4025: "other", 1213: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
+    1062: "duplicate", 1048: "other", 1451: "other", 1452: "other", 3819: "other", 4025: "other",
+    1213: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
     1290: "readonly", 1792: "readonly", 1836: "readonly", 1146: "no_table", 1054: "no_table",
     1021: "full", 1114: "full", 1153: "too_large", 1406: "too_large", 1045: "refused", 1044: "refused", 1049: "refused",
     1142: "refused", 1040: "lost", 1053: "lost", 2002: "lost", 2003: "lost", 2006: "lost", 2013: "lost", 2014: "lost",

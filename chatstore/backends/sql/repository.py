@@ -29,7 +29,6 @@ from chatstore.backends.sql.statements import Statements
 from chatstore.core import Answer, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
-from chatstore.threads import ThreadedRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +61,8 @@ def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
         return repository_for(url, schema=schema)._asynchronous()
     awaiting = parse_url(url, asynchronous=True)
     if not type(dialect_of(awaiting)).get_async_dialect_cls(awaiting).is_async:
-        msg = f"the driver {url.get_driver_name()!r} does not await: use connect, or name an asynchronous driver in the URL"
+        driver = url.get_driver_name()
+        msg = f"the driver {driver!r} does not await: use connect, or name an asynchronous driver in the URL"
         raise Invalid(msg)
     return AsyncSQLRepository(place=shared(url), schema=schema)
 
@@ -187,7 +187,9 @@ class SQLRepository(Repository):
     def _asynchronous(self) -> AsyncRepository:
         url = self._place.url
         if self._place.given or url.get_backend_name() == "sqlite":
-            return ThreadedSQLRepository(self)
+            from chatstore.threads import ThreadedRepository
+
+            return ThreadedRepository(self)
         return self._awaiting()
 
     def _awaiting(self) -> AsyncSQLRepository:
@@ -304,16 +306,6 @@ class AsyncSQLRepository(AsyncRepository):
             self._closed.append(True)
             if not self._place.given:
                 await self._place.aclose(self._closed)
-
-
-class ThreadedSQLRepository(ThreadedRepository):
-    """The asynchronous twin of a blocking engine; inside a caller's asynchronous transaction it awaits that."""
-
-    _inner: SQLRepository
-
-    def using(self, transaction: AsyncConnection | AsyncSession) -> Any:
-        """As `AsyncSQLRepository.using`."""
-        return self._inner._awaiting()._copied(_scope=self._scope).using(transaction)
 
 
 async def _async_connection_of(transaction: Any) -> AsyncConnection:
