@@ -269,14 +269,17 @@ class SessionsCore(ABC):
         found = self.find(session_id)
         return found if found is not None and rules.visible(found.session, scope, now) else None
 
-    def _vacate(self, session_id: str, now: datetime) -> None:
-        """Make sure the id is free: an expired session goes, any other one raises `SessionExists`."""
+    def _free(self, session_id: str, now: datetime) -> bool:
+        """Raise `SessionExists` unless the id is free; tell whether an expired session must go first."""
         found = self.find(session_id)
-        if found is None:
-            return
-        if not rules.expired(found.session, now):
+        if found is not None and not rules.expired(found.session, now):
             raise taken(session_id)
-        self.drop(session_id)
+        return found is not None
+
+    def _vacate(self, session_id: str, now: datetime) -> None:
+        """Make the id free: an expired session goes, any other one raises `SessionExists`."""
+        if self._free(session_id, now):
+            self.drop(session_id)
 
     def _made(self, new: NewSession, now: datetime) -> Conversation:
         self._vacate(new.session_id, now)
@@ -292,6 +295,7 @@ class SessionsCore(ABC):
             if found is not None:
                 yield found, expected_revision
                 return
+            self._free(session_id, now)
             if expected_revision:
                 raise stale(session_id, expected_revision, 0)
             yield self._made(NewSession(session_id, scope, None, {}, None), now), None

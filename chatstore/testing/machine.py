@@ -5,7 +5,8 @@ they answer, the class of what they raise, and afterwards all that can be seen. 
 differ, so of revisions only their movement is compared.
 
 ``CHATSTORE_MACHINE_EXAMPLES`` and ``CHATSTORE_MACHINE_STEPS`` make the search longer, ``CHATSTORE_MACHINE_SEED``
-repeats one.
+repeats one. What fails is shown as it was found, because on a database it takes minutes to find its shortest form;
+``CHATSTORE_MACHINE_SHRINK=1`` takes them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import secrets
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -308,6 +309,7 @@ def agrees_with_memory(store: AsyncRepository, runner: asyncio.Runner) -> None:
         settings=settings(
             max_examples=int(os.environ.get("CHATSTORE_MACHINE_EXAMPLES") or EXAMPLES),
             stateful_step_count=int(os.environ.get("CHATSTORE_MACHINE_STEPS") or STEPS),
+            phases=(Phase.generate, Phase.shrink) if os.environ.get("CHATSTORE_MACHINE_SHRINK") else (Phase.generate,),
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -77,8 +77,14 @@ def test_the_demo_in_a_schema_of_postgresql(cli: Run, postgres_url: str) -> None
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--url", "memory:"], ["--url", "file:chats"], ["--url", "sqlite://"], ["--keep", "there.db"], ["--keep", "x.db", "--url", "sqlite:///x.db"]],
-)  # fmt: skip
+    [
+        ["--url", "memory:"],
+        ["--url", "file:chats"],
+        ["--url", "sqlite://"],
+        ["--keep", "there.db"],
+        ["--keep", "x.db", "--url", "sqlite:///x.db"],
+    ],
+)
 def test_what_the_demo_refuses(arguments: list[str], cli: Run, folder: Path) -> None:
     """It wants a SQL database that another process can open, and a file that is not there yet."""
     Path("there.db").write_bytes(b"mine")

@@ -66,7 +66,8 @@ def test_sessions_for_programs(filled: str, cli: Run) -> None:
 
 def test_paging_shows_every_session_once(filled: str, cli: Run) -> None:
     """The cursor of each page leads to the next; the last page says none."""
-    pages, cursor = [], []
+    pages: list[list[str]] = []
+    cursor: list[str] = []
     while not pages or cursor[1]:
         ran = cli("sessions", "--url", filled, "--limit", "2", "--json", *cursor)
         pages.append(listed(ran))
@@ -138,7 +139,9 @@ def test_show_unfolds(filled: str, cli: Run) -> None:
 
 def test_show_the_newest(filled: str, cli: Run) -> None:
     """--last counts from the end; 0 is none."""
-    assert ["#2", "#3"] == [line.split()[0] for line in cli("show", "ada-chain", "--last", "2", "--url", filled).out.splitlines() if line.startswith("#")]  # fmt: skip
+    lines = cli("show", "ada-chain", "--last", "2", "--url", filled).out.splitlines()
+
+    assert ["#2", "#3"] == [line.split()[0] for line in lines if line.startswith("#")]
     assert "#" not in cli("show", "ada-chain", "--last", "0", "--url", filled).out
 
 

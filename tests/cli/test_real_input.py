@@ -29,7 +29,8 @@ def chosen(kind: str, *, real: bool) -> list[dict[str, Any]]:
 
 def paged(cli: Run, url: str) -> list[str]:
     """Return the ids of all sessions, read by following the cursors."""
-    ids, cursor = [], []
+    ids: list[str] = []
+    cursor: list[str] = []
     while not cursor or cursor[1]:
         told = json.loads(cli("sessions", "--limit", "33", "--json", "--url", url, *cursor).out)
         ids += [session["session_id"] for session in told["sessions"]]
@@ -113,7 +114,8 @@ def test_the_arguments_are_the_same_text(real: bool, cli: Run, sqlite_url: str) 
     ]
 
     def arguments(found: list[dict[str, Any]], key: str) -> list[str]:
-        return [call["function"]["arguments"] for one in found for message in one[key] for call in message.get("tool_calls") or []]  # fmt: skip
+        calls = [call for one in found for message in one[key] for call in message.get("tool_calls") or []]
+        return [call["function"]["arguments"] for call in calls]
 
     assert arguments(conversations[:20], "traj") == arguments(out, "messages")
     with connect(sqlite_url) as repository:

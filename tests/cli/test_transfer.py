@@ -105,7 +105,7 @@ def test_a_named_session_is_appended_to_once(cli: Run, sqlite_url: str) -> None:
 
 
 def test_stdin_wants_a_name(cli: Run, sqlite_url: str) -> None:
-    """ "-" reads stdin; ids have to come from somewhere."""
+    """A dash reads stdin; ids have to come from somewhere."""
     text = json.dumps([HI])
 
     assert 2 == cli("import", "-", "--url", sqlite_url, input=text).code
