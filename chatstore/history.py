@@ -139,6 +139,22 @@ class ChatMessageHistory(BaseChatMessageHistory):
         if self._owned and isinstance(self.repository, Repository):
             self.repository.close()
 
+    async def aclose(self) -> None:
+        """Release what the running loop used for the asynchronous methods, and do `close`."""
+        if isinstance(self.repository, Repository):
+            from asyncio import get_running_loop
+
+            twin = self._twins.pop(get_running_loop(), None)
+            if twin is not None:
+                await twin.close()
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     def __enter__(self) -> Self:
         return self
 

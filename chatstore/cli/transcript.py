@@ -37,7 +37,8 @@ Parts = list[tuple[str, str]]
 def show(session: ChatSession, records: Iterable[MessageRecord], *, full: bool) -> None:
     """Print a session's own data, then its messages; *full* unfolds tool calls and their results."""
     to = console()
-    to.print(styled((line(session.session_id), "bold"), ("  " + line(session.title or ""), "")))
+    title = f"  {line(session.title)}" if session.title else ""
+    to.print(styled((line(session.session_id), "bold"), (title, "")))
     owners = ("user", session.user_id), ("tenant", session.tenant_id)
     owner = [f"{word} {value}" for word, value in owners if value]
     about = [*owner, counted(session.message_count, "message"), f"updated {moment(session.updated_at)} UTC"]

@@ -5,6 +5,7 @@ either kind, passes::
 
     from chatstore.testing import RepositoryContract
 
+
     class TestMine(RepositoryContract):
         @pytest.fixture
         def repository(self):

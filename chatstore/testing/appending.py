@@ -34,7 +34,9 @@ def positions(records: Records) -> list[int]:
 
 async def everything(store: AsyncRepository, session_id: str = "s") -> object:
     """Return all that can be read of a session, to compare before and after."""
-    found = [item for item in (await store.list_sessions(archived=None)).items if item.session_id == session_id]
+    found = [
+        item for item in (await store.list_sessions(archived=None)).items if item.session_id == session_id
+    ]
     return found, list(await store.get_records(session_id))
 
 
@@ -90,7 +92,9 @@ class AppendingContract(ContractPart):
 
         assert ["a", "b", "c", "d"] == contents(await store.get_messages("s"))
 
-    @pytest.mark.parametrize("wrong", ["text", b"bytes", say("one message"), None, 5, [None], ["text"], [{"type": "human"}]])
+    @pytest.mark.parametrize(
+        "wrong", ["text", b"bytes", say("one message"), None, 5, [None], ["text"], [{"type": "human"}]]
+    )
     async def test_what_is_no_list_of_messages_is_refused(self, store: AsyncRepository, wrong: Any) -> None:
         """Anything but messages raises `InvalidMessage`, and nothing is written."""
         with pytest.raises(InvalidMessage):
@@ -127,7 +131,9 @@ class AppendingContract(ContractPart):
         """Records come in the order passed, known ones at their old position, new ones behind the last."""
         await store.add_messages("s", [say("one", id="m1"), say("two", id="m2")])
 
-        records = await store.add_messages("s", [say("new"), say("two", id="m2"), say("newer", id="m3"), say("one", id="m1")])
+        records = await store.add_messages(
+            "s", [say("new"), say("two", id="m2"), say("newer", id="m3"), say("one", id="m1")]
+        )
 
         assert [3, 2, 4, 1] == positions(records)
         assert ["new", "two", "newer", "one"] == [record.message.content for record in records]
@@ -173,9 +179,13 @@ class AppendingContract(ContractPart):
 
     async def test_bodies_are_compared_by_what_they_say(self, store: AsyncRepository) -> None:
         """The order of keys, and defaults that are spelled out, make no other body."""
-        await store.add_messages("s", [say("x", id="m1", additional_kwargs={"a": 1, "b": {"c": 2, "d": "\x00"}})])
+        await store.add_messages(
+            "s", [say("x", id="m1", additional_kwargs={"a": 1, "b": {"c": 2, "d": "\x00"}})]
+        )
 
-        again = say("x", id="m1", example=False, name=None, additional_kwargs={"b": {"d": "\x00", "c": 2}, "a": 1})
+        again = say(
+            "x", id="m1", example=False, name=None, additional_kwargs={"b": {"d": "\x00", "c": 2}, "a": 1}
+        )
         assert [1] == positions(await store.add_messages("s", [again]))
 
     async def test_ids_are_per_session(self, store: AsyncRepository) -> None:
@@ -188,12 +198,30 @@ class AppendingContract(ContractPart):
 
     async def test_message_ids_are_equal_byte_for_byte(self, store: AsyncRepository) -> None:
         """Case, accents and normal form make other message ids."""
-        ids = ["m", "M", "\xe9", "e\u0301", "e", "\xdf", "ss", "i", "\u0131", "\uff4d", "m%", "m_", "1", "x" * 255, "\U0001f642" * 255]
+        ids = [
+            "m",
+            "M",
+            "\xe9",
+            "e\u0301",
+            "e",
+            "\xdf",
+            "ss",
+            "i",
+            "\u0131",
+            "\uff4d",
+            "m%",
+            "m_",
+            "1",
+            "x" * 255,
+            "\U0001f642" * 255,
+        ]
         records = await store.add_messages("s", [say(name, id=name) for name in ids])
 
         assert list(range(1, len(ids) + 1)) == positions(records)
         assert ids == [(await store.get_message("s", name)).message.content for name in ids]
-        assert positions(records) == positions(await store.add_messages("s", [say(name, id=name) for name in ids]))
+        assert positions(records) == positions(
+            await store.add_messages("s", [say(name, id=name) for name in ids])
+        )
 
     @pytest.mark.parametrize("how", FORGETTING)
     async def test_a_deleted_id_is_forgotten(self, store: AsyncRepository, how: str) -> None:

@@ -28,7 +28,10 @@ class ConcurrencyContract(ContractPart):
 
         def writer(number: int):  # noqa: ANN202 - a coroutine function
             async def write(each: AsyncRepository) -> list[Records]:
-                return [await each.add_messages("s", says(f"{number} {turn} a", f"{number} {turn} b")) for turn in range(6)]
+                return [
+                    await each.add_messages("s", says(f"{number} {turn} a", f"{number} {turn} b"))
+                    for turn in range(6)
+                ]
 
             return write
 
@@ -38,10 +41,22 @@ class ConcurrencyContract(ContractPart):
         told = [record for answer in answers for turn in answer for record in turn]
         assert list(range(1, 2 * 6 * WORKERS + 1)) == [record.position for record in records]
         assert sorted(told, key=lambda record: record.position) == records
-        pairs = [(one.position + 1, one.message.content) for one in records if str(one.message.content).endswith("a")]
-        assert pairs == [(two.position, str(two.message.content)[:-1] + "a") for two in records if str(two.message.content).endswith("b")]
+        pairs = [
+            (one.position + 1, one.message.content)
+            for one in records
+            if str(one.message.content).endswith("a")
+        ]
+        assert pairs == [
+            (two.position, str(two.message.content)[:-1] + "a")
+            for two in records
+            if str(two.message.content).endswith("b")
+        ]
         for number in range(WORKERS):
-            mine = [text for text in contents([record.message for record in records]) if str(text).startswith(f"{number} ")]
+            mine = [
+                text
+                for text in contents([record.message for record in records])
+                if str(text).startswith(f"{number} ")
+            ]
             assert [f"{number} {turn} {part}" for turn in range(6) for part in "ab"] == mine
 
     async def test_overlapping_ids_are_stored_once(self, store: AsyncRepository) -> None:
@@ -60,7 +75,9 @@ class ConcurrencyContract(ContractPart):
 
         answers = await at_once(store, [writer(number) for number in range(WORKERS)])
 
-        stored: dict[str, MessageRecord] = {record.message_id: record for record in await store.get_records("s")}
+        stored: dict[str, MessageRecord] = {
+            record.message_id: record for record in await store.get_records("s")
+        }
         for ids, records in (call for answer in answers for call in answer):
             assert [stored[str(one)] for one in ids] == list(records)
         session = await store.get_session("s")

@@ -47,7 +47,9 @@ async def costly(store: AsyncRepository) -> None:
             answer(4, MIDNIGHT + timedelta(hours=23), None, None),
         ],
     )
-    await store.load_records("b", [answer(1, MIDNIGHT, "large", (8, None)), answer(2, MIDNIGHT, "large", ("many", 2**40))])
+    await store.load_records(
+        "b", [answer(1, MIDNIGHT, "large", (8, None)), answer(2, MIDNIGHT, "large", ("many", 2**40))]
+    )
 
 
 def row(messages: int, input_tokens: int, output_tokens: int, **keys: Any) -> UsageRow:
@@ -70,9 +72,9 @@ class UsageContract(ContractPart):
 
         assert expected == await store.usage()
         assert expected == await store.usage(by=("day", "model"))
-        assert sorted(expected, key=lambda found: (found.model is None, found.model, found.day)) == await store.usage(
-            by=["model", "day"]
-        )
+        assert sorted(
+            expected, key=lambda found: (found.model is None, found.model, found.day)
+        ) == await store.usage(by=["model", "day"])
 
     async def test_by_everything_else(self, store: AsyncRepository) -> None:
         """Each key alone, none at all and all together: what is not grouped by is None."""
@@ -82,7 +84,9 @@ class UsageContract(ContractPart):
         assert [row(1, 1, 10, day=LAST_DAY), row(5, 14, 60, day=FIRST_DAY)] == await store.usage(by=("day",))
         assert [row(4, 7, 70, user_id="u"), row(2, 8, 0, user_id="v")] == await store.usage(by=("user_id",))
         assert [row(4, 7, 70, tenant_id="t"), row(2, 8, 0)] == await store.usage(by=("tenant_id",))
-        assert [row(4, 7, 70, session_id="a"), row(2, 8, 0, session_id="b")] == await store.usage(by=("session_id",))
+        assert [row(4, 7, 70, session_id="a"), row(2, 8, 0, session_id="b")] == await store.usage(
+            by=("session_id",)
+        )
         assert 5 == len(await store.usage(by=USAGE_KEYS))
 
     @pytest.mark.parametrize("size", [2, 3])
@@ -91,9 +95,13 @@ class UsageContract(ContractPart):
         await costly(store)
         for by in permutations(USAGE_KEYS, size):
             rows = await store.usage(by=by)
-            keys = [tuple((getattr(found, key) is None, getattr(found, key) or "") for key in by) for found in rows]
+            keys = [
+                tuple((getattr(found, key) is None, getattr(found, key) or "") for key in by)
+                for found in rows
+            ]
             assert (6, 15, 70) == tuple(
-                sum(getattr(found, name) for found in rows) for name in ("messages", "input_tokens", "output_tokens")
+                sum(getattr(found, name) for found in rows)
+                for name in ("messages", "input_tokens", "output_tokens")
             )
             assert sorted(set(keys), key=repr) == sorted(keys, key=repr)
             assert [key[0] for key in sorted(keys, key=lambda key: key[0])] == [key[0] for key in keys]
@@ -163,7 +171,9 @@ class PurgeContract(ContractPart):
         ],
         ids=repr,
     )
-    async def test_conditions_join_with_and(self, store: AsyncRepository, conditions: dict[str, Any], gone: str) -> None:
+    async def test_conditions_join_with_and(
+        self, store: AsyncRepository, conditions: dict[str, Any], gone: str
+    ) -> None:
         """What goes meets every condition; without one, only expired sessions go; a dry run counts the same."""
         border = await self._sessions(store)
         given = {name: border if value == "border" else value for name, value in conditions.items()}

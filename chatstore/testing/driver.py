@@ -17,7 +17,16 @@ import pytest
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from chatstore.aio import AsyncRepository
 
@@ -82,7 +91,9 @@ async def collected(items: AsyncIterator[T]) -> list[T]:
     return [item async for item in items]
 
 
-async def at_once(store: AsyncRepository, works: Sequence[Callable[[AsyncRepository], Awaitable[T]]]) -> list[T]:
+async def at_once(
+    store: AsyncRepository, works: Sequence[Callable[[AsyncRepository], Awaitable[T]]]
+) -> list[T]:
     """Run all *works* on *store* at the same time, a thread each (a task each where the store is asynchronous)."""
     if not isinstance(inner(store), Repository):
         return list(await asyncio.gather(*(work(store) for work in works)))

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatstore.errors import Conflict, Invalid, InvalidMessage, MessageConflict, MessageNotFound, SessionNotFound
+from chatstore.errors import (
+    Conflict,
+    Invalid,
+    InvalidMessage,
+    MessageConflict,
+    MessageNotFound,
+    SessionNotFound,
+)
 from chatstore.messages import AIMessage
 from chatstore.testing.appending import everything, positions
 from chatstore.testing.driver import ContractPart, exactly
@@ -25,7 +32,9 @@ class EditingContract(ContractPart):
     async def test_update_keeps_place_id_and_time(self, store: AsyncRepository, key: int | str) -> None:
         """`update_message` changes the body alone: position, id and time stay, and so do all other messages."""
         before = await store.add_messages("s", numbered(3))
-        new = AIMessage(content="changed", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3})
+        new = AIMessage(
+            content="changed", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+        )
 
         record = await store.update_message("s", key, new)
 
@@ -43,7 +52,11 @@ class EditingContract(ContractPart):
         record = await store.update_message("s", 1, say("b"))
 
         assert ("b", None) == (record.message.content, record.message.id)
-        assert before.message_id == record.message_id == (await store.get_message("s", before.message_id)).message_id
+        assert (
+            before.message_id
+            == record.message_id
+            == (await store.get_message("s", before.message_id)).message_id
+        )
 
     async def test_update_cannot_change_the_id(self, store: AsyncRepository) -> None:
         """A new body may repeat the id; another id is `InvalidMessage` and changes nothing."""
@@ -59,7 +72,9 @@ class EditingContract(ContractPart):
 
     async def test_update_with_the_same_body_changes_nothing(self, store: AsyncRepository) -> None:
         """The revision stays where nothing differs."""
-        added = await store.add_messages("s", [say("a", id="m1", additional_kwargs={"k": 1, "l": 2}), say("b")])
+        added = await store.add_messages(
+            "s", [say("a", id="m1", additional_kwargs={"k": 1, "l": 2}), say("b")]
+        )
         before = await everything(store)
 
         assert added[0] == await store.update_message("s", "m1", say("a", additional_kwargs={"l": 2, "k": 1}))
@@ -233,7 +248,9 @@ class EditingContract(ContractPart):
             await store.replace_messages("s", [say("x", id="m9"), say("y", id="m9")])
         assert before == await everything(store)
 
-        assert [3, 4, 3] == positions(await store.replace_messages("s", [say("x", id="m9"), say("y"), say("x", id="m9")]))
+        assert [3, 4, 3] == positions(
+            await store.replace_messages("s", [say("x", id="m9"), say("y"), say("x", id="m9")])
+        )
 
     async def test_a_replacement_that_cannot_be_stored_changes_nothing(self, store: AsyncRepository) -> None:
         """One bad message keeps the old ones in place."""

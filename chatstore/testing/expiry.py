@@ -51,7 +51,11 @@ class ExpiryContract(ContractPart):
         assert [] == await store.get_messages("s", last=2)
         assert [] == await collected(store.iter_records("s"))
         assert 0 == await store.count_messages("s")
-        for call in (store.get_session, lambda name: store.get_message(name, 1), lambda name: store.get_message(name, "m1")):
+        for call in (
+            store.get_session,
+            lambda name: store.get_message(name, 1),
+            lambda name: store.get_message(name, "m1"),
+        ):
             with pytest.raises(SessionNotFound):
                 await call("s")
 
@@ -60,7 +64,13 @@ class ExpiryContract(ContractPart):
         await expired(store, user_id="u")
         await store.add_messages("t", says("message here"))
 
-        for filters in ({}, {"archived": None}, {"user_id": "u"}, {"metadata": {"old": True}}, {"updated_since": PAST}):
+        for filters in (
+            {},
+            {"archived": None},
+            {"user_id": "u"},
+            {"metadata": {"old": True}},
+            {"updated_since": PAST},
+        ):
             assert "s" not in [found.session_id for found in (await store.list_sessions(**filters)).items]  # type: ignore[arg-type]
         if offered(store, {"search": 1}):
             assert ["t"] == [hit.session_id for hit in await store.search("message")]
@@ -73,7 +83,9 @@ class ExpiryContract(ContractPart):
         revision = await expired(store)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "update_session": lambda: store.update_session("s", title="x"),
-            "update_session back": lambda: store.update_session("s", expires_at=None, expected_revision=revision),
+            "update_session back": lambda: store.update_session(
+                "s", expires_at=None, expected_revision=revision
+            ),
             "update_message": lambda: store.update_message("s", 1, say("x")),
             "delete_message": lambda: store.delete_message("s", "m1"),
             "fork_session": lambda: store.fork_session("s", "f"),
@@ -121,7 +133,9 @@ class ExpiryContract(ContractPart):
         assert [] == (await store.list_sessions(archived=None)).items
 
     @pytest.mark.parametrize("write", ["create_session", "add_messages", "replace_messages"])
-    async def test_an_expired_session_takes_no_id_from_another_owner(self, store: AsyncRepository, write: str) -> None:
+    async def test_an_expired_session_takes_no_id_from_another_owner(
+        self, store: AsyncRepository, write: str
+    ) -> None:
         """The id is free for everybody, and the new session is the new owner's."""
         await expired(store, user_id="old")
 

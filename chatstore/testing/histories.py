@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class HistoryContract(ContractPart):
     """What holds for histories over this repository."""
 
-    def history(self, store: AsyncRepository, session_id: str = "s", last: int | None = None) -> ChatMessageHistory:
+    def history(
+        self, store: AsyncRepository, session_id: str = "s", last: int | None = None
+    ) -> ChatMessageHistory:
         """Return a history that can be used from synchronous code, or skip."""
         repository = inner(store)
         if not isinstance(repository, Repository):
@@ -33,12 +35,17 @@ class HistoryContract(ContractPart):
         history.add_user_message("Hello!")
         history.add_ai_message("Hello there! How can I assist you today?")
 
-        assert [HumanMessage(content="Hello!"), AIMessage(content="Hello there! How can I assist you today?")] == history.messages
+        assert [
+            HumanMessage(content="Hello!"),
+            AIMessage(content="Hello there! How can I assist you today?"),
+        ] == history.messages
         assert (
             "[HumanMessage(content='Hello!', additional_kwargs={}, example=False), "
             "AIMessage(content='Hello there! How can I assist you today?', additional_kwargs={}, example=False)]"
         ) == repr(history.messages)
-        assert ["Hello!", "Hello there! How can I assist you today?"] == contents(await store.get_messages("s"))
+        assert ["Hello!", "Hello there! How can I assist you today?"] == contents(
+            await store.get_messages("s")
+        )
 
     async def test_every_way_to_add(self, store: AsyncRepository) -> None:
         """Texts and messages, one or several."""

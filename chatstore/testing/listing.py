@@ -91,7 +91,14 @@ class ListingContract(ContractPart):
 
     async def test_owners(self, store: AsyncRepository) -> None:
         """``tenant_id`` and ``user_id`` keep the sessions of exactly that owner; None means any."""
-        owners = {"a": ("t1", "u1"), "b": ("t1", "u2"), "c": ("t2", "u1"), "d": (None, "u1"), "e": (None, None), "f": ("T1", "U1")}
+        owners = {
+            "a": ("t1", "u1"),
+            "b": ("t1", "u2"),
+            "c": ("t2", "u1"),
+            "d": (None, "u1"),
+            "e": (None, None),
+            "f": ("T1", "U1"),
+        }
         for name, (tenant, user) in owners.items():
             await store.create_session(name, tenant_id=tenant, user_id=user)
 
@@ -198,7 +205,11 @@ class ListingContract(ContractPart):
         for filters in others:
             with pytest.raises(InvalidCursor):
                 await store.list_sessions(cursor=cursor, **filters)
-        for scoped in (store.scope(user_id="u"), store.scope(tenant_id="t"), store.scope(tenant_id="t", user_id="u")):
+        for scoped in (
+            store.scope(user_id="u"),
+            store.scope(tenant_id="t"),
+            store.scope(tenant_id="t", user_id="u"),
+        ):
             with pytest.raises(InvalidCursor):
                 await scoped.list_sessions(cursor=cursor)
             mine = (await scoped.list_sessions(limit=2)).next_cursor

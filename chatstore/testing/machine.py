@@ -56,10 +56,14 @@ _models = st.builds(
     _ids,
     st.sampled_from([0, 1, 2**31]),
 )
-_tools = st.builds(lambda content, artifact: ToolMessage(content=content, tool_call_id="c", artifact=artifact), _texts, _json)
+_tools = st.builds(
+    lambda content, artifact: ToolMessage(content=content, tool_call_id="c", artifact=artifact), _texts, _json
+)
 messages = st.lists(_people | _models | _tools, max_size=4)
 sessions = st.sampled_from(["a", "A", "b"])
-owners = st.sampled_from([{}, {}, {}, {"user_id": "u"}, {"user_id": "v"}, {"tenant_id": "t"}, {"tenant_id": "t", "user_id": "u"}])
+owners = st.sampled_from(
+    [{}, {}, {}, {"user_id": "u"}, {"user_id": "v"}, {"tenant_id": "t"}, {"tenant_id": "t", "user_id": "u"}]
+)
 keys = st.integers(0, 9) | st.sampled_from(["m1", "m2", "M1", "m9"])
 places = st.none() | st.integers(0, 9)
 expectations = st.sampled_from([None, None, "current", "stale", "none"])
@@ -101,7 +105,12 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # ---- doing the same twice
 
-    def same(self, name: str, owner: dict[str, str], call: Callable[[AsyncRepository, AsyncRepository], Awaitable[Any]]) -> None:
+    def same(
+        self,
+        name: str,
+        owner: dict[str, str],
+        call: Callable[[AsyncRepository, AsyncRepository], Awaitable[Any]],
+    ) -> None:
         """Do *call*, of operation *name*, as *owner* in both repositories, and compare the outcome."""
         if name not in inner(self.store).capabilities.denied:
             expected, actual = (self.runner.run(self._outcome(each, owner, call)) for each in self.both)
@@ -109,7 +118,9 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     @staticmethod
     async def _outcome(
-        each: AsyncRepository, owner: dict[str, str], call: Callable[[AsyncRepository, AsyncRepository], Awaitable[Any]]
+        each: AsyncRepository,
+        owner: dict[str, str],
+        call: Callable[[AsyncRepository, AsyncRepository], Awaitable[Any]],
     ) -> Any:
         try:
             return seen(await call(each.scope(**owner) if owner else each, each))
@@ -141,14 +152,22 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # ---- sessions
 
-    @rule(owner=owners, name=sessions, user=st.sampled_from([None, "u", "v"]), expired=st.booleans(), title=_texts)
+    @rule(
+        owner=owners,
+        name=sessions,
+        user=st.sampled_from([None, "u", "v"]),
+        expired=st.booleans(),
+        title=_texts,
+    )
     def create(self, owner: dict[str, str], name: str, user: str | None, expired: bool, title: str) -> None:  # noqa: FBT001
         """Create a session, perhaps for another owner, perhaps one that has expired."""
         expires = PAST if expired else None
         self.same(
             "create_session",
             owner,
-            lambda s, _: s.create_session(name, user_id=user, title=title, metadata={"k": title}, expires_at=expires),
+            lambda s, _: s.create_session(
+                name, user_id=user, title=title, metadata={"k": title}, expires_at=expires
+            ),
         )
 
     @rule(
@@ -160,7 +179,9 @@ class RepositoryMachine(RuleBasedStateMachine):
         ),
         expectation=expectations,
     )  # fmt: skip
-    def update(self, owner: dict[str, str], name: str, change: dict[str, Any], expectation: str | None) -> None:
+    def update(
+        self, owner: dict[str, str], name: str, change: dict[str, Any], expectation: str | None
+    ) -> None:
         """Change a session's own data."""
 
         async def call(each: AsyncRepository, whole: AsyncRepository) -> Any:
@@ -180,7 +201,12 @@ class RepositoryMachine(RuleBasedStateMachine):
         """Delete a session."""
         self.same("delete_session", owner, lambda s, _: s.delete_session(name))
 
-    @rule(owner=owners, limit=st.integers(1, 3), archived=st.sampled_from([None, True, False]), value=st.sampled_from([None, 1, True]))
+    @rule(
+        owner=owners,
+        limit=st.integers(1, 3),
+        archived=st.sampled_from([None, True, False]),
+        value=st.sampled_from([None, 1, True]),
+    )
     def page(self, owner: dict[str, str], limit: int, archived: bool | None, value: Any) -> None:  # noqa: FBT001
         """Follow all pages of a list."""
         wanted = None if value is None else {"k": value}
@@ -188,7 +214,9 @@ class RepositoryMachine(RuleBasedStateMachine):
         async def call(each: AsyncRepository, _: AsyncRepository) -> Any:
             found, cursor = [], None
             while True:
-                part = await each.list_sessions(limit=limit, archived=archived, metadata=wanted, cursor=cursor)
+                part = await each.list_sessions(
+                    limit=limit, archived=archived, metadata=wanted, cursor=cursor
+                )
                 found.append([session.session_id for session in part.items])
                 if (cursor := part.next_cursor) is None:
                     return found
@@ -233,7 +261,13 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     @rule(owner=owners, name=sessions, after=places, before=places, last=places, limit=places)
     def read(
-        self, owner: dict[str, str], name: str, after: int | None, before: int | None, last: int | None, limit: int | None
+        self,
+        owner: dict[str, str],
+        name: str,
+        after: int | None,
+        before: int | None,
+        last: int | None,
+        limit: int | None,
     ) -> None:
         """Read a window."""
         window = {"after": after, "before": before, "last": last, "limit": limit}
@@ -247,7 +281,9 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.same("get_message", owner, lambda s, _: s.get_message(name, key))
 
     @rule(owner=owners, name=sessions, key=keys, new=_people | _models, expectation=expectations)
-    def edit(self, owner: dict[str, str], name: str, key: int | str, new: Any, expectation: str | None) -> None:
+    def edit(
+        self, owner: dict[str, str], name: str, key: int | str, new: Any, expectation: str | None
+    ) -> None:
         """Change one message."""
 
         async def call(each: AsyncRepository, whole: AsyncRepository) -> Any:
@@ -273,7 +309,11 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # ---- across sessions
 
-    @rule(owner=owners, query=st.sampled_from(["x", "Y", "x y", "zebra", "zeb", "-x", "x OR y"]), name=st.none() | sessions)
+    @rule(
+        owner=owners,
+        query=st.sampled_from(["x", "Y", "x y", "zebra", "zeb", "-x", "x OR y"]),
+        name=st.none() | sessions,
+    )
     def search(self, owner: dict[str, str], query: str, name: str | None) -> None:
         """Search everywhere or in one session."""
         if self.finds_single_letters or "z" in query:
@@ -291,7 +331,9 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     @rule(
         owner=owners,
-        condition=st.sampled_from([{}, {"archived_only": True}, {"archived_only": True, "expired_only": True}]),
+        condition=st.sampled_from(
+            [{}, {"archived_only": True}, {"archived_only": True, "expired_only": True}]
+        ),
         dry_run=st.booleans(),
     )
     def purge(self, owner: dict[str, str], condition: dict[str, bool], dry_run: bool) -> None:  # noqa: FBT001
@@ -309,7 +351,9 @@ def agrees_with_memory(store: AsyncRepository, runner: asyncio.Runner) -> None:
         settings=settings(
             max_examples=int(os.environ.get("CHATSTORE_MACHINE_EXAMPLES") or EXAMPLES),
             stateful_step_count=int(os.environ.get("CHATSTORE_MACHINE_STEPS") or STEPS),
-            phases=(Phase.generate, Phase.shrink) if os.environ.get("CHATSTORE_MACHINE_SHRINK") else (Phase.generate,),
+            phases=(Phase.generate, Phase.shrink)
+            if os.environ.get("CHATSTORE_MACHINE_SHRINK")
+            else (Phase.generate,),
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

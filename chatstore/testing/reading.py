@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 EDGES = (None, 0, 1, 2, 3, 5, 8, 9, 11, 12, 13, 2**31, 2**63, 2**80)
 SIZES = (0, 1, 2, 3, 8, 9, 2**31, 2**63)
 ODD_KEYS = ["'", "%", "m", "M1", "m1.", "1", "0", "x" * 255, "\U0001f642" * 255, "' OR 1=1 --"]
-IMPOSSIBLE: list[Any] = ["", "x" * 256, "nul \x00", "lone \ud800", " m1", "m1 ", -1, None, 1.0, True, b"m1", ["m1"]]
+IMPOSSIBLE: list[Any] = [
+    "",
+    "x" * 256,
+    "nul \x00",
+    "lone \ud800",
+    " m1",
+    "m1 ",
+    -1,
+    None,
+    1.0,
+    True,
+    b"m1",
+    ["m1"],
+]
 
 
 async def gapped(store: AsyncRepository) -> list[MessageRecord]:
@@ -52,7 +65,11 @@ def windows() -> list[dict[str, int | None]]:
     alone += [{name: size} for name in ("last", "limit") for size in SIZES]
     draw = random.Random(20240229)
     mixed = [
-        {"after": draw.choice(EDGES), "before": draw.choice(EDGES), draw.choice(["last", "limit"]): draw.choice(SIZES)}
+        {
+            "after": draw.choice(EDGES),
+            "before": draw.choice(EDGES),
+            draw.choice(["last", "limit"]): draw.choice(SIZES),
+        }
         for _ in range(60)
     ]
     return [*alone, *mixed]
@@ -91,7 +108,9 @@ class ReadingContract(ContractPart):
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_windows_that_mean_nothing_are_refused(self, store: AsyncRepository, wrong: dict[str, Any]) -> None:
+    async def test_windows_that_mean_nothing_are_refused(
+        self, store: AsyncRepository, wrong: dict[str, Any]
+    ) -> None:
         """A negative number, ``last`` with ``limit``, or anything but integers is `Invalid`, for a missing session too."""
         for session in ("s", "missing"):
             with pytest.raises(Invalid):
@@ -182,7 +201,9 @@ class ReadingContract(ContractPart):
         records = await gapped(store)
 
         for after in (None, 0, 2, 4, 11, 12, 99):
-            assert inside(records, None, after, None, None) == await collected(store.iter_records("s", after=after))
+            assert inside(records, None, after, None, None) == await collected(
+                store.iter_records("s", after=after)
+            )
 
     async def test_iteration_over_many_records_while_more_come(self, store: AsyncRepository) -> None:
         """What is appended while a long session is read is seen too; nothing comes twice or is left out."""

@@ -158,7 +158,9 @@ class RefusalContract(ContractPart):
         """Each error of the contract ends with an instruction."""
         errors = await self._errors(store)
 
-        assert [] == [(name, str(error)) for name, error in errors if advice(error).split(" ")[0] not in ADVICE]
+        assert [] == [
+            (name, str(error)) for name, error in errors if advice(error).split(" ")[0] not in ADVICE
+        ]
 
     async def test_no_error_repeats_a_message(self, store: AsyncRepository) -> None:
         """No error, and nothing it came from, holds the text of a message."""
@@ -169,7 +171,10 @@ class RefusalContract(ContractPart):
             errors.append((what, caught.value))
 
         assert [] == [
-            name for name, error in errors for found in chain(error) if CANARY in str(found) or CANARY in repr(found)
+            name
+            for name, error in errors
+            for found in chain(error)
+            if CANARY in str(found) or CANARY in repr(found)
         ]
 
     @staticmethod

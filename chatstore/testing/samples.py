@@ -51,7 +51,9 @@ def says(*contents: str) -> list[HumanMessage]:
 
 def numbered(count: int, prefix: str = "m") -> list[HumanMessage]:
     """Return *count* human messages, each with an id of its own."""
-    return [HumanMessage(content=f"message {number}", id=f"{prefix}{number}") for number in range(1, count + 1)]
+    return [
+        HumanMessage(content=f"message {number}", id=f"{prefix}{number}") for number in range(1, count + 1)
+    ]
 
 
 def contents(messages: Sequence[Message]) -> list[object]:
@@ -123,10 +125,27 @@ DEPTHS = [1, 26, 27, 28, 29, 30, 31, 32, 33, 60, 97]
 def messages_of_every_class() -> list[Message]:
     """Return messages of every class, plain ones and ones with every field."""
     call = {"name": "look_up", "args": {"city": "Öland", "days": [1, 2]}, "id": "call-1", "type": "tool_call"}
-    broken = {"name": "look_up", "args": "{not json", "id": "call-2", "error": "bad", "type": "invalid_tool_call"}
-    usage = {"input_tokens": 12, "output_tokens": 7, "total_tokens": 19, "input_token_details": {"cache_read": 3}}
-    blocks = ["first", {"type": "text", "text": "second"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]
-    openai = {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]}
+    broken = {
+        "name": "look_up",
+        "args": "{not json",
+        "id": "call-2",
+        "error": "bad",
+        "type": "invalid_tool_call",
+    }
+    usage = {
+        "input_tokens": 12,
+        "output_tokens": 7,
+        "total_tokens": 19,
+        "input_token_details": {"cache_read": 3},
+    }
+    blocks = [
+        "first",
+        {"type": "text", "text": "second"},
+        {"type": "image_url", "image_url": {"url": "data:,x"}},
+    ]
+    openai = {
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]
+    }
     return [
         HumanMessage(content="plain"),
         HumanMessage(content="named", name="Ada", id="human-1", example=True),
@@ -134,7 +153,9 @@ def messages_of_every_class() -> list[Message]:
         HumanMessage(content="extra", colour="green", tags=["a", {"b": None}]),
         HumanMessage(content=[]),
         AIMessage(content="plain"),
-        AIMessage(content="", tool_calls=[call], invalid_tool_calls=[broken], usage_metadata=usage, id="ai-1"),
+        AIMessage(
+            content="", tool_calls=[call], invalid_tool_calls=[broken], usage_metadata=usage, id="ai-1"
+        ),
         AIMessage(content="model", response_metadata={"model_name": "large-1", "finish_reason": "stop"}),
         AIMessage(content="", additional_kwargs=openai),
         AIMessage(content="", additional_kwargs=openai, tool_calls=[]),
@@ -144,13 +165,17 @@ def messages_of_every_class() -> list[Message]:
         SystemMessage(content="plain"),
         SystemMessage(content="named", name="rules", additional_kwargs={"cache": True}),
         ToolMessage(content="plain", tool_call_id="call-1"),
-        ToolMessage(content="", tool_call_id="call-2", status="error", artifact={"rows": [[1, None]]}, name="look_up"),
+        ToolMessage(
+            content="", tool_call_id="call-2", status="error", artifact={"rows": [[1, None]]}, name="look_up"
+        ),
         ToolMessage(content=["a", {"type": "text", "text": "b"}], tool_call_id="x" * 300, name="y" * 300),
         FunctionMessage(content="plain", name="look_up"),
         ChatMessage(content="plain", role="narrator"),
         ChatMessage(content="more", role="", id="chat-1", name="n"),
         OpaqueMessage(type="remove", data={"content": "", "id": "human-1"}),
-        OpaqueMessage(type="from-the-future", data={"content": "text", "id": "opaque-1", "new": {"field": [1]}}),
+        OpaqueMessage(
+            type="from-the-future", data={"content": "text", "id": "opaque-1", "new": {"field": [1]}}
+        ),
         OpaqueMessage(type="empty", data={}),
     ]
 
@@ -183,7 +208,9 @@ def unstorable() -> dict[str, Message]:
         what: HumanMessage(content=CANARY, additional_kwargs={"v": value}) for what, value in wrong.items()
     }
     made["NaN in a content block"] = HumanMessage(content=[CANARY, {"n": float("nan")}])
-    made["NaN in an opaque message"] = OpaqueMessage(type="other", data={"content": CANARY, "v": [float("nan")]})
+    made["NaN in an opaque message"] = OpaqueMessage(
+        type="other", data={"content": CANARY, "v": [float("nan")]}
+    )
     for what, bad in BAD_IDS.items():
         if isinstance(bad, str):
             made[f"an id that is {what}"] = HumanMessage(content=CANARY, id=bad)

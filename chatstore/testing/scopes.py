@@ -166,7 +166,9 @@ class ScopeContract(ContractPart):
         assert before == await everything(store)
 
     @pytest.mark.parametrize("name", ["get_session", "get_message", "update_message", "delete_message"])
-    async def test_errors_do_not_tell_a_strangers_session_from_a_missing_one(self, store: AsyncRepository, name: str) -> None:
+    async def test_errors_do_not_tell_a_strangers_session_from_a_missing_one(
+        self, store: AsyncRepository, name: str
+    ) -> None:
         """The error's words are the same whether the session is another owner's or not there at all."""
         calls: Calls = {
             "get_session": lambda s: s.get_session("s"),
@@ -196,7 +198,9 @@ class ScopeContract(ContractPart):
         assert 4 == (await store.scope(user_id="ada").add_messages("s", says("next")))[0].position
         assert await store.scope(user_id="ada").delete_session("s") is True
 
-    @pytest.mark.parametrize("write", ["create_session", "add_messages", "replace_messages", "load_records", "fork_session"])
+    @pytest.mark.parametrize(
+        "write", ["create_session", "add_messages", "replace_messages", "load_records", "fork_session"]
+    )
     async def test_what_a_scope_creates_is_its_owners(self, store: AsyncRepository, write: str) -> None:
         """Every way to create a session gives it to the scope's owner."""
         await store.create_session("mine", tenant_id="acme", user_id="ada")
@@ -262,12 +266,17 @@ class ScopeContract(ContractPart):
             assert "acme" == (await nested.create_session("new")).tenant_id
             await nested.delete_session("new")
 
-        for outer, contrary in (({"user_id": "ada"}, {"user_id": "bob"}), ({"tenant_id": "acme"}, {"tenant_id": "ACME"})):
+        for outer, contrary in (
+            ({"user_id": "ada"}, {"user_id": "bob"}),
+            ({"tenant_id": "acme"}, {"tenant_id": "ACME"}),
+        ):
             with pytest.raises(Invalid):
                 store.scope(**outer).scope(**contrary)
         assert 3 == len((await store.list_sessions()).items)
 
-    @pytest.mark.parametrize("owner", [{}, {"user_id": None}, {"user_id": ""}, {"tenant_id": " x"}, {"user_id": 5}], ids=repr)
+    @pytest.mark.parametrize(
+        "owner", [{}, {"user_id": None}, {"user_id": ""}, {"tenant_id": " x"}, {"user_id": 5}], ids=repr
+    )
     async def test_a_scope_needs_an_owner(self, store: AsyncRepository, owner: dict[str, Any]) -> None:
         """A scope without an owner, or with an impossible one, is `Invalid`: it would see everybody."""
         with pytest.raises(Invalid):

@@ -49,7 +49,26 @@ SYNTAX: dict[str, list[int]] = {
     "qu%k": [], "q*": [], "quick\tfox\n": [0, 1], "quick\x00fox": [0, 1], "quick\ud800fox": [0, 1],
     "quick" + " fox" * 300: [0, 1],
 }  # fmt: skip
-WORDLESS = ["", " ", "%", "_", "*", "''", '"', "--", "!?", "()", "\x00", "\ud800", "&|!", "🙂", "\u202e", "-", "+-", "\\"]
+WORDLESS = [
+    "",
+    " ",
+    "%",
+    "_",
+    "*",
+    "''",
+    '"',
+    "--",
+    "!?",
+    "()",
+    "\x00",
+    "\ud800",
+    "&|!",
+    "🙂",
+    "\u202e",
+    "-",
+    "+-",
+    "\\",
+]
 
 
 def found(hits: list[SearchHit]) -> list[int]:
@@ -104,7 +123,9 @@ class SearchContract(ContractPart):
     async def test_a_hit_says_where_it_is(self, store: AsyncRepository) -> None:
         """A hit has the message's place, id, type, time and text, and a snippet with the word."""
         await store.add_messages("s", says("nothing"))
-        [stored] = await store.add_messages("s", [say("before " * 80 + "the needle " + "after " * 80, id="m1")])
+        [stored] = await store.add_messages(
+            "s", [say("before " * 80 + "the needle " + "after " * 80, id="m1")]
+        )
 
         [hit] = await store.search("NEEDLE")
 
@@ -117,7 +138,9 @@ class SearchContract(ContractPart):
 
     async def test_better_hits_come_first(self, store: AsyncRepository) -> None:
         """Hits come in the order of their rank, highest first, at most ``limit`` of them."""
-        await store.add_messages("s", says("apple once in a long line of other words", "apple apple apple", *["apple pear"] * 5))
+        await store.add_messages(
+            "s", says("apple once in a long line of other words", "apple apple apple", *["apple pear"] * 5)
+        )
 
         hits = await store.search("apple")
 
@@ -161,14 +184,20 @@ class SearchContract(ContractPart):
 
     async def test_a_search_sees_what_is_there_now(self, store: AsyncRepository) -> None:
         """Edited, removed and archived messages are found as they are now; content blocks by their text."""
-        await store.add_messages("s", [say("first plum"), say("second plum"), say("third plum"), say("fourth plum")])
+        await store.add_messages(
+            "s", [say("first plum"), say("second plum"), say("third plum"), say("fourth plum")]
+        )
         await store.update_message("s", 1, say("peach"))
         await store.delete_message("s", 2)
         await store.pop_message("s")
-        await store.add_messages("t", [say(["see", {"type": "text", "text": "the plum"}, {"type": "image", "plumage": "x"}])])
+        await store.add_messages(
+            "t", [say(["see", {"type": "text", "text": "the plum"}, {"type": "image", "plumage": "x"}])]
+        )
         await store.update_session("t", archived=True)
 
-        assert [("s", 3), ("t", 1)] == sorted((hit.session_id, hit.position) for hit in await store.search("plum"))
+        assert [("s", 3), ("t", 1)] == sorted(
+            (hit.session_id, hit.position) for hit in await store.search("plum")
+        )
         assert [("s", 1)] == [(hit.session_id, hit.position) for hit in await store.search("peach")]
         await store.clear("s")
         await store.delete_session("t")

@@ -44,8 +44,12 @@ AHEAD = [
 METADATA: list[dict[str, Any]] = [
     {},
     {"text": "", "null": None, "yes": True, "no": False, "list": [], "object": {}},
-    {"numbers": [0, -1, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**30], "floats": [0.1, 1.5, -2.5e-7, 1e16, 1e23, 5e-324]},
+    {
+        "numbers": [0, -1, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**30],
+        "floats": [0.1, 1.5, -2.5e-7, 1e16, 1e23, 5e-324],
+    },
     {"unicode": "שלום 🙂 \xe9 e\u0301", "quotes": "'\"\\`", "percent": "%s %(x)s :x ?", "line": "a\nb\tc"},
+    {"escaped": "\\u0000 \\ud800 \\\\u0000", "\\u0000": 1},
     {"a.b": 1, "$": 2, "a[0]": 3, "key with 'quotes\"": 4, "\xe9": 5, "e\u0301": 6, "": 7, "A": 8, "a": 9},
 ]
 
@@ -122,7 +126,9 @@ class SessionContract(ContractPart):
 
         after = await store.update_session("s", **{name: None})
 
-        assert {**FULL, name: {} if name == "metadata" else None} == {field: getattr(after, field) for field in FULL}
+        assert {**FULL, name: {} if name == "metadata" else None} == {
+            field: getattr(after, field) for field in FULL
+        }
         assert after == await store.get_session("s")
 
     async def test_archiving(self, store: AsyncRepository) -> None:
@@ -140,13 +146,17 @@ class SessionContract(ContractPart):
         assert first.revision < back.revision
 
     @pytest.mark.parametrize("given", [FULL, {}])
-    async def test_an_update_that_changes_nothing_is_none(self, store: AsyncRepository, given: dict[str, Any]) -> None:
+    async def test_an_update_that_changes_nothing_is_none(
+        self, store: AsyncRepository, given: dict[str, Any]
+    ) -> None:
         """The revision, and with it ``updated_at``, moves only when something changes."""
         before = await store.create_session("s", **given)
 
         assert before == await store.update_session("s")
         assert before == await store.update_session("s", **given)
-        assert before == await store.update_session("s", **given, archived=False, expected_revision=before.revision)
+        assert before == await store.update_session(
+            "s", **given, archived=False, expected_revision=before.revision
+        )
         assert before == await store.get_session("s")
 
     @pytest.mark.parametrize("other", [True, 1.0, "1", [1], {"k": 1}], ids=repr)
@@ -260,9 +270,10 @@ class SessionContract(ContractPart):
         made.metadata["list"].append(3)
         (await store.get_session("s")).metadata["x"] = 4
         (await store.list_sessions()).items[0].metadata["x"] = 5
+        assert {"list": [1]} == (await store.get_session("s")).metadata
+
         updated = await store.update_session("s", metadata={"list": [1]}, title="t")
         updated.metadata["list"].append(6)
-
         assert {"list": [1]} == (await store.get_session("s")).metadata
 
     @pytest.mark.parametrize("number", range(len(METADATA)))
@@ -292,7 +303,9 @@ class SessionContract(ContractPart):
 
         assert HOSTILE_IDS == [(await store.get_messages(name))[0].content for name in HOSTILE_IDS]
         assert [1] * len(HOSTILE_IDS) == [await store.count_messages(name) for name in HOSTILE_IDS]
-        assert sorted(HOSTILE_IDS) == sorted(item.session_id for item in (await store.list_sessions(limit=1000)).items)
+        assert sorted(HOSTILE_IDS) == sorted(
+            item.session_id for item in (await store.list_sessions(limit=1000)).items
+        )
 
         await store.delete_session("A")
         assert (1, 0) == (await store.count_messages("a"), await store.count_messages("A"))
@@ -351,7 +364,9 @@ class SessionContract(ContractPart):
             await store.update_session("s", **{"title": "unwritten", **wrong})
         assert made == await store.get_session("s")
 
-    @pytest.mark.parametrize("wrong", [{"archived": None}, {"archived": 1}, {"expected_revision": -1}], ids=repr)
+    @pytest.mark.parametrize(
+        "wrong", [{"archived": None}, {"archived": 1}, {"expected_revision": -1}], ids=repr
+    )
     async def test_bad_updates_are_refused(self, store: AsyncRepository, wrong: dict[str, Any]) -> None:
         """``archived`` is a bool and a revision a natural number; anything else is `Invalid`."""
         made = await store.create_session("s")

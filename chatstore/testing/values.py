@@ -107,7 +107,9 @@ class ValueContract(ContractPart):
             "add_messages new": lambda: store.add_messages("new", [say("good"), bad]),
             "update_message": lambda: store.update_message("s", 1, bad),
             "replace_messages": lambda: store.replace_messages("s", [say("good"), bad]),
-            "load_records": lambda: store.load_records("s", [record(7), record(8, message=bad, message_id=bad.id or "g")]),
+            "load_records": lambda: store.load_records(
+                "s", [record(7), record(8, message=bad, message_id=bad.id or "g")]
+            ),
         }
 
     async def test_ten_megabytes(self, store: AsyncRepository) -> None:
@@ -115,11 +117,14 @@ class ValueContract(ContractPart):
         self.need("large")
         await store.add_messages("s", says("before"))
         before = await everything(store)
-        line = "Всё ещё в порядке 🙂 \\ \"quoted\"\n"
+        line = 'Всё ещё в порядке 🙂 \\ "quoted"\n'
         text = line * (LARGE // len(line.encode()))
         messages: list[Message] = [
             say(text + "\x00"),
-            AIMessage(content=text, tool_calls=[{"name": "f", "args": {"half": text[::2]}, "id": "c", "type": "tool_call"}]),
+            AIMessage(
+                content=text,
+                tool_calls=[{"name": "f", "args": {"half": text[::2]}, "id": "c", "type": "tool_call"}],
+            ),
         ]
         for message in messages:
             try:
@@ -138,4 +143,7 @@ class ValueContract(ContractPart):
         await store.add_messages("s", says(*texts))
 
         assert texts == contents(await store.get_messages("s"))
-        assert texts[::3] == [(await store.get_message("s", place + 1)).message.content for place in range(len(texts))][::3]
+        assert (
+            texts[::3]
+            == [(await store.get_message("s", place + 1)).message.content for place in range(len(texts))][::3]
+        )

@@ -110,8 +110,8 @@ def _again(found: Iterable[str], took: float) -> str:
     return f"""
 ## Measure it again
 
-`python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page (this
-run took {took / 60:.0f} minutes). `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
+`python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page; this
+run took {took / 60:.0f} minutes. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
 `--check` exits with 1 where a limit is missed; `--quick` takes small sizes, to see that everything runs. Servers
 are found as the tests find them: `CHATSTORE_TEST_POSTGRES_URL` and `CHATSTORE_TEST_MYSQL_URL` in the environment,
 else a local one, else one that is started for the run.
@@ -123,28 +123,30 @@ def _method(size: Size) -> str:
 ## How it is measured
 
 Both sides run in one process in short bursts, in turns, so that whatever slows the machine slows both:
-{size.bursts} bursts of {size.calls} calls on each side, or {size.rounds} single calls where one call is thousands of messages. The time of a
-burst is the median of its calls; a ratio is taken inside one repetition; the figure is the median of the ratios,
-and half of them lie between the two numbers beside it. The garbage collector is on; what lived before a burst is
-not its work. Both sides are warm. After a race, what both stored is read back and compared. Fresh interpreters
-are timed by the processor, from start to end.
+{size.bursts} bursts of {size.calls} calls on each side, or {size.rounds} single calls where one call is thousands
+of messages. The time of a burst is the median of its calls; a ratio is taken inside one repetition; the figure
+is the median of the ratios, and half of them lie between the two numbers beside it. The garbage collector is
+on; what lived before a burst is not its work. Both sides are warm. After a race against a raw driver, what both
+stored is read back and compared. Fresh interpreters are timed by the processor, from start to end.
 
-The messages are turns: about 200 characters from a human, about 800 from a model with usage and response metadata,
-every eighth turn with two tool calls, unicode among the words (seed {turns.SEED}). The search index is there on both
-sides wherever nothing else is said. Sessions of 100 messages are many, so that they stay short while they are
-appended to; long ones are made by appending, and the servers' statistics are brought up to date after that.
+The messages are turns: about 200 characters from a human, about 800 from a model with usage and response
+metadata, every eighth turn with two tool calls, unicode among the words (seed {turns.SEED}). The search index is
+there on both sides wherever nothing else is said. Short sessions are many, so that they stay short while they
+are appended to; long ones are made by appending, and servers then bring their statistics up to date.
 """
 
 
 def _where() -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    ours = f"chatstore {chatstore.__version__}, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
     load = f"; load average at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"""
 ## What this run ran on
 
-- {datetime.now(UTC):%Y-%m-%d}: chatstore {chatstore.__version__}, Python {platform.python_version()}, {libraries}
+- {datetime.now(UTC):%Y-%m-%d}: {ours}, {libraries}
 - SQLite {sqlite3.sqlite_version}, {_server("postgres")}, {_server("mariadb")}
-- {os.cpu_count()} cores, {platform.machine()}, {platform.system()}; one fdatasync takes {_fdatasync() * 1e3:.2f} ms{load}
+- {machine}; one fdatasync takes {_fdatasync() * 1e3:.2f} ms{load}
 """
 
 

@@ -22,7 +22,7 @@ class FirstFailures:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.caught: dict[str, str] = {}
+        self.caught: dict[str, str] = {}  # by the name of the mutant: which test, and what it said
         self.mutants: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -40,7 +40,8 @@ class FirstFailures:
         """Note a failure."""
         report = yield
         if report.failed:
-            self.caught.setdefault(item.callspec.params["repository"], item.originalname)
+            said = getattr(getattr(report.longrepr, "reprcrash", None), "message", "").partition("\n")[0]
+            self.caught.setdefault(item.callspec.params["repository"], f"{item.originalname}: {said}")
         return report
 
 

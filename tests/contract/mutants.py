@@ -6,6 +6,7 @@ Not collected by itself, because these tests are meant to fail: `mutant_runner` 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,7 +153,7 @@ class OffByOne(_Memory):
 
     def records(self, scope: Scope, session_id: str, window: Any, now: Any) -> Any:
         before = None if window.before is None else window.before + 1
-        return super().records(scope, session_id, replace(window, before=before), now)
+        return super().records(scope, session_id, window._replace(before=before), now)
 
 
 class SkipsAtPages(_Memory):
@@ -166,7 +167,7 @@ class ShowsExpired(_Memory):
     """Lists sessions whose time is over."""
 
     def sessions(self, scope: Scope, wanted: Any, limit: int, start: Any, now: Any) -> Any:
-        return super().sessions(scope, wanted, limit, start, PAST)
+        return super().sessions(scope, wanted, limit, start, PAST - timedelta(days=1))
 
 
 class KeepsExpired(_Memory):

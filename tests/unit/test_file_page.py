@@ -156,13 +156,13 @@ def test_what_one_file_cannot_hold_is_refused(tmp_path: Path) -> None:
     repository.add_messages(SESSION, [HumanMessage("a")])
 
     assert set(calls) == repository.capabilities.denied
-    for call in (
-        *calls.values(),
-        lambda: repository.get_messages("other"),
-        lambda: repository.add_messages("other", [HumanMessage("x")]),
-        lambda: mine.add_messages(SESSION, [HumanMessage("x")]),
-        lambda: mine.get_messages(SESSION),
-    ):
+    calls |= {
+        "another session": lambda: repository.get_messages("other"),
+        "an append to it": lambda: repository.add_messages("other", [HumanMessage("x")]),
+        "an owner": lambda: mine.add_messages(SESSION, [HumanMessage("x")]),
+        "an owner's look": lambda: mine.get_messages(SESSION),
+    }
+    for call in calls.values():
         with pytest.raises(NotSupported, match="sqlite:"):
             call()
     assert [HumanMessage("a")] == repository.get_messages(SESSION)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 _LOCKS: Final = ".locks"
-#: Lock files of a directory; sessions that share one wait for each other.
+#: Lock files of a directory, for ever: processes of all releases must choose the same one for a session.
 _LOCK_COUNT: Final = 64
 #: How many sessions are remembered for lists.
 _LISTED: Final = 20_000

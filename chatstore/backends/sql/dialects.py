@@ -224,13 +224,19 @@ def dialect_of(url: URL) -> Dialect:
     return _guarded(url, load)
 
 
+#: What tells a driver to give up on a server that accepts a connection and then falls silent, in its own units.
+#: A statement may wait for a lock of InnoDB for 50 s, and for as long as it runs; what is gone must not hang for ever.
+_PATIENCE: dict[str, dict[str, Any]] = {
+    "psycopg": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000, "keepalives_idle": 30},
+    "psycopg2": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000, "keepalives_idle": 30},
+    "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": 120, "write_timeout": 120},
+    "aiomysql": {"connect_timeout": CONNECT_SECONDS},
+}
+
+
 def _connect_args(url: URL) -> dict[str, Any]:
-    if (
-        url.get_driver_name() in {"psycopg", "psycopg2", "pymysql", "aiomysql"}
-        and "connect_timeout" not in url.query
-    ):
-        return {"connect_timeout": CONNECT_SECONDS}
-    return {}
+    patience = _PATIENCE.get(url.get_driver_name(), {})
+    return {name: value for name, value in patience.items() if name not in url.query}
 
 
 def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
@@ -353,7 +359,7 @@ def first_row(connection: Connection, sql: str, parameters: Any) -> Any:
         cursor.execute(sql, parameters)
         return cursor.fetchone()
     except connection.dialect.loaded_dbapi.Error as error:
-        lost = connection.dialect.is_disconnect(error, fairy.dbapi_connection, cursor)  # type: ignore[arg-type]
+        lost = connection.dialect.is_disconnect(error, fairy.dbapi_connection, cursor)
         if lost:
             # As SQLAlchemy does: other connections of this age are as dead.
             connection.invalidate(error)

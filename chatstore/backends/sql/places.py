@@ -132,8 +132,8 @@ class Place:
         if self.url.get_backend_name() != "sqlite":
             return nullcontext()
         name = str(self.url.database) if not is_memory(self.url) else f"memory {id(self.engine)}"
-        lock = _file_locks.get(name)
-        return lock if lock is not None else _file_locks.setdefault(name, RLock())
+        lock: AbstractContextManager[object] = _file_locks.get(name) or _file_locks.setdefault(name, RLock())
+        return lock
 
     @property
     def one_connection(self) -> bool:
@@ -214,12 +214,12 @@ def prepare_file(url: URL) -> None:
         try:
             create_private_file(path)
         except OSError as error:
-            msg = f"the SQLite file {path} cannot be created ({error.strerror}): create its folder, or choose another path"
+            msg = f"the SQLite file {path} cannot be created ({error.strerror}): create its folder, or name another"
             raise StorageError(msg) from error
 
 
 def schema_state(connection: Connection, schema: str | None) -> str:
-    """Return 'ready', 'empty' (a SQLite database without any table), or raise the `SchemaError` that says what to do."""
+    """Return 'ready' or 'empty' (a SQLite database without any table), or raise a `SchemaError`."""
     inspector = inspect(connection)
     if not inspector.has_table(models.VERSION_TABLE, schema=schema):
         names = inspector.get_table_names(schema=schema)

@@ -72,7 +72,7 @@ def _refuse_async(target: Any) -> None:
         msg = "an AsyncEngine awaits: pass it to connect_async instead of connect"
         raise Invalid(msg)
     if not isinstance(target, str) and type(target).__name__ != "URL":
-        msg = f"cannot connect to a {type(target).__name__}: pass a URL or a SQLAlchemy Engine (a Connection goes to using)"
+        msg = f"cannot connect to a {type(target).__name__}: pass a URL or an Engine (a Connection goes to using)"
         raise Invalid(msg)
 
 
