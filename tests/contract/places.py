@@ -323,6 +323,7 @@ NAMES = [
 
 
 def marked(name: str) -> Any:
-    """Return *name* as a pytest parameter, marked with the server it wants."""
-    wants = [kind for kind in ("postgres", "mariadb") if kind in name.replace("psycopg2", "postgres").replace("asyncpg", "postgres").replace("pymysql", "mariadb")]
-    return pytest.param(name, marks=[getattr(pytest.mark, kind) for kind in wants])
+    """Return *name* as a pytest parameter, marked with the server it wants and kept in one process."""
+    servers_of = {"postgres": ("postgres", "psycopg2", "asyncpg"), "mariadb": ("mariadb", "pymysql")}
+    wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
+    return pytest.param(name, marks=[pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)])

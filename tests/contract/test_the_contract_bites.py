@@ -20,3 +20,4 @@ def test_every_planted_mutant_is_caught_and_the_sound_one_is_not() -> None:
     assert "Sound" in told["mutants"]
     assert len(told["mutants"]) > 20
     assert [name for name in told["mutants"] if name != "Sound"] == sorted(told["caught"])
+    assert [] == [said for said in told["caught"].values() if "TypeError" in said or "AttributeError" in said]

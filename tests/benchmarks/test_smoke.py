@@ -1,0 +1,224 @@
+"""What the figures rest on, as far as it can be counted: no clock decides here.
+
+Wall-clock ratios are asserted by `python -m tests.benchmarks --check` alone.
+"""
+
+from __future__ import annotations
+
+import platform
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg import RawCursor
+from sqlalchemy import create_engine, make_url, text
+
+from tests import servers
+from tests.benchmarks import counting, imports, page, raw_postgres, raw_sqlite, stores, turns
+from tests.benchmarks.harness import QUICK, Figure, Race, compared, each, race
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from chatstore.repository import Repository
+
+LONG, SHORT = 2_000, 100
+#: What an append of a turn sends where nothing is new to the connection.
+SENT = {
+    "sqlite": ["BEGIN", "INSERT INTO chatstore_sessions", "INSERT INTO chatstore_messages"] + ["INSERT INTO chatstore_messages", "COMMIT"],
+    "postgres": ["WITH counted"],
+    "mariadb": ["START TRANSACTION", "INSERT INTO chatstore_sessions", "SELECT", "INSERT INTO chatstore_messages", "COMMIT"],
+}
+
+
+@pytest.mark.parametrize("kind", stores.SQL)
+def test_an_append_sends_what_it_must_and_no_more(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: an append of a turn is one statement on PostgreSQL and one transaction elsewhere, however long the session."""
+    source = turns.turns()
+    with (
+        counting.statements(kind, monkeypatch) as sent,
+        servers.migrated_url(kind) as url,
+        stores.connected(url) as repository,
+    ):
+        for _ in range(3):
+            repository.add_messages("s", next(source).messages)
+        seen = []
+        for _ in range(2):
+            sent.clear()
+            repository.add_messages("s", next(source).messages)
+            seen.append([" ".join(one.split()) for one in sent if not one.startswith("--")])
+            stores.fill(repository, f"more-{len(seen)}", 300)
+        for one in seen:
+            assert len(SENT[kind]) == len(one), one
+            assert [True] * len(one) == [found.startswith(begin) for found, begin in zip(one, SENT[kind], strict=True)], one
+
+
+@pytest.fixture(params=("postgres", "mariadb"))
+def filled(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give a database with a long and a short session."""
+    with servers.migrated_url(request.param) as url, stores.connected(url) as repository:
+        _fill(repository)
+        stores.settle(url)
+        yield url
+
+
+def _fill(repository: Repository) -> None:
+    stores.fill(repository, "long", LONG)
+    stores.fill(repository, "short", SHORT)
+
+
+def _last(session_id: str) -> Callable[[Repository], object]:
+    return lambda repository: repository.get_messages(session_id, last=20)
+
+
+def test_servers_read_as_many_rows_for_the_last_messages_as_there_are(filled: str) -> None:
+    """Law: the last 20 of a long session touch as many rows as the last 20 of a short one."""
+    short, long = (counting.rows_read(filled, _last(session_id)) for session_id in ("short", "long"))
+    assert short == long
+    assert 20 <= long <= 45
+
+
+def test_sqlite_does_as_much_for_the_last_messages_of_any_session() -> None:
+    """Law: the last 20 of a long session take as many steps of SQLite's machine as the last 20 of a short one."""
+    with counting.sqlite_steps() as steps, servers.migrated_url("sqlite") as url, stores.connected(url) as repository:
+        _fill(repository)
+        _last("short")(repository)
+        counted = []
+        for session_id in ("short", "long"):
+            steps[0] = 0
+            _last(session_id)(repository)
+            counted.append(steps[0])
+    assert counted[0] == counted[1]
+    assert 0 < counted[1] < 2_000
+
+
+def test_a_file_is_read_and_written_at_its_end_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: appending to a long file, and reading its end, moves as many bytes as with a short one, blocks apart."""
+    source, moved = turns.turns(), {}
+    with stores.connected(f"file:{tmp_path}") as repository, counting.bytes_moved(monkeypatch) as counted:
+        _fill(repository)
+        for session_id in ("short", "long"):
+            repository.add_messages(session_id, next(source).messages)
+            counted[0] = 0
+            _last(session_id)(repository)
+            moved["read", session_id] = counted[0]
+            counted[0] = 0
+            repository.add_messages(session_id, next(source).messages)
+            moved["append", session_id] = counted[0]
+    block = 64 * 1024
+    assert abs(moved["read", "long"] - moved["read", "short"]) < block, moved
+    assert abs(moved["append", "long"] - moved["append", "short"]) < block, moved
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [(imports.IMPORT, imports.HEAVY), (imports.MEMORY, imports.SQL_LIBRARIES), (imports.HISTORY, imports.SQL_LIBRARIES)],
+    ids=["import", "memory", "history"],
+)
+def test_what_is_not_used_is_not_loaded(code: str, unwanted: set[str]) -> None:
+    """Law: heavy libraries load at their first use."""
+    assert set() == imports.loaded(code) & unwanted
+
+
+def test_alembic_is_not_loaded_for_a_current_file() -> None:
+    """Law: an append to a SQLite file at head needs no migrations."""
+    with servers.migrated_url("sqlite") as url:
+        found = imports.loaded(imports.SQL, url)
+    assert {"sqlalchemy"} == found & {"alembic", "sqlalchemy"}
+
+
+# ------------------------------------------------------------------------------------------ the races themselves
+
+
+def _rows(url: str, session_id: str) -> list[Any]:
+    """Return what is stored of a session, but for ids and times, which nobody makes twice."""
+    engine = create_engine(url)
+    columns = (
+        "position, id_generated, type, content, name, tool_call_id, model, input_tokens, output_tokens, source, "
+        "CAST(payload AS TEXT), length(message_id)"
+    )
+    with engine.connect() as link:
+        found = link.execute(
+            text(f"SELECT {columns} FROM chatstore_messages WHERE session_id = :id ORDER BY position"), {"id": session_id}
+        ).all()
+        about = link.execute(
+            text(
+                "SELECT tenant_id, user_id, title, CAST(metadata AS TEXT), message_count, last_position, archived_at, "
+                "expires_at, updated_at > created_at FROM chatstore_sessions WHERE session_id = :id"
+            ),
+            {"id": session_id},
+        ).all()
+    engine.dispose()
+    return [*about, *found]
+
+
+def test_the_sqlite_baseline_does_the_same_work() -> None:
+    """Law: a race is fair: what `raw_sqlite` stores is what chatstore stores, column by column."""
+    with servers.migrated_url("sqlite") as url, stores.connected(url) as repository:
+        with closing(raw_sqlite.connected(make_url(url).database or "", "FULL")) as link:
+            for turn, _ in zip(turns.turns(), range(10), strict=False):
+                repository.add_messages("ours", turn.messages)
+                raw_sqlite.append(link, "raw", turn.plain)
+            assert repository.get_messages("ours") == raw_sqlite.read(link, "raw")
+        assert _rows(url, "ours") == _rows(url, "raw")
+
+
+def test_the_postgres_baselines_do_the_same_work() -> None:
+    """Law: a race is fair: what `raw_postgres` stores is what chatstore stores, column by column."""
+    many = turns.many(40)
+    with servers.migrated_url("postgres") as url, stores.connected(url) as repository:
+        with raw_postgres.connected(url) as link, RawCursor(link) as cursor:
+            for turn, _ in zip(turns.turns(), range(10), strict=False):
+                repository.add_messages("ours", turn.messages)
+                raw_postgres.append(cursor, "raw", turn.plain)
+            for _ in range(2):
+                repository.add_messages("ours, many", many.messages)
+                raw_postgres.bulk(cursor, "raw, many", many.plain)
+            assert repository.get_messages("ours, many") == raw_postgres.read(cursor, "raw, many")
+        assert _rows(url, "ours") == _rows(url, "raw")
+        assert _rows(url, "ours, many") == _rows(url, "raw, many")
+
+
+def test_sides_take_turns() -> None:
+    """Law: after warming both, the sides alternate, and alternate who goes first."""
+    order = ""
+
+    def side(name: str) -> Callable[[], None]:
+        def call() -> None:
+            nonlocal order
+            order += name
+
+        return call
+
+    race(each(side("a")), each(side("b")), bursts=3, calls=2, warm=1)
+    assert "ab" + "bbaa" + "aabb" + "bbaa" in {order, "ab" + "aabb" + "bbaa" + "aabb"} or order == "abbbaaaabbbbaa"
+
+
+def test_ratios_are_taken_within_a_repetition() -> None:
+    """Law: one slow repetition moves neither the ratio of the others nor the median."""
+    found = compared("work", "theirs", Race([2.0, 20.0, 2.0], [1.0, 10.0, 2.0]), 1.5)
+    assert (2.0, False, 2.0, 2.0) == (found.value, found.met, found.ours, found.theirs)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "verdict"),
+    [(1.2, 1.5, "met, 20% below"), (1.8, 1.5, "**missed by 20%**"), (9.9, None, "reported"), (0, 0, "met"), (1, 0, "**missed**")],
+)
+def test_the_page_says_by_how_much(value: float, limit: float | None, verdict: str) -> None:
+    """Law: each figure says whether its limit is met, and by how much."""
+    assert verdict == page.verdict(Figure("work", "theirs", value, 1, 2, "x", limit, None, None))
+
+
+def test_the_page_holds_the_baselines_and_no_host(tmp_path: Path) -> None:
+    """Law: the source of each baseline stands on the page, and nothing on it names the machine."""
+    one = Figure("work", "theirs", 1.2, 1.1, 1.3, "x", 1.5, 0.002, 0.001)
+    for kind in ("postgres", "mariadb"):
+        servers.obtain(kind)
+    page.write(tmp_path / "figures.md", {"appending": [one]}, QUICK, 60)
+    written = (tmp_path / "figures.md").read_text(encoding="utf-8")
+    assert "| work | theirs | **1.20 x** | 1.10 to 1.30 | 1.50 x | met, 20% below | 2 ms / 1 ms |" in written
+    assert "    " + raw_sqlite.UPSERT.splitlines()[1] in written
+    assert "def bulk(cursor" in written
+    assert platform.node() not in written
+    assert str(page.PAGE.parents[2]) not in written
