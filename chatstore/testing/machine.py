@@ -60,9 +60,10 @@ _tools = st.builds(
     lambda content, artifact: ToolMessage(content=content, tool_call_id="c", artifact=artifact), _texts, _json
 )
 messages = st.lists(_people | _models | _tools, max_size=4)
-sessions = st.sampled_from(["a", "A", "b"])
+# Mostly one session and no scope, so that what is done meets what was done before.
+sessions = st.sampled_from(["a", "a", "a", "b", "A"])
 owners = st.sampled_from(
-    [{}, {}, {}, {"user_id": "u"}, {"user_id": "v"}, {"tenant_id": "t"}, {"tenant_id": "t", "user_id": "u"}]
+    [*[{}] * 8, {"user_id": "u"}, {"user_id": "v"}, {"tenant_id": "t"}, {"tenant_id": "t", "user_id": "u"}]
 )
 keys = st.integers(0, 9) | st.sampled_from(["m1", "m2", "M1", "m9"])
 places = st.none() | st.integers(0, 9)

@@ -51,14 +51,15 @@ def statements(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
 
 _DOORS: dict[str, list[tuple[type, str]]] = {
     "postgres": [(psycopg.Cursor, "execute"), (psycopg.Cursor, "executemany")],
-    "mariadb": [(pymysql.connections.Connection, "query")],
+    "mariadb": [(pymysql.connections.Connection, "_execute_command")],
 }
 
 
 def _noted(send: Callable[..., Any], sent: list[str]) -> Callable[..., Any]:
-    def noting(self: Any, statement: Any, *args: Any, **options: Any) -> Any:
-        sent.append(statement.decode("utf-8", "replace") if isinstance(statement, bytes) else str(statement))
-        return send(self, statement, *args, **options)
+    def noting(self: Any, *args: Any, **options: Any) -> Any:
+        statement = next((one for one in args if isinstance(one, str | bytes | bytearray)), "")
+        sent.append(statement if isinstance(statement, str) else statement.decode("utf-8", "replace"))
+        return send(self, *args, **options)
 
     return noting
 

@@ -84,7 +84,7 @@ def race(ours: Side, theirs: Side, *, bursts: int, calls: int, warm: int) -> Rac
     for side in sides:
         side(warm)
     for burst in range(bursts):
-        for place in (0, 1) if burst % 2 else (1, 0):
+        for place in (1, 0) if burst % 2 else (0, 1):
             times[place].append(statistics.median(_undisturbed(sides[place], calls)))
     return times
 

@@ -52,7 +52,6 @@ _FOREIGN = (
     "🙂",
     "🚀",
     "½",
-    "—",
 )
 
 
@@ -122,11 +121,11 @@ def _turn(rng: random.Random, number: int, say: Any) -> Turn:
     question, answer = _text(rng, 200, say), _text(rng, 800, say)
     read, written = rng.randint(50, 4_000), rng.randint(50, 900)
     rest: dict[str, Any] = {
-        "response_metadata": {"model_name": MODEL, "finish_reason": "stop", "request": f"r-{number:06d}"},
-        "usage_metadata": {"input_tokens": read, "output_tokens": written, "total_tokens": read + written},
+        "response_metadata": {"model_name": MODEL, "finish_reason": "stop", "request": f"r-{number:06d}"}
     }
     if number % 8 == 0:
         rest["tool_calls"] = [_tool_call(f"call-{number}-{call}", say()) for call in range(2)]
+    rest["usage_metadata"] = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
     return Turn(
         [HumanMessage(content=question), AIMessage(content=answer, **rest)],
         [Plain("human", question, {}, None, None, None), Plain("ai", answer, rest, MODEL, read, written)],

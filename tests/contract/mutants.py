@@ -1,4 +1,4 @@
-"""Repositories in memory that each break one rule of the contract, and the suite over them.
+"""Repositories in memory that each break one rule of the contract, and the tests that are to catch them.
 
 Not collected by itself, because these tests are meant to fail: `mutant_runner` runs them.
 """
@@ -32,6 +32,8 @@ class Sound(_Memory):
 class ReusesPositions(_Memory):
     """Counts from the messages that are there, as max() + 1 does."""
 
+    caught_by = "test_a_position_is_never_used_again"
+
     def append(self, scope: Scope, session_id: str, *args: Any, **named: Any) -> Appended:
         if found := self.find(session_id):
             last = max((row.position for row in found.rows), default=0)
@@ -42,6 +44,8 @@ class ReusesPositions(_Memory):
 class ReadsForAnybody(_Memory):
     """Forgets the owner in one read."""
 
+    caught_by = "test_a_stranger_changes_nothing"
+
     def message(self, scope: Scope, *args: Any, **named: Any) -> Any:
         return super().message(Scope(), *args, **named)
 
@@ -49,12 +53,16 @@ class ReadsForAnybody(_Memory):
 class DeletesForAnybody(_Memory):
     """Forgets the owner in one removal."""
 
+    caught_by = "test_a_stranger_changes_nothing"
+
     def pop(self, scope: Scope, *args: Any, **named: Any) -> Any:
         return super().pop(Scope(), *args, **named)
 
 
 class TellsStrangers(_Memory):
     """Says of a stranger's session that it is missing where it should be taken."""
+
+    caught_by = "test_a_stranger_cannot_take_the_id"
 
     def append(self, scope: Scope, session_id: str, *args: Any, **named: Any) -> Appended:
         found = self.find(session_id)
@@ -66,12 +74,16 @@ class TellsStrangers(_Memory):
 class IgnoresCase(_Memory):
     """Compares ids as a careless collation does."""
 
+    caught_by = "test_hostile_ids_are_all_different"
+
     def find(self, session_id: str) -> Conversation | None:
         return next((found for name, found in self._shelf.items() if name.lower() == session_id.lower()), None)
 
 
 class StoresRepeats(_Memory):
     """Takes every message for a new one."""
+
+    caught_by = "test_a_known_id_is_not_stored_again"
 
     def append(self, scope: Scope, session_id: str, drafts: Any, *args: Any, **named: Any) -> Appended:
         try:
@@ -83,6 +95,8 @@ class StoresRepeats(_Memory):
 
 class SwallowsConflicts(_Memory):
     """Drops a message with a known id and another body without a word, as ON CONFLICT DO NOTHING does."""
+
+    caught_by = "test_a_known_id_with_another_body"
 
     def append(self, scope: Scope, session_id: str, drafts: Any, *args: Any, **named: Any) -> Appended:
         try:
@@ -96,6 +110,8 @@ class SwallowsConflicts(_Memory):
 class WritesHalf(_Memory):
     """Stores the messages of a call one by one."""
 
+    caught_by = "test_half_a_retry_is_a_conflict"
+
     def append(self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any) -> Appended:
         rows: list[Any] = []
         for draft in drafts:
@@ -107,6 +123,8 @@ class WritesHalf(_Memory):
 class IgnoresRevisions(_Memory):
     """Never says stale."""
 
+    caught_by = "test_any_other_revision_is_a_conflict"
+
     def append(self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any) -> Appended:
         del expected_revision
         return super().append(scope, session_id, drafts, None, now)
@@ -114,6 +132,8 @@ class IgnoresRevisions(_Memory):
 
 class RefusesRetries(_Memory):
     """Looks at the revision before it looks at the ids."""
+
+    caught_by = "test_a_retry_never_meets_a_false_conflict"
 
     def append(self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any) -> Appended:
         if found := self._seen(scope, session_id, now):
@@ -124,6 +144,8 @@ class RefusesRetries(_Memory):
 class BumpsForNothing(_Memory):
     """Moves the revision where nothing changed."""
 
+    caught_by = "test_truncating_nothing_changes_nothing"
+
     def truncate(self, scope: Scope, session_id: str, after: int, now: Any) -> None:
         super().truncate(scope, session_id, after, now)
         if found := self._seen(scope, session_id, now):
@@ -133,6 +155,8 @@ class BumpsForNothing(_Memory):
 class StartsRevisionsAtOne(_Memory):
     """Numbers the revisions of a new session from 1, so that they come again."""
 
+    caught_by = "test_a_revision_never_comes_again"
+
     def create(self, *args: Any, **named: Any) -> Any:
         made = super().create(*args, **named)
         self._shelf[made.session_id].session = replace(made, revision=1)
@@ -141,6 +165,8 @@ class StartsRevisionsAtOne(_Memory):
 
 class RemembersDeleted(_Memory):
     """Keeps the id of a deleted message."""
+
+    caught_by = "test_delete_one_message"
 
     def remove(self, scope: Scope, session_id: str, key: Any, now: Any) -> None:
         found = self._seen(scope, session_id, now)
@@ -153,6 +179,8 @@ class RemembersDeleted(_Memory):
 class OffByOne(_Memory):
     """Takes ``before`` for inclusive."""
 
+    caught_by = "test_windows_agree_with_a_list"
+
     def records(self, scope: Scope, session_id: str, window: Any, now: Any) -> Any:
         before = None if window.before is None else window.before + 1
         return super().records(scope, session_id, window._replace(before=before), now)
@@ -161,6 +189,8 @@ class OffByOne(_Memory):
 class SkipsAtPages(_Memory):
     """Leaves out a session at the border of two pages."""
 
+    caught_by = "test_pages_hold_everything_once"
+
     def sessions(self, scope: Scope, wanted: Any, limit: int, start: Any, now: Any) -> Any:
         return super().sessions(scope, wanted, limit, start, now)[1 if start else 0 :]
 
@@ -168,12 +198,16 @@ class SkipsAtPages(_Memory):
 class ShowsExpired(_Memory):
     """Lists sessions whose time is over."""
 
+    caught_by = "test_an_expired_session_is_in_no_list"
+
     def sessions(self, scope: Scope, wanted: Any, limit: int, start: Any, now: Any) -> Any:
         return super().sessions(scope, wanted, limit, start, PAST - timedelta(days=1))
 
 
 class KeepsExpired(_Memory):
     """Revives an expired session with its old messages."""
+
+    caught_by = "test_the_first_write_starts_afresh"
 
     def _vacate(self, session_id: str, now: Any) -> None:
         found = self.find(session_id)
@@ -191,6 +225,8 @@ class KeepsExpired(_Memory):
 class MatchesPrefixes(_Memory):
     """Finds words that only begin like the words of the query."""
 
+    caught_by = "test_every_word_counts"
+
     def search(self, scope: Scope, wanted: Any, now: Any) -> Any:
         known = {word for found in self._shelf.values() for row in found.rows for word in row.draft.content.lower().split()}
         longer = [next((word for word in known if word.startswith(one)), one) for one in wanted.words]
@@ -200,6 +236,8 @@ class MatchesPrefixes(_Memory):
 class PurgesMore(_Memory):
     """Joins the conditions of a purge with OR."""
 
+    caught_by = "test_conditions_join_with_and"
+
     def purge(self, scope: Scope, rule: Any, now: Any) -> Any:
         if rule.archived_only and rule.expired_only:
             super().purge(scope, rule._replace(archived_only=False), now)
@@ -208,6 +246,8 @@ class PurgesMore(_Memory):
 
 class SharesForks(_Memory):
     """Lets a fork and its source share one list."""
+
+    caught_by = "test_source_and_fork_go_separate_ways"
 
     def fork(self, scope: Scope, session_id: str, new_session_id: str, through: Any, now: Any) -> Any:
         made = super().fork(scope, session_id, new_session_id, through, now)
@@ -219,6 +259,8 @@ class SharesForks(_Memory):
 class HandsOutItsOwn(_Memory):
     """Gives callers the very objects that are stored."""
 
+    caught_by = "test_what_is_handed_out_is_the_callers"
+
     def get(self, *args: Any, **named: Any) -> Any:
         found = super().get(*args, **named)
         return self._shelf[found.session_id].session if found else None
@@ -227,11 +269,15 @@ class HandsOutItsOwn(_Memory):
 class Pretends(_Memory):
     """Says that it cannot search, and answers all the same."""
 
+    caught_by = "test_what_is_denied_raises_not_supported"
+
     capabilities = Capabilities(denied=frozenset({"search"}))
 
 
 class Blabs(_Memory):
     """Repeats a message in an error."""
+
+    caught_by = "test_no_error_repeats_a_message"
 
     def append(self, scope: Scope, session_id: str, drafts: Any, *args: Any, **named: Any) -> Appended:
         try:
@@ -242,6 +288,8 @@ class Blabs(_Memory):
 
 class Shrugs(_Memory):
     """Raises an error that does not say what to do."""
+
+    caught_by = "test_every_error_says_what_to_do"
 
     def message(self, *args: Any, **named: Any) -> Any:
         try:
@@ -254,6 +302,8 @@ class Shrugs(_Memory):
 
 class LosesRaces(_Memory):
     """Reads, lets others in, and writes what it read."""
+
+    caught_by = "test_nothing_is_lost_and_turns_stay_together"
 
     def append(
         self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
@@ -270,6 +320,8 @@ class LosesRaces(_Memory):
 class BreaksLate(_Memory):
     """Fails in the one state nobody thought of: a third removal in one session."""
 
+    caught_by = "test_any_sequence_agrees_with_memory"
+
     def pop(self, scope: Scope, session_id: str, now: Any) -> Any:
         found = self._seen(scope, session_id, now)
         if found and found.rows and found.rows[-1].position - len(found.rows) > 1:
@@ -277,7 +329,14 @@ class BreaksLate(_Memory):
         return super().pop(scope, session_id, now)
 
 
-MUTANTS = {kind.__name__: kind for kind in _Memory.__subclasses__() if kind.__module__ == __name__}
+MUTANTS: dict[str, Any] = {kind.__name__: kind for kind in _Memory.__subclasses__() if kind.__module__ == __name__}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test of the contract over the mutants that it is to catch, and over the sound one."""
+    if "mutant" in metafunc.fixturenames:
+        mine = [name for name, kind in MUTANTS.items() if getattr(kind, "caught_by", "") == metafunc.function.__name__]
+        metafunc.parametrize("mutant", ["Sound", *mine] if mine else [])
 
 
 class TestMutant(RepositoryContract):
@@ -285,9 +344,9 @@ class TestMutant(RepositoryContract):
 
     lacks = frozenset({"large"})
 
-    @pytest.fixture(params=sorted(MUTANTS))
-    def repository(self, request: pytest.FixtureRequest) -> MemoryRepository:
+    @pytest.fixture
+    def repository(self, mutant: str) -> MemoryRepository:
         """Give a repository on a core with one broken rule."""
         repository = MemoryRepository()
-        repository._core = MUTANTS[request.param]()
+        repository._core = MUTANTS[mutant]()
         return repository

@@ -29,7 +29,8 @@ def test_eight_processes_append_to_one_session(kind: str) -> None:
         tail = _Tail(url)
         for process in processes:
             go(process)
-        failed = [process.communicate(timeout=300)[1] for process in processes if process.wait(300)]
+        said = [process.communicate(timeout=300)[1] for process in processes]
+        failed = [text for process, text in zip(processes, said, strict=True) if process.returncode]
         seen = tail.finish(2 * PROCESSES * turns)
         with chatstore.connect(url) as repository:
             stored = repository.get_records("shared")

@@ -164,6 +164,7 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
     options.setdefault("hide_parameters", True)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed, options)
+    dialect_of(parsed)
     options.setdefault("connect_args", _connect_args(parsed))
     if not begins_explicitly(parsed):
         return _guarded(parsed, lambda: create_engine(parsed, **options))
@@ -205,7 +206,9 @@ def migration_engine(url: str | URL) -> Engine:
     if is_memory(parsed):
         return new_engine(parsed)
     if parsed.get_backend_name() == "sqlite":
-        return new_engine(parsed, poolclass=NullPool)
+        # Looking whether somebody's file is ours must not turn it to WAL; the first repository on it will.
+        return _sqlite_engine(parsed, {"poolclass": NullPool, "hide_parameters": True}, wal=False)
+    dialect_of(parsed)
     arguments = _connect_args(parsed)
     return _guarded(
         parsed,
@@ -274,7 +277,7 @@ def _synchronous(url: URL) -> int:
     return _SYNCHRONOUS[level]
 
 
-def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
+def _sqlite_engine(url: URL, options: dict[str, Any], *, wal: bool = True) -> Engine:
     level = _synchronous(url)
     url = url.difference_update_query(["synchronous"])
     options.setdefault("connect_args", {"timeout": BUSY_SECONDS})
@@ -285,7 +288,7 @@ def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
     path = sqlite_path(url)
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
-        _prepare_sqlite(connection, level, in_file=path is not None)
+        _prepare_sqlite(connection, level, in_file=wal and path is not None)
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", _begin)
