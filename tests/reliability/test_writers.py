@@ -56,7 +56,7 @@ def test_eight_processes_append_to_one_session(kind: str) -> None:
 def _answers(question: Any, answer: Any) -> bool:
     """Tell whether two neighbours are one turn: the answer stands right behind its question."""
     same = question.message_id.removesuffix("-q") == answer.message_id.removesuffix("-a")
-    return same and answer.position == question.position + 1
+    return bool(same and answer.position == question.position + 1)
 
 
 class _Tail(threading.Thread):

@@ -52,6 +52,11 @@ def opened(url: str) -> Iterator[SQLRepository]:
         repository.close()
 
 
+def checked_out(engine: Any) -> int:
+    """Return how many connections of the engine's pool somebody holds."""
+    return int(engine.pool.checkedout())
+
+
 def dump(url: str) -> list[Any]:
     """Return every row of both tables."""
     engine = new_engine(url)
@@ -127,18 +132,19 @@ def _fails_at(repository: SQLRepository, url: str, change: Callable[[Any], Any],
 @contextmanager
 def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[None]:
     """Call *listener* before every statement, those that go to the driver directly included."""
-    engine, direct = repository._place.engine, core.first_row
+    module: Any = core
+    engine, direct = repository._place.engine, module.first_row
 
     def first_row(connection: Any, sql: str, parameters: Any) -> Any:
         listener(connection, None, sql)
         return direct(connection, sql, parameters)
 
     event.listen(engine, "before_cursor_execute", listener)
-    core.first_row = first_row
+    module.first_row = first_row
     try:
         yield
     finally:
-        core.first_row = direct
+        module.first_row = direct
         event.remove(engine, "before_cursor_execute", listener)
 
 
@@ -182,7 +188,7 @@ def test_nothing_is_done_to_an_engine_that_was_passed_in(url: str) -> None:
 
         with engine.connect() as connection:
             assert before == _settings(connection)
-        assert engine.pool.checkedout() == 0
+        assert checked_out(engine) == 0
     finally:
         engine.dispose()
 
@@ -198,8 +204,8 @@ def _settings(connection: Any) -> list[Any]:
     ]
     found: list[Any] = [listeners, connection.get_isolation_level(), dict(connection.get_execution_options())]
     if connection.dialect.name == "sqlite":
-        for name in ("foreign_keys", "synchronous", "busy_timeout"):
-            found.append(connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+        pragmas = ("foreign_keys", "synchronous", "busy_timeout")
+        found += [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
     return found
 
 
@@ -271,7 +277,7 @@ def test_using_joins_the_callers_transaction(url: str) -> None:
                 repository.scope(user_id="u").using(session).add_messages("s", TURN)
                 session.commit()
             assert 2 == repository.count_messages("s")
-        assert engine.pool.checkedout() == 0
+        assert checked_out(engine) == 0
     finally:
         engine.dispose()
 
@@ -367,11 +373,14 @@ def test_an_older_schema_is_refused_with_the_command(url: str) -> None:
 
 def test_a_newer_schema_that_still_fits_is_a_warning(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """In a rolling deploy the old release goes on working on the new schema, and says so once."""
-    with _newer(url, "ALTER TABLE chatstore_messages ADD COLUMN mood VARCHAR(10)"):
-        with opened(url) as repository, caplog.at_level(logging.WARNING, "chatstore"):
-            repository.add_messages("s", TURN)
-            repository.add_messages("s", TURN)
-            assert 4 == repository.count_messages("s")
+    with (
+        _newer(url, "ALTER TABLE chatstore_messages ADD COLUMN mood VARCHAR(10)"),
+        opened(url) as repository,
+        caplog.at_level(logging.WARNING, "chatstore"),
+    ):
+        repository.add_messages("s", TURN)
+        repository.add_messages("s", TURN)
+        assert 4 == repository.count_messages("s")
     assert 1 == len([record for record in caplog.records if record.name == "chatstore"])
 
 

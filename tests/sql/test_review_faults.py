@@ -148,7 +148,9 @@ def test_purge_spares_what_was_written_since_it_looked(url: str, monkeypatch: py
         assert ["new"] == [message.content for message in repository.get_messages("s")]
 
 
-def test_get_message_never_shows_the_session_that_came_after(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_message_never_shows_the_session_that_came_after(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is deleted and made again while it runs, an owner sees his own message or none."""
     with chatstore.connect(url) as repository:
         repository.scope(user_id="a").add_messages("s", [HumanMessage("of a")])
@@ -379,7 +381,11 @@ def test_a_forked_child_begins_its_own_memory_database() -> None:
         if child == 0:
             code = 1
             try:
-                code = repository.count_messages("s") + len(repository.add_messages("s", [HumanMessage("x")])) - 1
+                code = (
+                    repository.count_messages("s")
+                    + len(repository.add_messages("s", [HumanMessage("x")]))
+                    - 1
+                )
             finally:
                 os._exit(code)
         assert (child, 0) == os.waitpid(child, 0)
