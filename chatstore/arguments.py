@@ -123,9 +123,7 @@ class Scope(NamedTuple):
             (self.user_id, user_id, "user_id"),
         ):
             if mine is not None and theirs is not None and mine != theirs:
-                msg = (
-                    f"{name} is outside this scope: scopes only narrow, so start from the unscoped repository"
-                )
+                msg = f"{name} is outside this scope, which only narrows: use the unscoped repository"
                 raise Invalid(msg)
         return Scope(tenant_id or self.tenant_id, user_id or self.user_id)
 

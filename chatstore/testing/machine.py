@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from chatstore.errors import ChatstoreError
 from chatstore.history import ChatMessageHistory
@@ -60,12 +66,13 @@ _tools = st.builds(
     lambda content, artifact: ToolMessage(content=content, tool_call_id="c", artifact=artifact), _texts, _json
 )
 messages = st.lists(_people | _models | _tools, max_size=4)
+turns = st.lists(_people | _models | _tools, min_size=2, max_size=5)
 # Mostly one session and no scope, so that what is done meets what was done before.
 sessions = st.sampled_from(["a", "a", "a", "b", "A"])
 owners = st.sampled_from(
     [*[{}] * 8, {"user_id": "u"}, {"user_id": "v"}, {"tenant_id": "t"}, {"tenant_id": "t", "user_id": "u"}]
 )
-keys = st.integers(0, 9) | st.sampled_from(["m1", "m2", "M1", "m9"])
+keys = st.integers(1, 6) | st.sampled_from(["m1", "m2", "M1", "m9"])
 places = st.none() | st.integers(0, 9)
 expectations = st.sampled_from([None, None, "current", "stale", "none"])
 
@@ -239,6 +246,22 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.same("load_records", owner, call)
 
     # ---- messages
+
+    @initialize(added=turns)
+    def begin(self, added: list[Any]) -> None:
+        """Begin with a conversation."""
+        self.same("add_messages", {}, lambda s, _: s.add_messages("a", added))
+
+    @rule(name=sessions, added=turns)
+    def talk(self, name: str, added: list[Any]) -> None:
+        """Append messages of an unscoped caller who expects nothing, so that most sessions have some."""
+        self.same("add_messages", {}, lambda s, _: s.add_messages(name, added))
+
+    @rule(name=sessions, key=keys)
+    def forget(self, name: str, key: int | str) -> None:
+        """Take the newest message, and delete another one."""
+        self.same("pop_message", {}, lambda s, _: s.pop_message(name))
+        self.same("delete_message", {}, lambda s, _: s.delete_message(name, key))
 
     @rule(owner=owners, name=sessions, added=messages, expectation=expectations)
     def add(self, owner: dict[str, str], name: str, added: list[Any], expectation: str | None) -> None:

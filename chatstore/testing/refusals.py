@@ -57,6 +57,7 @@ OPERATIONS: Calls = {
 FAILING: Calls = {
     "create_session": lambda s: s.create_session("s"),
     "create_session id": lambda s: s.create_session(""),
+    "create_session scope": lambda s: s.scope(user_id="u").create_session("t", user_id="v"),
     "create_session owner": lambda s: s.create_session("t", user_id=" x"),
     "create_session title": lambda s: s.create_session("t", title="\x00"),
     "create_session metadata": lambda s: s.create_session("t", metadata={"v": float("nan")}),

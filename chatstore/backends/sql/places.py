@@ -221,18 +221,19 @@ def prepare_file(url: URL) -> None:
 def schema_state(connection: Connection, schema: str | None) -> str:
     """Return 'ready' or 'empty' (a SQLite database without any table), or raise a `SchemaError`."""
     inspector = inspect(connection)
-    if not inspector.has_table(models.VERSION_TABLE, schema=schema):
-        names = inspector.get_table_names(schema=schema)
-        if connection.dialect.name == "sqlite" and not names:
-            return "empty"
-        msg = "the database has no chatstore tables: run chatstore upgrade (or alembic upgrade head) on it"
-        raise SchemaMissing(msg)
-    versions = Table(models.VERSION_TABLE, MetaData(), Column("version_num", String(32)), schema=schema)
-    found = max(connection.execute(select(versions.c.version_num)).scalars(), default="")
+    found = ""
+    # A host may have taken our revisions into its own history; then they stand in its version table.
+    for name in (models.VERSION_TABLE, "alembic_version"):
+        if not found and inspector.has_table(name, schema=schema):
+            versions = Table(name, MetaData(), Column("version_num", String(32)), schema=schema)
+            stored = connection.execute(select(versions.c.version_num)).scalars()
+            found = max((version for version in stored if version.startswith("chatstore_")), default="")
     if found == models.HEAD:
         return "ready"
     if not found:
-        msg = "the database was downgraded to nothing: run chatstore upgrade (or alembic upgrade head) on it"
+        if connection.dialect.name == "sqlite" and not inspector.get_table_names(schema=schema):
+            return "empty"
+        msg = "the database has no chatstore tables: run chatstore upgrade (or alembic upgrade head) on it"
         raise SchemaMissing(msg)
     if found < models.HEAD:
         msg = f"the database is at {found}, this release needs {models.HEAD}: run chatstore upgrade on it"

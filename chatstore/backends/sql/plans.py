@@ -216,7 +216,9 @@ class SQLCore:
     def search(
         self, scope: Scope, wanted: SearchFilter, now: datetime
     ) -> Generator[Any, Any, list[SearchHit]]:
-        return self._read(search.search, scope, wanted, now)
+        # InnoDB shows FULLTEXT what is committed only, not what this transaction has written.
+        scan = self.inside and self.q.traits.search == "fulltext"
+        return self._read(search.scan if scan else search.search, scope, wanted, now)
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
         return self._read(core.usage, scope, wanted, now)

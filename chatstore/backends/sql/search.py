@@ -82,18 +82,20 @@ def search(
         return _hits(c.execute(_fts5(q, scope, wanted), asked), wanted)
     if indexed and q.traits.search == "tsvector":
         return _hits(c.execute(_tsvector(q, scope, wanted), asked), wanted)
-    found: Iterable[Any]
-    if (
-        indexed
-        and q.traits.search == "fulltext"
-        and (known := [word for word in wanted.words if _in_fulltext(word)])
-    ):
-        found = c.execute(_fulltext(q, scope, wanted, known), asked)
-    else:
-        found = _scanned(c, q, _scan(q, scope, wanted), asked)
-    return _hits(
-        heapq.nlargest(wanted.limit, _verified(found, wanted), key=lambda line: (line[-1], line[5])), wanted
-    )
+    known = [word for word in wanted.words if _in_fulltext(word)]
+    if indexed and q.traits.search == "fulltext" and known:
+        return _best(c.execute(_fulltext(q, scope, wanted, known), asked), wanted)
+    return scan(c, q, scope, wanted, now)
+
+
+def scan(c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:
+    """As `search`, without asking an index."""
+    return _best(_scanned(c, q, _scan(q, scope, wanted), parameters(scope, "", now)), wanted)
+
+
+def _best(lines: Iterable[Any], wanted: SearchFilter) -> list[SearchHit]:
+    best = heapq.nlargest(wanted.limit, _verified(lines, wanted), key=lambda line: (line[-1], line[5]))
+    return _hits(best, wanted)
 
 
 def _base(q: Statements, scope: Scope, wanted: SearchFilter, *rank: Any) -> Select[Any]:

@@ -145,6 +145,13 @@ class Statements:
         )
 
     @cached_property
+    def make_session(self) -> Insert:
+        """Insert a session from its values, unless there is one, which is waited for and held."""
+        if self.traits.append == "on_duplicate_key":
+            return mysql.insert(self.s).on_duplicate_key_update(revision=self.s.c.revision)
+        return postgresql.insert(self.s).on_conflict_do_nothing()
+
+    @cached_property
     def insert_session(self) -> Insert:
         """Insert a session from its values."""
         return insert(self.s)
