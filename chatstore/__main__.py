@@ -1,5 +1,7 @@
 """``python -m chatstore`` is the ``chatstore`` command."""
 
+from __future__ import annotations
+
 from chatstore.cli import main
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def renewed_in_child(thing: Renewable) -> None:
 
 def _in_child() -> None:
     for thing in list(_things):
-        thing._renew()  # noqa: SLF001 - that is what the name is for
+        thing._renew()
 
 
 if hasattr(os, "register_at_fork"):

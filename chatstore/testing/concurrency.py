@@ -6,7 +6,7 @@ Campaigns with processes, kills and cut connections are elsewhere; this is the s
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatstore.errors import Conflict, SessionExists
 from chatstore.testing.driver import ContractPart, at_once
@@ -26,7 +26,7 @@ class ConcurrencyContract(ContractPart):
         """Eight writers append turns to one new session: all succeed, each turn contiguous, positions without a gap."""
         self.need("threads")
 
-        def writer(number: int):  # noqa: ANN202 - a coroutine function
+        def writer(number: int) -> Any:
             async def write(each: AsyncRepository) -> list[Records]:
                 return [
                     await each.add_messages("s", says(f"{number} {turn} a", f"{number} {turn} b"))
@@ -64,7 +64,7 @@ class ConcurrencyContract(ContractPart):
         self.need("threads")
         messages = numbered(24)
 
-        def writer(number: int):  # noqa: ANN202 - a coroutine function
+        def writer(number: int) -> Any:
             draw = random.Random(number)
 
             async def write(each: AsyncRepository) -> list[tuple[list[str | None], Records]]:

@@ -106,7 +106,7 @@ class UsageContract(ContractPart):
             assert sorted(set(keys), key=repr) == sorted(keys, key=repr)
             assert [key[0] for key in sorted(keys, key=lambda key: key[0])] == [key[0] for key in keys]
 
-    async def test_filters(self, store: AsyncRepository) -> None:
+    async def test_filters_of_usage(self, store: AsyncRepository) -> None:
         """Owner and time narrow the sums; ``since`` is inclusive, ``until`` exclusive; a scope counts its own."""
         await costly(store)
 
@@ -133,7 +133,9 @@ class UsageContract(ContractPart):
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_bad_filters_are_refused(self, store: AsyncRepository, wrong: dict[str, Any]) -> None:
+    async def test_bad_filters_of_usage_are_refused(
+        self, store: AsyncRepository, wrong: dict[str, Any]
+    ) -> None:
         """An unknown key, the same one twice or a wrong value raises `Invalid`."""
         with pytest.raises(Invalid):
             await store.usage(**wrong)
@@ -176,7 +178,9 @@ class PurgeContract(ContractPart):
     ) -> None:
         """What goes meets every condition; without one, only expired sessions go; a dry run counts the same."""
         border = await self._sessions(store)
-        given = {name: border if value == "border" else value for name, value in conditions.items()}
+        given: dict[str, Any] = {
+            name: border if value == "border" else value for name, value in conditions.items()
+        }
         count = len(gone.split())
 
         dry = await store.purge(**given, dry_run=True)

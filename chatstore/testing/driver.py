@@ -110,7 +110,7 @@ async def at_once(
 def _finished(work: Awaitable[T]) -> T:
     """Return the result of a coroutine that never really waits."""
     try:
-        work.__await__().send(None)  # type: ignore[attr-defined]  # coroutines have it
+        work.__await__().send(None)
     except StopIteration as done:
         return cast("T", done.value)
     raise AssertionError("a synchronous repository made somebody wait: call it from a plain thread")
@@ -130,6 +130,7 @@ class Awaited:
     def __init_subclass__(cls, **named: Any) -> None:
         """Make plain functions of the coroutine tests of *cls*, so that pytest needs no plugin."""
         super().__init_subclass__(**named)
+        _check_names(cls)
         for name, member in list(vars(cls).items()):
             if name.startswith("test_") and inspect.iscoroutinefunction(member):
                 setattr(cls, name, _plain(member))
@@ -143,6 +144,16 @@ class Awaited:
     @pytest.fixture(autouse=True)
     def _in_the_loop(self, runner: asyncio.Runner) -> None:
         self._runner = runner
+
+
+def _check_names(cls: type) -> None:
+    """Raise TypeError where a test of one base would hide the test of another by its name."""
+    for name in (name for name in dir(cls) if name.startswith("test_") and name not in vars(cls)):
+        first, *others = [base for base in cls.__mro__ if name in vars(base)]
+        if any(not issubclass(first, other) for other in others):
+            raise TypeError(
+                f"{name} of {others[0].__name__} is hidden by {first.__name__}: rename one of them"
+            )
 
 
 def _plain(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -82,7 +82,7 @@ class EditingContract(ContractPart):
 
         assert before == await everything(store)
 
-    async def test_update_on_condition_of_the_revision(self, store: AsyncRepository) -> None:
+    async def test_edit_on_condition_of_the_revision(self, store: AsyncRepository) -> None:
         """The current revision passes; any other raises `Conflict` and changes nothing."""
         stale = (await store.add_messages("s", numbered(1))).revision
         await store.update_message("s", 1, say("a"), expected_revision=stale)

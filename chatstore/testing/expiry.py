@@ -71,7 +71,7 @@ class ExpiryContract(ContractPart):
             {"metadata": {"old": True}},
             {"updated_since": PAST},
         ):
-            assert "s" not in [found.session_id for found in (await store.list_sessions(**filters)).items]  # type: ignore[arg-type]
+            assert "s" not in [found.session_id for found in (await store.list_sessions(**filters)).items]
         if offered(store, {"search": 1}):
             assert ["t"] == [hit.session_id for hit in await store.search("message")]
             assert [] == await store.search("message", session_id="s")

@@ -82,7 +82,7 @@ class HistoryContract(ContractPart):
         """Assigning to `messages` replaces them all."""
         history = self.history(store)
         history.add_user_message("old")
-        history.messages = says("new", "newer")  # type: ignore[assignment]  # a list of one class is fine
+        history.messages = says("new", "newer")
 
         assert ["new", "newer"] == contents(history.messages)
 
@@ -98,23 +98,23 @@ class HistoryContract(ContractPart):
     async def test_awaited(self, store: AsyncRepository) -> None:
         """The same history can be awaited: adding, reading and clearing, over either kind of repository."""
         self.need("twin")
-        history = inner(store).history("s", last=2)
-        await history.aadd_messages(says("a", "b"))
-        await history.aadd_messages([say("c")])
+        async with inner(store).history("s", last=2) as history:
+            await history.aadd_messages(says("a", "b"))
+            await history.aadd_messages([say("c")])
 
-        assert ["b", "c"] == contents(await history.aget_messages())
-        assert ["a", "b", "c"] == contents(await store.get_messages("s"))
-        await history.aclear()
-        assert [] == await history.aget_messages()
+            assert ["b", "c"] == contents(await history.aget_messages())
+            assert ["a", "b", "c"] == contents(await store.get_messages("s"))
+            await history.aclear()
+            assert [] == await history.aget_messages()
 
     async def test_both_ways_of_one_history(self, store: AsyncRepository) -> None:
         """What is added by one way is read by the other."""
         self.need("twin")
-        history = self.history(store)
-        history.add_user_message("a")
-        await history.aadd_messages(says("b"))
+        async with self.history(store) as history:
+            history.add_user_message("a")
+            await history.aadd_messages(says("b"))
 
-        assert ["a", "b"] == contents(history.messages) == contents(await history.aget_messages())
+            assert ["a", "b"] == contents(history.messages) == contents(await history.aget_messages())
 
     async def test_an_asynchronous_repository_is_awaited(self, store: AsyncRepository) -> None:
         """Over an asynchronous repository the synchronous names raise `NotSupported`, and store nothing."""

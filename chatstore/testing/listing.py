@@ -24,7 +24,7 @@ MALFORMED: list[Any] = [
 ]  # fmt: skip
 #: Keys and values that must be compared, never interpreted.
 LITERALS = [
-    "plain", "a.b", "$.a", "$", "a[0]", "*", "%", "_", "'", '"', "\\", "' OR '1'='1", "\") OR 1=1 --", "a b", "key",
+    "plain", "a.b", "$.a", "$", "a[0]", "*", "%", "_", "'", '"', "\\", "' OR '1'='1", '") OR 1=1 --', "a b", "key",
     "KEY", "\xe9", "e\u0301", "", "null", "true", "1", "{}", "[]", "🙂", "a\nb", ":x", "%(x)s", "?", "->>", "#>",
 ]  # fmt: skip
 
@@ -102,7 +102,7 @@ class ListingContract(ContractPart):
         for name, (tenant, user) in owners.items():
             await store.create_session(name, tenant_id=tenant, user_id=user)
 
-        async def listed(**owner: str) -> str:
+        async def listed(**owner: Any) -> str:
             return "".join(sorted(names((await store.list_sessions(**owner)).items)))
 
         assert "abcdef" == await listed()
@@ -255,7 +255,9 @@ class ListingContract(ContractPart):
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_bad_filters_are_refused(self, store: AsyncRepository, wrong: dict[str, Any]) -> None:
+    async def test_bad_filters_of_a_list_are_refused(
+        self, store: AsyncRepository, wrong: dict[str, Any]
+    ) -> None:
         """A filter that cannot be meant raises `Invalid`; none is ignored."""
         with pytest.raises(Invalid):
             await store.list_sessions(**wrong)

@@ -129,7 +129,7 @@ class LoadingContract(ContractPart):
             await store.load_records("s", [record(2)])
         assert 1 == await store.load_records("s", [record(4)])
 
-    async def test_a_known_id_with_another_body(self, store: AsyncRepository) -> None:
+    async def test_a_loaded_id_with_another_body(self, store: AsyncRepository) -> None:
         """It raises `MessageConflict`, and nothing of its chunk is written."""
         await store.load_records("s", [record(1, "a", "m1")])
         before = await everything(store)
@@ -164,7 +164,7 @@ class LoadingContract(ContractPart):
         assert "kept" == (await store.get_session("s")).title
 
     @pytest.mark.parametrize("moment", MOMENTS, ids=str)
-    async def test_times_come_back_equal(self, store: AsyncRepository, moment: datetime) -> None:
+    async def test_times_of_records_come_back_equal(self, store: AsyncRepository, moment: datetime) -> None:
         """A record's time comes back to the microsecond."""
         await store.load_records("s", [record(1, created_at=moment)])
 

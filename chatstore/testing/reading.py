@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
 EDGES = (None, 0, 1, 2, 3, 5, 8, 9, 11, 12, 13, 2**31, 2**63, 2**80)
 SIZES = (0, 1, 2, 3, 8, 9, 2**31, 2**63)
-ODD_KEYS = ["'", "%", "m", "M1", "m1.", "1", "0", "x" * 255, "\U0001f642" * 255, "' OR 1=1 --"]
+ODD_KEYS: list[int | str] = [
+    "'",
+    "%",
+    "m",
+    "M1",
+    "m1.",
+    "1",
+    "0",
+    "x" * 255,
+    "\U0001f642" * 255,
+    "' OR 1=1 --",
+]
 IMPOSSIBLE: list[Any] = [
     "",
     "x" * 256,
@@ -161,7 +172,8 @@ class ReadingContract(ContractPart):
     async def test_a_message_that_is_not_there(self, store: AsyncRepository) -> None:
         """An unknown position or id raises `MessageNotFound`, a missing session `SessionNotFound`; whatever the key."""
         await store.add_messages("s", numbered(2))
-        for key in (0, 3, 2**31, 2**63 - 1, 2**63, 2**80, *ODD_KEYS):
+        keys: list[int | str] = [0, 3, 2**31, 2**63 - 1, 2**63, 2**80, *ODD_KEYS]
+        for key in keys:
             with pytest.raises(MessageNotFound):
                 await store.get_message("s", key)
             with pytest.raises(MessageNotFound):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.messages import (
     AIMessage,
     ChatMessage,
+    Content,
     FunctionMessage,
     HumanMessage,
     Message,
@@ -39,7 +40,7 @@ MOMENTS = [
 ]
 
 
-def say(content: str, **fields: Any) -> HumanMessage:
+def say(content: Content, **fields: Any) -> HumanMessage:
     """Return a human message."""
     return HumanMessage(content=content, **fields)
 
@@ -138,7 +139,7 @@ def messages_of_every_class() -> list[Message]:
         "total_tokens": 19,
         "input_token_details": {"cache_read": 3},
     }
-    blocks = [
+    blocks: list[str | dict[str, Any]] = [
         "first",
         {"type": "text", "text": "second"},
         {"type": "image_url", "image_url": {"url": "data:,x"}},

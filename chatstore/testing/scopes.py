@@ -307,11 +307,12 @@ class ScopeContract(ContractPart):
         """A history made in a scope sees and writes what the scope does."""
         self.need("twin")
         await victim(store)
-        theirs = inner(store.scope(user_id="bob")).history("s")
+        bob = inner(store.scope(user_id="bob"))
 
-        assert [] == await theirs.aget_messages()
-        with pytest.raises(ChatstoreError):
-            await theirs.aadd_messages(says("stolen"))
+        async with bob.history("s") as theirs, bob.history("new") as his:
+            assert [] == await theirs.aget_messages()
+            with pytest.raises(ChatstoreError):
+                await theirs.aadd_messages(says("stolen"))
+            await his.aadd_messages(says("bob's"))
         assert 3 == await store.count_messages("s")
-        await inner(store.scope(user_id="bob")).history("new").aadd_messages(says("bob's"))
         assert "bob" == (await store.get_session("new")).user_id

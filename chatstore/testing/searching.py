@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.errors import Invalid
-from chatstore.messages import AIMessage
+from chatstore.messages import AIMessage, HumanMessage
 from chatstore.testing.driver import ContractPart
 from chatstore.testing.loading import record
 from chatstore.testing.samples import FUTURE, HOSTILE_IDS, PAST, TEXTS, say, says
@@ -151,7 +151,7 @@ class SearchContract(ContractPart):
         for limit in (0, 1, 3, 7, 1000):
             assert min(limit, 7) == len(await store.search("apple", limit=limit))
 
-    async def test_filters(self, store: AsyncRepository) -> None:
+    async def test_filters_of_a_search(self, store: AsyncRepository) -> None:
         """Session, owner and types narrow a search, and join with AND."""
         await store.create_session("a", tenant_id="t", user_id="u")
         await store.create_session("b", user_id="U")
@@ -193,7 +193,12 @@ class SearchContract(ContractPart):
         await store.delete_message("s", 2)
         await store.pop_message("s")
         await store.add_messages(
-            "t", [say(["see", {"type": "text", "text": "the plum"}, {"type": "image", "plumage": "x"}])]
+            "t",
+            [
+                HumanMessage(
+                    content=["see", {"type": "text", "text": "the plum"}, {"type": "image", "plumage": "x"}]
+                )
+            ],
         )
         await store.update_session("t", archived=True)
 
@@ -217,7 +222,9 @@ class SearchContract(ContractPart):
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_bad_filters_are_refused(self, store: AsyncRepository, wrong: dict[str, Any]) -> None:
+    async def test_bad_filters_of_a_search_are_refused(
+        self, store: AsyncRepository, wrong: dict[str, Any]
+    ) -> None:
         """A filter that cannot be meant raises `Invalid`."""
         with pytest.raises(Invalid):
             await store.search(**{"query": "x", **wrong})

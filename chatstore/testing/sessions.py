@@ -124,7 +124,8 @@ class SessionContract(ContractPart):
         """None clears a value; cleared metadata is an empty object."""
         await store.create_session("s", **FULL)
 
-        after = await store.update_session("s", **{name: None})
+        cleared: dict[str, Any] = {name: None}
+        after = await store.update_session("s", **cleared)
 
         assert {**FULL, name: {} if name == "metadata" else None} == {
             field: getattr(after, field) for field in FULL
@@ -241,7 +242,7 @@ class SessionContract(ContractPart):
     async def test_every_change_moves_the_revision_and_counters(self, store: AsyncRepository) -> None:
         """Each mutation that changes something gives a higher revision; counters always equal the messages."""
         await store.create_session("s")
-        changes = [
+        changes: list[Callable[[], Any]] = [
             lambda: store.add_messages("s", says("a", "b", "c", "d", "e")),
             lambda: store.update_message("s", 1, say("changed")),
             lambda: store.delete_message("s", 2),
@@ -287,7 +288,7 @@ class SessionContract(ContractPart):
         assert METADATA[number] == (await store.get_session("s")).metadata
 
     @pytest.mark.parametrize("moment", AHEAD, ids=str)
-    async def test_times_come_back_equal(self, store: AsyncRepository, moment: datetime) -> None:
+    async def test_an_expiry_comes_back_equal(self, store: AsyncRepository, moment: datetime) -> None:
         """A moment comes back to the microsecond, in UTC, whatever its offset was."""
         made = await store.create_session("s", expires_at=moment)
         read = (await store.get_session("s")).expires_at

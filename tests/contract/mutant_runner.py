@@ -41,5 +41,7 @@ if __name__ == "__main__":
     os.environ.update(CHATSTORE_MACHINE_SEED="1", CHATSTORE_MACHINE_EXAMPLES="150")
     plugin = Failures()
     suite = Path(__file__).with_name("mutants.py")
-    pytest.main([str(suite), "-n0", "-q", "--tb=short", "-p", "no:cacheprovider", *sys.argv[1:]], plugins=[plugin])
+    pytest.main(
+        [str(suite), "-n0", "-q", "--tb=short", "-p", "no:cacheprovider", *sys.argv[1:]], plugins=[plugin]
+    )
     print(json.dumps(plugin.seen))

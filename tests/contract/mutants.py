@@ -77,7 +77,9 @@ class IgnoresCase(_Memory):
     caught_by = "test_hostile_ids_are_all_different"
 
     def find(self, session_id: str) -> Conversation | None:
-        return next((found for name, found in self._shelf.items() if name.lower() == session_id.lower()), None)
+        return next(
+            (found for name, found in self._shelf.items() if name.lower() == session_id.lower()), None
+        )
 
 
 class StoresRepeats(_Memory):
@@ -112,7 +114,9 @@ class WritesHalf(_Memory):
 
     caught_by = "test_half_a_retry_is_a_conflict"
 
-    def append(self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any) -> Appended:
+    def append(
+        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
+    ) -> Appended:
         rows: list[Any] = []
         for draft in drafts:
             done = super().append(scope, session_id, [draft], expected_revision, now)
@@ -125,7 +129,9 @@ class IgnoresRevisions(_Memory):
 
     caught_by = "test_any_other_revision_is_a_conflict"
 
-    def append(self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any) -> Appended:
+    def append(
+        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
+    ) -> Appended:
         del expected_revision
         return super().append(scope, session_id, drafts, None, now)
 
@@ -135,7 +141,9 @@ class RefusesRetries(_Memory):
 
     caught_by = "test_a_retry_never_meets_a_false_conflict"
 
-    def append(self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any) -> Appended:
+    def append(
+        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
+    ) -> Appended:
         if found := self._seen(scope, session_id, now):
             found.expect(expected_revision)
         return super().append(scope, session_id, drafts, expected_revision, now)
@@ -228,7 +236,12 @@ class MatchesPrefixes(_Memory):
     caught_by = "test_every_word_counts"
 
     def search(self, scope: Scope, wanted: Any, now: Any) -> Any:
-        known = {word for found in self._shelf.values() for row in found.rows for word in row.draft.content.lower().split()}
+        known = {
+            word
+            for found in self._shelf.values()
+            for row in found.rows
+            for word in row.draft.content.lower().split()
+        }
         longer = [next((word for word in known if word.startswith(one)), one) for one in wanted.words]
         return super().search(scope, wanted._replace(words=tuple(longer)), now)
 
@@ -329,13 +342,19 @@ class BreaksLate(_Memory):
         return super().pop(scope, session_id, now)
 
 
-MUTANTS: dict[str, Any] = {kind.__name__: kind for kind in _Memory.__subclasses__() if kind.__module__ == __name__}
+MUTANTS: dict[str, Any] = {
+    kind.__name__: kind for kind in _Memory.__subclasses__() if kind.__module__ == __name__
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test of the contract over the mutants that it is to catch, and over the sound one."""
     if "mutant" in metafunc.fixturenames:
-        mine = [name for name, kind in MUTANTS.items() if getattr(kind, "caught_by", "") == metafunc.function.__name__]
+        mine = [
+            name
+            for name, kind in MUTANTS.items()
+            if getattr(kind, "caught_by", "") == metafunc.function.__name__
+        ]
         metafunc.parametrize("mutant", ["Sound", *mine] if mine else [])
 
 

@@ -25,11 +25,10 @@ from chatstore.repository import Repository
 from tests import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
 
-    from chatstore.aio import AsyncRepository
 
 T = TypeVar("T")
 TABLES = ("chatstore_messages", "chatstore_sessions")
@@ -78,7 +77,10 @@ def _memory(place: Place, kind: str) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _file(place: Place, kind: str) -> Iterator[Place]:
-    with tempfile.TemporaryDirectory(prefix="chatstore-test-", dir=FAST) as top, contextlib.ExitStack() as opened_here:
+    with (
+        tempfile.TemporaryDirectory(prefix="chatstore-test-", dir=FAST) as top,
+        contextlib.ExitStack() as opened_here,
+    ):
         folders = (Path(top) / str(number) for number in range(10**6))
         current: list[Path] = []
 
@@ -102,7 +104,7 @@ def _file(place: Place, kind: str) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _url(place: Place, kind: str) -> Iterator[Place]:
-    """A repository made from a URL, which owns its engine."""
+    """Open a repository made from a URL, which owns its engine."""
     database, _, mode = kind.partition("-")
     with _database(place, database) as url:
         place.lacks = frozenset({"large"} if mode == "async" else ())
@@ -113,7 +115,7 @@ def _url(place: Place, kind: str) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _in_memory(place: Place, kind: str) -> Iterator[Place]:
-    """A SQLite database in memory, emptied by its own means."""
+    """Open a SQLite database in memory, emptied by its own means."""
     repository = connect_async("sqlite://") if kind == "async" else connect("sqlite:///:memory:")
     place.lacks = frozenset({"large"})
     yield _shared(place, repository)
@@ -122,7 +124,7 @@ def _in_memory(place: Place, kind: str) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _engine(place: Place, driver: str) -> Iterator[Place]:
-    """A repository over an engine that was passed in, with nobody's settings but SQLAlchemy's own."""
+    """Open a repository over an engine that was passed in, with nobody's settings but SQLAlchemy's own."""
     database, asynchronous = DRIVERS[driver]
     with _database(place, database) as url:
         plain = make_url(url).set(drivername=f"{make_url(url).get_backend_name()}+{driver}")
@@ -138,7 +140,7 @@ def _engine(place: Place, driver: str) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _generic(place: Place, database: str) -> Iterator[Place]:
-    """A database about which nothing is known but that SQLAlchemy has a dialect for it."""
+    """Open a database about which nothing is known but that SQLAlchemy has a dialect for it."""
     from chatstore.backends.sql.dialects import traits_of
     from chatstore.backends.sql.repository import SQLRepository
 
@@ -152,7 +154,7 @@ def _generic(place: Place, database: str) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def _using(place: Place, kind: str) -> Iterator[Place]:
-    """A repository inside the transaction of a caller, who takes everything back after each test."""
+    """Open a repository inside the transaction of a caller, who takes everything back after each test."""
     database, _, mode = kind.partition("-")
     with _database(place, database) as url, contextlib.ExitStack() as stack:
         place.lacks = frozenset({"large", "threads", "twin"})
@@ -315,7 +317,8 @@ DRIVERS = {
 #: Every place of the suite: way in, then database or driver, then "async".
 NAMES = [
     "memory-sync", "memory-async", "file-sync", "file-async", "private-sync", "private-async",
-    "url-sqlite-sync", "url-sqlite-async", "url-postgres-sync", "url-postgres-async", "url-mariadb-sync", "url-mariadb-async",
+    "url-sqlite-sync", "url-sqlite-async", "url-postgres-sync", "url-postgres-async",
+    "url-mariadb-sync", "url-mariadb-async",
     "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
     "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
     "using-mariadb-sync",
@@ -326,4 +329,7 @@ def marked(name: str) -> Any:
     """Return *name* as a pytest parameter, marked with the server it wants and kept in one process."""
     servers_of = {"postgres": ("postgres", "psycopg2", "asyncpg"), "mariadb": ("mariadb", "pymysql")}
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
-    return pytest.param(name, marks=[pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)])
+    marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
+    if name.startswith(("engine", "generic", "using")):
+        marks.append(pytest.mark.wide)
+    return pytest.param(name, marks=marks)

@@ -21,7 +21,13 @@ keys = st.text(max_size=6) | st.text(alphabet="~/012 a\x00", max_size=6)
 
 def nothing(**given: Any) -> Any:
     """Return a session filter of what is *given*."""
-    wanted: dict[str, Any] = {"tenant_id": None, "user_id": None, "archived": False, "metadata": None, "updated_since": None}
+    wanted: dict[str, Any] = {
+        "tenant_id": None,
+        "user_id": None,
+        "archived": False,
+        "metadata": None,
+        "updated_since": None,
+    }
     return arguments.session_filter(**{**wanted, **given})
 
 
@@ -115,7 +121,11 @@ def test_scopes_only_narrow() -> None:
     """A scope in a scope joins both; one that contradicts, or names nobody, is `Invalid`."""
     assert Scope("t", "u") == Scope("t").narrowed(None, "u") == Scope(None, "u").narrowed("t", None)
     assert Scope("t", "u") == Scope("t", "u").narrowed("t", "u")
-    for outer, contrary in ((Scope("t"), ("T", None)), (Scope("t", "u"), (None, "v")), (Scope(), (None, None))):
+    for outer, contrary in (
+        (Scope("t"), ("T", None)),
+        (Scope("t", "u"), (None, "v")),
+        (Scope(), (None, None)),
+    ):
         with pytest.raises(Invalid):
             outer.narrowed(*contrary)
 
@@ -132,7 +142,9 @@ def test_a_count_is_a_natural_number(value: Any) -> None:
 
 def test_a_count_fits_into_a_database() -> None:
     """A number above 63 bits means the same as the greatest one."""
-    assert [0, 7, 2**63 - 1, 2**63 - 1] == [arguments.natural(value, "n") for value in (0, 7, 2**63 - 1, 2**70)]
+    assert [0, 7, 2**63 - 1, 2**63 - 1] == [
+        arguments.natural(value, "n") for value in (0, 7, 2**63 - 1, 2**70)
+    ]
 
 
 def test_moments_are_aware_and_become_utc() -> None:
@@ -218,7 +230,10 @@ def test_unset_shows_itself() -> None:
 moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants it naive
 
 
-@given(moments, st.text(st.characters(min_codepoint=33, exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=40))
+@given(
+    moments,
+    st.text(st.characters(min_codepoint=33, exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=40),
+)
 def test_a_cursor_holds_its_key(moment: datetime, session: str) -> None:
     """A cursor comes back as the key it was made of, and is text that fits into a URL."""
     cursor = arguments.cursor((moment, session), "digest")
@@ -327,7 +342,9 @@ def test_what_a_purge_without_conditions_takes(
     updated_before: datetime | None, archived_only: bool, expired_only: bool | None, only_expired_go: bool
 ) -> None:
     """Without a condition only expired sessions go; with one, expiry counts only where it is asked for."""
-    rule = arguments.purge_rule(updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=False)
+    rule = arguments.purge_rule(
+        updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=False
+    )
 
     assert only_expired_go == rule.expired_only
 

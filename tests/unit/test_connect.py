@@ -100,7 +100,9 @@ def test_none_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("made", [connect, connect_async])
 @pytest.mark.parametrize("value", [None, ""])
-def test_no_url_is_an_error(made: Callable[[], object], value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_url_is_an_error(
+    made: Callable[[], object], value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There is no fallback: without a URL, or with an empty one, the error names what to set."""
     if value is not None:
         monkeypatch.setenv("CHATSTORE_URL", value)
@@ -137,7 +139,9 @@ def _used(repository: Any) -> None:
     ("module", "url", "extra"),
     [("psycopg", "postgresql://host/db", "postgres"), ("pymysql", "mysql://host/db", "mysql")],
 )
-def test_a_missing_driver_names_the_command(module: str, url: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_names_the_command(
+    module: str, url: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An extra that is not installed raises `MissingDependency` with the pip command."""
     monkeypatch.setitem(sys.modules, module, None)
 

@@ -249,7 +249,10 @@ def test_the_parameters_of_the_page(kind: type, names: list[str]) -> None:
 def test_a_sql_history(tmp_path: Path) -> None:
     """`SQLChatMessageHistory` works on a URL; two of them on one session see the same."""
     url = f"sqlite:///{tmp_path}/chat.db"
-    with SQLChatMessageHistory("s", url) as one, SQLChatMessageHistory(session_id="s", connection=url, last=1) as two:
+    with (
+        SQLChatMessageHistory("s", url) as one,
+        SQLChatMessageHistory(session_id="s", connection=url, last=1) as two,
+    ):
         one.add_messages(HELLO)
 
         assert HELLO == one.messages

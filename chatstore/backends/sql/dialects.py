@@ -379,7 +379,8 @@ _PG_STATES: dict[str, Kind] = {
     "23505": "duplicate", "23P01": "other", "23502": "other", "23503": "other", "23514": "other",
     "40001": "busy", "40P01": "busy", "55P03": "busy",
     "25006": "readonly", "42P01": "no_table", "42703": "no_table", "3F000": "no_table",
-    "53100": "full", "54000": "too_large", "28P01": "refused", "28000": "refused", "3D000": "refused", "42501": "refused",
+    "53100": "full", "54000": "too_large", "28P01": "refused", "28000": "refused", "3D000": "refused",
+    "42501": "refused",
     "57P01": "lost", "57P02": "lost", "57P03": "lost", "53300": "lost",
 }  # fmt: skip
 _MYSQL_CODES: dict[int, Kind] = {

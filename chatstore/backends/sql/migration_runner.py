@@ -192,4 +192,4 @@ def _operations(context: MigrationContext) -> Iterator[None]:
             yield
     finally:
         if hosts is not None:
-            hosts._install_proxy()  # noqa: SLF001 -- pinned by a test
+            hosts._install_proxy()

@@ -112,12 +112,12 @@ def upgrade(target: str | URL | Connection, revision: str = "head", *, schema: s
     """
     if revision in {"head", "heads"}:
         revision = HEAD
-    return move(target, revision, schema, lambda script, heads: script._upgrade_revs(revision, heads))  # noqa: SLF001
+    return move(target, revision, schema, lambda script, heads: script._upgrade_revs(revision, heads))
 
 
 def downgrade(target: str | URL | Connection, revision: str, *, schema: str | None = None) -> Moved:
     """Take a database back to *revision* ("base" drops every table and conversation); else as `upgrade`."""
-    return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads))  # noqa: SLF001
+    return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads))
 
 
 def current(target: str | URL | Connection, *, schema: str | None = None) -> str | None:
@@ -150,7 +150,7 @@ def upgrade_sql(target: str | URL | Dialect, revision: str = "head", *, schema: 
     script, written = ScriptDirectory.from_config(config()), io.StringIO()
     opts = options(dialect, schema) | {
         "as_sql": True,
-        "fn": lambda heads, _context: script._upgrade_revs(to, heads),  # noqa: SLF001
+        "fn": lambda heads, _context: script._upgrade_revs(to, heads),
         "literal_binds": True,
         "output_buffer": written,
         "script": script,
