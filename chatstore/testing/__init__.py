@@ -29,12 +29,14 @@ pytest.register_assert_rewrite(
         f"{__name__}.{part}"
         for part in (
             "appending", "concurrency", "counting", "driver", "editing", "expiry", "histories", "listing", "loading",
-            "machine", "reading", "refusals", "scopes", "searching", "sessions", "values",
+            "machine", "moves", "reading", "refusals", "revisions", "scopes", "searching", "session_values", "sessions",
+            "values",
         )
     )
 )  # fmt: skip
 
 from chatstore.testing.contract import RepositoryContract  # noqa: E402
 from chatstore.testing.driver import Asyncified, Awaited, ContractPart, asyncified  # noqa: E402
+from chatstore.testing.machine import agrees_with_memory  # noqa: E402
 
-__all__ = ["Asyncified", "Awaited", "ContractPart", "RepositoryContract", "asyncified"]
+__all__ = ["Asyncified", "Awaited", "ContractPart", "RepositoryContract", "agrees_with_memory", "asyncified"]

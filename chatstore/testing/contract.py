@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatstore.testing.appending import AppendingContract, RevisionContract
+from chatstore.testing.appending import AppendingContract
 from chatstore.testing.concurrency import ConcurrencyContract
 from chatstore.testing.counting import PurgeContract, UsageContract
 from chatstore.testing.editing import EditingContract
@@ -13,14 +13,17 @@ from chatstore.testing.loading import ForkContract, LoadingContract
 from chatstore.testing.machine import MachineContract
 from chatstore.testing.reading import ReadingContract
 from chatstore.testing.refusals import RefusalContract
+from chatstore.testing.revisions import RevisionContract
 from chatstore.testing.scopes import ScopeContract
 from chatstore.testing.searching import SearchContract
+from chatstore.testing.session_values import SessionValueContract
 from chatstore.testing.sessions import SessionContract
 from chatstore.testing.values import ValueContract
 
 
 class RepositoryContract(
     SessionContract,
+    SessionValueContract,
     ListingContract,
     AppendingContract,
     RevisionContract,

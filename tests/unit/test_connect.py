@@ -115,7 +115,7 @@ def test_no_url_is_an_error(
     ["nonsense", "://", "sqlite", "postgresql", "nosuch://user:hunter2@host/db", "sqlite+nosuch:///x.db", "file:",
      "http://user:hunter2@host/", "postgresql://user:hunter2@host:port/db", 5, b"memory:", object(), ["memory:"],
      Path("chat.db")],
-    ids=lambda target: repr(target)[:30],
+    ids=lambda target: target if isinstance(target, str) else type(target).__name__,
 )  # fmt: skip
 @pytest.mark.parametrize("made", [connect, connect_async])
 def test_a_wrong_target_says_what_to_do(made: Callable[[Any], Any], target: Any, here: Path) -> None:
