@@ -52,7 +52,7 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
     if scheme == "file":
         from chatstore.threads import ThreadedRepository
 
-        return ThreadedRepository(connect(target))
+        return ThreadedRepository(connect(target), owns=True)
     from chatstore.backends.sql.repository import async_repository_for
 
     return async_repository_for(target, schema=_schema(schema))

@@ -72,9 +72,10 @@ class _Workers:
 class ThreadedRepository(AsyncRepository):
     """The asynchronous twin of a blocking repository."""
 
-    def __init__(self, inner: Repository) -> None:
-        """Lend *inner* to threads; closing this closes it too."""
+    def __init__(self, inner: Repository, *, owns: bool = False) -> None:
+        """Lend *inner* to threads; closing this closes it too if it *owns* it."""
         self._inner = inner
+        self._owns = owns
         self._core = inner._core
         self._scope = inner._scope
         self._workers = _Workers()
@@ -88,6 +89,7 @@ class ThreadedRepository(AsyncRepository):
         return self._inner._awaiting()._copied(_scope=self._scope).using(transaction)
 
     async def close(self) -> None:
-        """Wait for what is running, and close the blocking repository."""
+        """Wait for what is running, and close the blocking repository if it was made for this one."""
         await asyncio.get_running_loop().run_in_executor(None, self._workers.close)
-        self._inner.close()
+        if self._owns:
+            self._inner.close()

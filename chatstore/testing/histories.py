@@ -116,6 +116,18 @@ class HistoryContract(ContractPart):
 
             assert ["a", "b"] == contents(history.messages) == contents(await history.aget_messages())
 
+    async def test_closing_a_history_leaves_its_repository_open(self, store: AsyncRepository) -> None:
+        """A history that was made over a repository never closes it, in either way of closing."""
+        self.need("twin")
+        await store.add_messages("s", says("kept"))
+        for _ in range(2):
+            async with inner(store).history("s") as history:
+                assert ["kept"] == contents(await history.aget_messages())
+            with inner(store).history("s"):
+                pass
+
+        assert ["kept"] == contents(await store.get_messages("s"))
+
     async def test_an_asynchronous_repository_is_awaited(self, store: AsyncRepository) -> None:
         """Over an asynchronous repository the synchronous names raise `NotSupported`, and store nothing."""
         repository = inner(store)

@@ -29,6 +29,7 @@ from chatstore.backends.sql.statements import Statements
 from chatstore.core import Answer, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
+from chatstore.threads import ThreadedRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,10 +56,10 @@ def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
     if type(target).__name__ == "AsyncEngine":
         return AsyncSQLRepository(target, schema=schema)
     if isinstance(target, Engine):
-        return repository_for(target, schema=schema)._asynchronous()
+        return ThreadedRepository(repository_for(target, schema=schema), owns=True)
     url = parse_url(target)
     if url.get_backend_name() == "sqlite":
-        return repository_for(url, schema=schema)._asynchronous()
+        return ThreadedRepository(repository_for(url, schema=schema), owns=True)
     awaiting = parse_url(url, asynchronous=True)
     if not type(dialect_of(awaiting)).get_async_dialect_cls(awaiting).is_async:
         driver = url.get_driver_name()
@@ -187,8 +188,6 @@ class SQLRepository(Repository):
     def _asynchronous(self) -> AsyncRepository:
         url = self._place.url
         if self._place.given or url.get_backend_name() == "sqlite":
-            from chatstore.threads import ThreadedRepository
-
             return ThreadedRepository(self)
         return self._awaiting()
 
