@@ -151,8 +151,8 @@ class Place:
         if last and not self.given and self._engine is not None:
             self._engine.dispose()
 
-    async def aclose(self, user: object) -> None:
-        """As `close`; the running loop's engine goes with its last user."""
+    async def release(self, user: object) -> None:
+        """Give the running loop's engine back, which goes with its last user."""
         loop = asyncio.get_running_loop()
         kept = self._async_engines.get(loop)
         if kept is not None:
@@ -160,7 +160,6 @@ class Place:
             if not kept[2]:
                 del self._async_engines[loop]
                 await kept[0].dispose()
-        self.close()
 
 
 def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:

@@ -192,9 +192,9 @@ class SQLRepository(Repository):
         return self._awaiting()
 
     def _awaiting(self) -> AsyncSQLRepository:
-        """Return the twin in the same place, which closes with this one."""
+        """Return a twin in the same place, which stays open when the twin closes."""
         twin = AsyncSQLRepository(place=self._place, schema=self._schema, traits=self._core.q.traits)
-        return twin._copied(_scope=self._scope, _closed=self._closed)
+        return twin._copied(_scope=self._scope, _lent=True)
 
     def close(self) -> None:
         """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
@@ -236,6 +236,7 @@ class AsyncSQLRepository(AsyncRepository):
         self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
+        self._lent = False  # whether the place is another repository's, that closes it
 
     async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if self._transaction is not None:
@@ -304,7 +305,9 @@ class AsyncSQLRepository(AsyncRepository):
         if not self._closed:
             self._closed.append(True)
             if not self._place.given:
-                await self._place.aclose(self._closed)
+                await self._place.release(self._closed)
+                if not self._lent:
+                    self._place.close()
 
 
 async def _async_connection_of(transaction: Any) -> AsyncConnection:
