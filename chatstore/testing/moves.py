@@ -24,7 +24,10 @@ from chatstore.messages import (
 
 UNSEEN = ("revision", "created_at", "updated_at", "archived_at", "expires_at")
 
-texts = st.sampled_from(["x", "y", "x y", "", "zebra"]) | st.text(st.characters(), max_size=8)
+# Any character, surrogates and controls too, but for marks and unassigned ones: whether these belong to the word
+# beside them is for each full-text engine to say.
+_characters = st.characters(exclude_categories=["Mn", "Mc", "Me", "Cn", "Co"])
+texts = st.sampled_from(["x", "y", "x y", "", "zebra"]) | st.text(_characters, max_size=8)
 _ids = st.none() | st.sampled_from(["m1", "m2", "M1"])
 _json = st.sampled_from([None, 1, True, 1.0, -0.0, 2**64, "\x00", ["a", {"b": None}], {"k": 1}])
 people = st.builds(lambda content, name: HumanMessage(content=content, id=name), texts, _ids)
