@@ -72,7 +72,7 @@ def _schema(schema: str | None) -> str | None:
 
 def _directory(rest: str) -> str:
     path = rest.removeprefix("//") if rest.startswith("///") else rest
-    if not path:
+    if not path or path.startswith("//"):
         msg = "a file: URL names a directory: write file:chats or file:/var/lib/app/chats"
         raise Invalid(msg)
     return path

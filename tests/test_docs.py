@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import click
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCED = re.compile(r"^(`{3,}).*?^\1", re.DOTALL | re.MULTILINE)  # what is in a block is no link
+FENCED = re.compile(r"^(`{3,}).*?^\1|^ {4}[^\n]*", re.DOTALL | re.MULTILINE)  # what is code is no link
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)#\s]+)[^)]*\)")
 
 
