@@ -25,7 +25,8 @@ WARM = 50
 
 def figures(size: Size) -> Iterator[Figure]:
     """Measure."""
-    yield _postgres(size)
+    yield _postgres(size, durable=True)
+    yield _postgres(size, durable=False)
     yield _sqlite(size, "FULL", 2.0)
     yield _sqlite(size, "NORMAL", 3.5)
     for kind in stores.SQL:
@@ -38,14 +39,13 @@ def appends(repository: Repository, session_id: str = "ours") -> Callable[[], ob
     return lambda: repository.add_messages(session_id, next(source).messages)
 
 
-def _postgres(size: Size) -> Figure:
+def _postgres(size: Size, *, durable: bool) -> Figure:
     plain = turns.turns()
-    with (
-        stores.migrated("postgres") as url,
-        stores.connected(url) as repository,
-        raw_postgres.connected(url) as link,
-        RawCursor(link) as cursor,
-    ):
+    with contextlib.ExitStack() as opened:
+        url = opened.enter_context(stores.migrated("postgres"))
+        url = url if durable else _not_waiting(url)
+        repository = opened.enter_context(stores.connected(url))
+        cursor = opened.enter_context(RawCursor(opened.enter_context(raw_postgres.connected(url))))
         outcome = race(
             each(appends(repository)),
             each(lambda: raw_postgres.append(cursor, "raw", next(plain).plain)),
@@ -55,7 +55,15 @@ def _postgres(size: Size) -> Figure:
         )
         _same(repository.get_messages("ours"), raw_postgres.read(cursor, "raw"))
     against = "the same statement by psycopg (`raw_postgres.append`)"
+    if not durable:
+        return compared("append a turn, PostgreSQL, no commit waits for the disk", against, outcome, None)
     return compared("append a turn, PostgreSQL", against, outcome, 1.3)
+
+
+def _not_waiting(url: str) -> str:
+    """Return the URL of sessions whose commits do not wait for the disk, which hides what code costs."""
+    options = {"options": "-c synchronous_commit=off"}
+    return make_url(url).update_query_dict(options).render_as_string(hide_password=False)
 
 
 def _sqlite(size: Size, level: str, limit: float) -> Figure:

@@ -48,8 +48,12 @@ SELECT last_position, revision FROM counted
 
 def connected(url: str) -> psycopg.Connection[Any]:
     """Return a connection in autocommit; *url* is SQLAlchemy's."""
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(plain, autocommit=True)
+    parts = make_url(url)
+    where: dict[str, Any] = {
+        **parts.translate_connect_args(username="user", database="dbname"),
+        **parts.query,
+    }
+    return psycopg.connect(**where, autocommit=True)
 
 
 def append(cursor: RawCursor[Any], session_id: str, messages: list[Plain]) -> int:

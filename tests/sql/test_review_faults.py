@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, event
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -390,3 +391,32 @@ def test_a_forked_child_begins_its_own_memory_database() -> None:
                 os._exit(code)
         assert (child, 0) == os.waitpid(child, 0)
         assert 1 == repository.count_messages("s")
+
+
+def test_a_socket_that_only_the_driver_knows_to_be_closed_costs_one_retry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A driver may meet a closed socket before libpq does: the call succeeds, on another connection."""
+    broken: list[object] = []
+    execute = psycopg.Cursor.execute
+
+    def breaks_once(self: psycopg.Cursor[Any], *args: Any, **options: Any) -> Any:
+        if not broken:
+            broken.append(self.connection)
+            raise psycopg.OperationalError("connection socket closed")
+        assert broken[0] is not self.connection
+        return execute(self, *args, **options)
+
+    with servers.migrated_url("postgres") as url, chatstore.connect(url) as repository:
+        calls: list[Callable[[], object]] = [
+            lambda: repository.add_messages("s", [HumanMessage("said")]),
+            lambda: repository.count_messages("s"),
+            lambda: repository.truncate("s", after=1),
+        ]
+        calls[0]()
+        monkeypatch.setattr(psycopg.Cursor, "execute", breaks_once)
+        for call in calls:
+            broken.clear()
+            call()
+            assert 1 == len(broken)
+        assert ["said"] == [message.content for message in repository.get_messages("s")]

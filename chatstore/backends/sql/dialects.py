@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import URL, Connection, Dialect, Engine
+    from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -171,13 +172,23 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
     # Every transaction is ended where it was begun, so that a connection comes back without one.
     options["connect_args"]["autocommit"] = True
     engine = _guarded(parsed, lambda: create_engine(parsed, pool_reset_on_return=None, **options))
-    event.listen(engine, "begin", _begin)
+    _listen(engine)
     return engine
 
 
 def begins_explicitly(url: URL) -> bool:
     """Tell whether an engine of ours for *url* begins only transactions that have the `WRITES` option."""
     return url.get_backend_name() == "sqlite" or url.get_driver_name() in _AUTOCOMMITTING
+
+
+def _listen(engine: Engine) -> None:
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _notice_broken)
+
+
+def _notice_broken(context: ExceptionContext) -> None:
+    """Have the pool drop a connection that only its driver knows to be broken."""
+    context.is_disconnect = context.is_disconnect or _socket_closed(context.original_exception)
 
 
 def _begin(connection: Connection) -> None:
@@ -196,7 +207,7 @@ def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
         return _guarded(parsed, lambda: create_async_engine(parsed, **options))
     options["connect_args"]["autocommit"] = True
     engine = _guarded(parsed, lambda: create_async_engine(parsed, **options))
-    event.listen(engine.sync_engine, "begin", _begin)
+    _listen(engine.sync_engine)
     return engine
 
 
@@ -362,7 +373,9 @@ def first_row(connection: Connection, sql: str, parameters: Any) -> Any:
         cursor.execute(sql, parameters)
         return cursor.fetchone()
     except connection.dialect.loaded_dbapi.Error as error:
-        lost = connection.dialect.is_disconnect(error, fairy.dbapi_connection, cursor)
+        lost = connection.dialect.is_disconnect(error, fairy.dbapi_connection, cursor) or _socket_closed(
+            error
+        )
         if lost:
             # As SQLAlchemy does: other connections of this age are as dead.
             connection.invalidate(error)
@@ -410,7 +423,7 @@ def kind_of(error: SQLAlchemyError) -> Kind:
     if isinstance(error, IntegrityError):
         return "duplicate"
     if isinstance(error, DBAPIError | DriverFailed) and (
-        error.connection_invalidated or _never_connected(orig)
+        error.connection_invalidated or _never_connected(orig) or _socket_closed(orig)
     ):
         return "lost"
     if "no such table" in str(orig) or "no such column" in str(orig):
@@ -459,6 +472,18 @@ def _never_connected(orig: Any) -> bool:
         part in text for part in ("connection refused", "connection failed", "could not connect", "timeout expired",
                                   "server closed the connection", "connection is closed", "connection was closed")
     )  # fmt: skip
+
+
+def _socket_closed(orig: Any) -> bool:
+    """Tell whether psycopg met a broken socket: it has no code then, and libpq may not have noticed yet.
+
+    SQLAlchemy asks the connection whether it is closed, which is still denied at that moment.
+    """
+    return (
+        type(orig).__module__.partition(".")[0] == "psycopg"
+        and any(base.__name__ == "OperationalError" for base in type(orig).__mro__)
+        and orig.sqlstate is None
+    )
 
 
 # ------------------------------------------------------------------------------------------------ sizes
