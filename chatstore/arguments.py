@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore import codec
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
-from chatstore.ids import MAX_ID, id_fault
+from chatstore.ids import MAX_ID, id_fault, is_bad
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,9 +26,7 @@ EXACT = 2.0**53
 METADATA_DEPTH = 30
 #: Words are runs of letters and digits (DESIGN: what search means, everywhere).
 WORD = re.compile(r"[^\W_]+")
-_BAD_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-#: The same, escaped in JSON text: an odd number of backslashes before the u.
+#: What no database holds, escaped in JSON text: an odd number of backslashes before the u.
 _ESCAPED_UNSTORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
 
 
@@ -88,7 +86,9 @@ def session_key(*parts: str) -> str:
     from hashlib import sha256
 
     digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-    readable = _BAD_CHARACTER.sub("_", joined).strip()[: MAX_ID - len(digest) - 2]
+    readable = "".join("_" if is_bad(character) else character for character in joined).strip()[
+        : MAX_ID - len(digest) - 2
+    ]
     return f"{readable}~2{digest}"
 
 
@@ -208,7 +208,7 @@ def message_key(key: int | str) -> int | str:
 
 def title(value: str | None) -> str | None:
     """Return *value* if every database can hold it as text, else raise `Invalid`."""
-    if value is not None and (not isinstance(value, str) or _UNSTORABLE.search(value)):
+    if value is not None and (not isinstance(value, str) or not codec.is_storable(value)):
         msg = "a title must be text without NUL characters and lone surrogates: remove them"
         raise Invalid(msg)
     return value

@@ -12,7 +12,6 @@ database function can read, and the round trip stays exact.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from pydantic import ValidationError
@@ -29,7 +28,7 @@ from chatstore.messages import (
     set_values,
     text_of,
 )
-from chatstore.strictjson import canonical, check_json, dumps, is_storable, loads, pack, unpack
+from chatstore.strictjson import canonical, check_json, dumps, is_storable, loads, pack, readable, unpack
 from chatstore.wire import SHAPES, fault_of, from_wire, rest_of, shape_of, to_wire
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ __all__ = [
 
 MAX_COPY: Final = 255
 MAX_TYPE: Final = 32
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _BY_TAG: Final = {tag: SHAPES[cls] for tag, cls in CLASSES.items()}
 _PLAIN: Final = {tag: (cls, PLAIN[cls]) for tag, cls in CLASSES.items() if cls in PLAIN}
 _NOTHING: Final = (None, None, None, None, None)
@@ -102,7 +100,7 @@ def encode(message: Message, *, now: datetime, source: str | None = None) -> Dra
         text = content
     else:
         rest["content"] = content
-        text = _UNSTORABLE.sub("\ufffd", text_of(content))
+        text = readable(text_of(content))
     payload = pack(rest)
     shape.check({"content": "", **rest})
     return Draft(message_id, given is None, shape.tag, text, *_copies(rest), source, payload, now)
@@ -118,7 +116,7 @@ def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) ->
         raise InvalidMessage(msg)
     payload = pack(data)
     given = None if id_fault(message.id) else message.id
-    text = _UNSTORABLE.sub("\ufffd", message.text)
+    text = readable(message.text)
     return Draft(given or new_id(), given is None, tag, text, *_copies(data), source, payload, now)
 
 

@@ -7,7 +7,6 @@ know what an id stands for.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from typing import Final
@@ -15,7 +14,11 @@ from typing import Final
 from chatstore.errors import InvalidMessage
 
 MAX_ID: Final = 255
-_BAD_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def is_bad(character: str) -> bool:
+    """Tell whether no id may have *character*: a control character, or a lone surrogate."""
+    return character <= "\x1f" or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff"
 
 
 def id_fault(value: object) -> str | None:
@@ -24,7 +27,7 @@ def id_fault(value: object) -> str | None:
         return f"is of type {type(value).__name__}, not text"
     if not 1 <= len(value) <= MAX_ID:
         return f"has {len(value)} characters; 1 to {MAX_ID} are allowed"
-    if _BAD_CHARACTER.search(value):
+    if not value.isprintable() and any(map(is_bad, value)):
         return "has a control character or a lone surrogate"
     if value != value.strip():
         return "begins or ends with white space"

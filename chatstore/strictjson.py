@@ -59,7 +59,9 @@ _escaped = json.JSONEncoder(**_EXACT).encode
 _raw = json.JSONEncoder(**_EXACT, ensure_ascii=False).encode
 _sorted = json.JSONEncoder(**_EXACT, ensure_ascii=False, sort_keys=True).encode
 #: Two characters which every JSON reader would join to one.
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_PAIR: Final = (
+    "[\ud800-\udbff][\udc00-\udfff]"  # compiled at its first use: few need it, and it takes a while
+)
 _COATED: Final = "base64:"
 
 
@@ -95,7 +97,7 @@ def dumps(value: Any) -> str:
     try:
         return to_json(value).decode()
     except ValueError:  # a lone surrogate
-        if _PAIR.search(_raw(value)):
+        if re.search(_PAIR, _raw(value)):
             msg = "data has a text in which one character is two surrogates: write the character itself"
             raise InvalidMessage(msg) from None
         return _escaped(value)
@@ -125,7 +127,7 @@ def pack(data: dict[str, Any]) -> str:
 
 def _marked(data: dict[str, Any]) -> str:
     raw = _raw(data)
-    if _PAIR.search(raw):  # escapes of the two would be read as one character
+    if re.search(_PAIR, raw):  # escapes of the two would be read as one character
         return _escaped(_COATED + b64encode(raw.encode("utf-8", "surrogatepass")).decode())
     return _escaped(_escaped(data))
 
@@ -162,6 +164,11 @@ def is_storable(text: str) -> bool:
         return text.isascii() or bool(text.encode())  # ten times faster than a search for surrogates
     except UnicodeEncodeError:
         return False
+
+
+def readable(text: str) -> str:
+    """Return *text* with a mark in the place of what some database cannot hold."""
+    return text if is_storable(text) else re.sub("[\x00\ud800-\udfff]", "\ufffd", text)
 
 
 def check_json(value: Any, path: str, *, depth: int = MAX_DEPTH) -> None:

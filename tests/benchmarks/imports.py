@@ -85,4 +85,6 @@ def _processes(code: str) -> Side:
 
 
 def _environment(url: str = "") -> dict[str, str]:
-    return {**os.environ, "CHATSTORE_URL": url, "PYTHONPATH": str(ROOT)}
+    """Return the environment of an interpreter that finds bytecode, as whoever installed a package does."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "CHATSTORE_URL": url, "PYTHONPATH": str(ROOT)}

@@ -17,7 +17,7 @@ from chatstore import codec
 from chatstore.arguments import NewSession
 from chatstore.backends import conversation as rules
 from chatstore.backends.sql import statements as rows
-from chatstore.backends.sql.dialects import check_size, first_row
+from chatstore.backends.sql.dialects import check_size, first_row, run_many
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
 from chatstore.core import (
     Appended,
@@ -251,7 +251,10 @@ def append_once(
         return None
     last, revision = row
     stored = [Row(position, draft) for position, draft in enumerate(drafts, last - size + 1)]
-    if q.traits.append != "one_statement":
+    if q.traits.append == "upsert_returning":
+        insert = q.insert_many(c.dialect)
+        run_many(c, insert.sql, [insert.bound(line) for line in rows.message_values(session_id, stored)])
+    elif q.traits.append != "one_statement":
         c.execute(q.insert_messages, rows.message_values(session_id, stored))
     return Appended(revision, stored)
 
@@ -262,7 +265,8 @@ def _count_on(
     """Make room for *size* messages; return (last_position, revision), or None where the session is not in scope."""
     parameters = rows.counting(scope, session_id, size, now)
     if q.traits.append == "upsert_returning":
-        return c.execute(q.upsert(scope), parameters).first()
+        upsert = q.upsert_returning(scope, c.dialect)
+        return first_row(c, upsert.sql, upsert.bound(parameters))  # type: ignore[no-any-return]
     if q.traits.append == "on_duplicate_key":
         c.execute(q.upsert(scope), parameters)
     elif c.execute(q.count_on(scope), {"n": size, **rows.parameters(scope, session_id, now)}).rowcount != 1:

@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -31,7 +32,7 @@ from chatstore.errors import Invalid, MessageTooLarge, MissingDependency
 from chatstore.messages import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, Connection, Dialect, Engine
     from sqlalchemy.engine import ExceptionContext
@@ -367,11 +368,27 @@ def first_row(connection: Connection, sql: str, parameters: Any) -> Any:
     """
     if not connection.get_execution_options().get(DIRECT):
         return connection.exec_driver_sql(sql, parameters).first()
+    with _cursor(connection) as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchone()
+
+
+def run_many(connection: Connection, sql: str, parameters: list[Any]) -> None:
+    """Execute compiled *sql* once for each of *parameters*, in the way of `first_row`."""
+    if not connection.get_execution_options().get(DIRECT):
+        connection.exec_driver_sql(sql, parameters)
+        return
+    with _cursor(connection) as cursor:
+        cursor.executemany(sql, parameters)
+
+
+@contextmanager
+def _cursor(connection: Connection) -> Iterator[Any]:
+    """Lend a cursor of the driver; its errors become `DriverFailed`, and a lost connection leaves the pool."""
     fairy = connection.connection
     cursor = fairy.cursor()
     try:
-        cursor.execute(sql, parameters)
-        return cursor.fetchone()
+        yield cursor
     except connection.dialect.loaded_dbapi.Error as error:
         lost = connection.dialect.is_disconnect(error, fairy.dbapi_connection, cursor) or _socket_closed(
             error

@@ -170,7 +170,9 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
     made with autocommit would keep half a unit, so that units are given a transaction there.
     """
     if ours and begins_explicitly(engine.url):
-        return engine.execution_options(**{DIRECT: True}), engine.execution_options(**{WRITES: True})
+        return engine.execution_options(**{DIRECT: True}), engine.execution_options(
+            **{DIRECT: True, WRITES: True}
+        )
     name = engine.dialect.name
     unit = (
         engine.execution_options(isolation_level=_TRANSACTIONS.get(name, "READ COMMITTED"))

@@ -44,7 +44,7 @@ from chatstore.core import Row
 from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Dialect, Select, Table
@@ -66,17 +66,29 @@ class Compiled(NamedTuple):
     sql: str
     constants: dict[str, Any]
     order: tuple[str, ...] | None
+    converted: dict[str, Callable[[Any], Any]]
 
     @classmethod
-    def of(cls, statement: Any, dialect: Dialect) -> Compiled:
-        """Compile *statement*, whose parameters must be what the driver takes."""
-        compiled = statement.compile(dialect=dialect)
+    def of(cls, statement: Any, dialect: Dialect, **how: Any) -> Compiled:
+        """Compile *statement*, whose parameters must be what the driver takes, but for SQLite's times."""
+        compiled = statement.compile(dialect=dialect, **how)
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        return cls(str(compiled), constants, tuple(compiled.positiontup) if compiled.positional else None)
+        order = tuple(compiled.positiontup) if compiled.positional else None
+        converted = {}
+        if dialect.name == "sqlite":
+            written = cast("Any", models.Instant().dialect_impl(dialect).bind_processor(dialect))
+            converted = {
+                name: written
+                for name, bind in compiled.binds.items()
+                if isinstance(bind.type, models.Instant)
+            }
+        return cls(str(compiled), constants, order, converted)
 
     def bound(self, given: dict[str, Any]) -> dict[str, Any] | tuple[Any, ...]:
         """Return the driver's parameters."""
         values = self.constants | given
+        for name, convert in self.converted.items():
+            values[name] = convert(values[name])
         return values if self.order is None else tuple(values[name] for name in self.order)
 
 
@@ -398,6 +410,17 @@ class Statements:
         # MySQL has no WHERE here, so that each value decides for itself; the caller reads the row back.
         seen = self.visible(scope)
         return {name: func.if_(seen, value, s[name]) for name, value in counted.items()}
+
+    def upsert_returning(self, scope: Scope, dialect: Dialect) -> Compiled:
+        """`upsert`, giving one row (last_position, revision), or none where *scope* does not see the session."""
+        key = ("upsert_returning", *_shape(scope), dialect.driver)
+        return cast("Compiled", self.once(*key, build=lambda: Compiled.of(self._upsert(scope), dialect)))
+
+    def insert_many(self, dialect: Dialect) -> Compiled:
+        """`insert_messages`, for one line after the other."""
+        names = ["session_id", "position", *DRAFT]
+        build = lambda: Compiled.of(self.insert_messages, dialect, column_keys=names)  # noqa: E731
+        return cast("Compiled", self.once("insert_many", dialect.driver, build=build))
 
     def count_on(self, scope: Scope) -> Update:
         """Count ``:n`` messages onto the session, if *scope* sees it: the plain way."""
