@@ -132,19 +132,22 @@ def _fails_at(repository: SQLRepository, url: str, change: Callable[[Any], Any],
 @contextmanager
 def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[None]:
     """Call *listener* before every statement, those that go to the driver directly included."""
-    module: Any = core
-    engine, direct = repository._place.engine, module.first_row
+    engine = repository._place.engine
 
-    def first_row(connection: Any, sql: str, parameters: Any) -> Any:
-        listener(connection, None, sql)
-        return direct(connection, sql, parameters)
+    def overheard(direct: Callable[..., Any]) -> Callable[..., Any]:
+        def run(connection: Any, sql: str, parameters: Any) -> Any:
+            listener(connection, None, sql)
+            return direct(connection, sql, parameters)
+
+        return run
 
     event.listen(engine, "before_cursor_execute", listener)
-    module.first_row = first_row
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patched:
+            for name in ("first_row", "run_many"):
+                patched.setattr(core, name, overheard(getattr(core, name)))
+            yield
     finally:
-        module.first_row = direct
         event.remove(engine, "before_cursor_execute", listener)
 
 
