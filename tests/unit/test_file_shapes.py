@@ -42,6 +42,8 @@ FULL: dict[str, bytes] = {
     "in lines with CRLF": LINES.replace(b"\n", b"\r\n"),
     "in lines without the last line break": LINES[:-1],
     "in lines and with a byte order mark": BOM_UTF8 + LINES,
+    "in lines with a comma behind the last": LINES.replace(b"\n]\n", b",\n]\n"),
+    "in lines with a comma and space behind the last": LINES.replace(b"\n]\n", b" , \n\n]\n"),
     "with space around": b" \n\n" + json.dumps(PAGE).encode() + b"\n \n",
     "keys in another order": json.dumps([dict(reversed(element.items())) for element in PAGE]).encode(),
 }
@@ -312,3 +314,18 @@ def test_not_a_number_is_kept(tmp_path: Path) -> None:
     assert isinstance(message, AIMessage)
     assert "nan" == str(message.response_metadata["logprob"])
     assert b'"logprob":NaN' in path.read_bytes()
+
+
+def test_a_comma_by_hand_and_a_damaged_line_are_both_survived(tmp_path: Path) -> None:
+    """What can be read stays so when something is appended behind a comma that should not be there."""
+    path = tmp_path / "page.json"
+    lines = LINES.splitlines()
+    path.write_bytes(b"\n".join([*lines[:2], b"{damaged},", lines[3] + b",", b"]\n"]))
+    repository = PageFileRepository(path)
+    repository.add_messages(SESSION, [HumanMessage("next")])
+    with pytest.raises(CorruptRecord) as caught:
+        repository.get_messages(SESSION)
+    assert [2] == list(caught.value.positions)
+    assert [MESSAGES[0], MESSAGES[2], HumanMessage("next")] == [
+        record.message for record in caught.value.records
+    ]

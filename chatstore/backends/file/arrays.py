@@ -164,7 +164,8 @@ def look(path: str) -> Array | None:
         os.close(descriptor)
         raise
     array = Array(path, descriptor, stamp, tail)
-    neat = (head.startswith(HEAD) and tail.endswith(CLOSING)) or tail == EMPTY
+    # A brace: behind a comma that somebody left there, an append would make the file no JSON.
+    neat = (head.startswith(HEAD) and tail.endswith(b"}" + CLOSING)) or tail == EMPTY
     return array if neat else array.understand()
 
 

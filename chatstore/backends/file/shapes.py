@@ -60,6 +60,11 @@ def _broken(path: str, data: bytes, error: Exception) -> Shape:
         return Shape(data[:inner], [], data[inner:])
     if lined and (seam := data.find(_SEAM)) > 0:
         return Shape(data[:seam].rstrip(b",\n]") + CLOSING, [], data[seam + 1 :])
+    bare = data.removesuffix(CLOSING).rstrip(b", \t\r\n")
+    if lined and data.endswith(CLOSING) and bare.endswith(b"}") and bare + CLOSING != data:
+        # A comma behind the last element, left by hand. Its lines can be read as they are; to append, it must go.
+        shape = understand(path, bare + CLOSING)
+        return shape if shape.neat is None else shape._replace(torn=b"")
     if (lined or HEAD.startswith(data[: len(HEAD)])) and not data.endswith(CLOSING):
         return _cut_back(data)
     if data.startswith(EMPTY[:FIRST]) and data.endswith(CLOSING) and any(map(_element, data.split(b"\n"))):
