@@ -15,6 +15,7 @@ from chatstore.core import (
     CHUNK,
     Answer,
     T,
+    Walk,
     answered,
     batch,
     changes_of,
@@ -25,6 +26,7 @@ from chatstore.core import (
     page_of,
     rows_of,
 )
+from chatstore.errors import CorruptRecord
 from chatstore.repository import Facade
 
 if TYPE_CHECKING:
@@ -208,14 +210,15 @@ class AsyncRepository(Facade):
         self, session_id: str, *, after: int | None = None
     ) -> AsyncIterator[MessageRecord]:
         """As `Repository.iter_records`."""
-        position = 0 if after is None else arguments.natural(after, "after")
-        while True:
-            part = await self.get_records(session_id, after=position, limit=CHUNK)
+        walk = Walk(session_id, after)
+        while walk.more:
+            try:
+                part = walk.step(await self.get_records(session_id, after=walk.position, limit=CHUNK))
+            except CorruptRecord as error:
+                part = walk.passed(error)
             for record in part:
                 yield record
-            if len(part) < CHUNK:
-                return
-            position = part[-1].position
+        walk.end()
 
     async def get_message(self, session_id: str, key: int | str) -> MessageRecord:
         """As `Repository.get_message`."""

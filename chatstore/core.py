@@ -255,16 +255,49 @@ def decoded(session_id: str, row: Row) -> Message:
 
 
 def corrupt(
-    session_id: str, positions: Sequence[int], records: Sequence[MessageRecord] = ()
+    session_id: str,
+    positions: Sequence[int],
+    records: Sequence[MessageRecord] = (),
+    *,
+    others: str = "are in this error's .records",
 ) -> CorruptRecord:
-    """Make the error that names damaged records and carries the others."""
+    """Make the error that names damaged records, and carries the *others* or says where they are."""
     named = ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")  # noqa: PLR2004 - enough to see
     return CorruptRecord(
-        f"session {session_id!r} has damaged records at position {named}: the others are in this error's .records; "
+        f"session {session_id!r} has damaged records at position {named}: the others {others}; "
         "mend these with update_message or delete_message",
         positions=positions,
         records=records,
     )
+
+
+class Walk:
+    """Where `iter_records` stands in a session, and what it could not read on its way."""
+
+    def __init__(self, session_id: str, after: int | None) -> None:
+        """Begin behind position *after*."""
+        self.session_id = session_id
+        self.position = 0 if after is None else arguments.natural(after, "after")
+        self.more = True
+        self._damaged: list[int] = []
+
+    def step(self, part: Sequence[MessageRecord], lost: Sequence[int] = ()) -> Sequence[MessageRecord]:
+        """Go behind *part* and the damaged positions *lost* beside it; return *part*."""
+        self._damaged += lost
+        self.more = len(part) + len(lost) >= CHUNK
+        self.position = max([self.position, *lost[-1:], *(record.position for record in part[-1:])])
+        return part
+
+    def passed(self, error: CorruptRecord) -> Sequence[MessageRecord]:
+        """Go on behind what *error* names, and return what it carries; an error about something else is raised."""
+        if not error.positions:
+            raise error
+        return self.step(error.records, error.positions)
+
+    def end(self) -> None:
+        """Raise `CorruptRecord` if there was anything damaged."""
+        if self._damaged:
+            raise corrupt(self.session_id, self._damaged, others="were yielded")
 
 
 def record_of(session_id: str, row: Row) -> MessageRecord:

@@ -22,6 +22,7 @@ from chatstore.core import (
     Answer,
     Core,
     T,
+    Walk,
     answered,
     batch,
     changes_of,
@@ -32,7 +33,7 @@ from chatstore.core import (
     page_of,
     rows_of,
 )
-from chatstore.errors import NotSupported
+from chatstore.errors import CorruptRecord, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -292,15 +293,17 @@ class Repository(Facade):
     def iter_records(self, session_id: str, *, after: int | None = None) -> Iterator[MessageRecord]:
         """Yield records, oldest first, from behind position *after*, in bounded memory.
 
-        It pages by position and is not one snapshot: what is appended meanwhile is seen too.
+        It pages by position and is not one snapshot: what is appended meanwhile is seen too. Damaged records are
+        passed over, and named in one `CorruptRecord` at the end.
         """
-        position = 0 if after is None else arguments.natural(after, "after")
-        while True:
-            part = self.get_records(session_id, after=position, limit=CHUNK)
+        walk = Walk(session_id, after)
+        while walk.more:
+            try:
+                part = walk.step(self.get_records(session_id, after=walk.position, limit=CHUNK))
+            except CorruptRecord as error:
+                part = walk.passed(error)
             yield from part
-            if len(part) < CHUNK:
-                return
-            position = part[-1].position
+        walk.end()
 
     def get_message(self, session_id: str, key: int | str) -> MessageRecord:
         """Return one record: *key* is a position (int) or a message id (str).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sqlite3
 import stat
 import traceback
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 import chatstore
 from chatstore import HumanMessage, errors
-from chatstore.backends.sql import core
+from chatstore.backends.sql import core, dialects
 from chatstore.backends.sql.dialects import kind_of
 from chatstore.records import MessageRecord
 from tests import servers
@@ -420,3 +421,93 @@ def test_a_socket_that_only_the_driver_knows_to_be_closed_costs_one_retry(
             call()
             assert 1 == len(broken)
         assert ["said"] == [message.content for message in repository.get_messages("s")]
+
+
+def test_iter_records_passes_over_what_is_damaged(url: str) -> None:
+    """Damaged records hide no other, however many there are, and are named together at the end."""
+    with chatstore.connect(url) as repository:
+        repository.add_messages("s", [HumanMessage(str(number)) for number in range(1, 1201)])
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE chatstore_messages SET payload = '[1]' WHERE position IN (10, 700)")
+            )
+        engine.dispose()
+        seen: list[int] = []
+        with pytest.raises(errors.CorruptRecord) as caught:
+            seen.extend(record.position for record in repository.iter_records("s"))
+        assert [number for number in range(1, 1201) if number not in (10, 700)] == seen
+        assert (10, 700) == caught.value.positions
+
+        async def awaited() -> None:
+            again: list[int] = []
+            async with repository._asynchronous() as twin:
+                with pytest.raises(errors.CorruptRecord) as caught:
+                    again.extend([record.position async for record in twin.iter_records("s")])
+            assert (10, 700) == caught.value.positions
+
+        asyncio.run(awaited())
+
+
+@pytest.mark.parametrize("query", ["gamma xy", "gamma the"])
+def test_search_finds_what_stands_behind_a_thousand_matches(url: str, query: str) -> None:
+    """A word that an index leaves out is looked for in every message that the others find."""
+    with chatstore.connect(url) as repository:
+        repository.add_messages("s", [HumanMessage("the gamma xy needle")])
+        repository.add_messages("s", [HumanMessage(f"gamma gamma gamma {number}") for number in range(1500)])
+        assert [1] == [hit.position for hit in repository.search(query)]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_a_connection_without_transactions_is_refused_by_using(kind: str) -> None:
+    """In AUTOCOMMIT nothing could be taken back: the change is refused, and nothing is stored."""
+    with servers.migrated_url(kind) as url, chatstore.connect(url) as repository:
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with (
+            engine.connect() as connection,
+            pytest.raises(errors.Invalid, match="AUTOCOMMIT"),
+        ):
+            repository.using(connection).add_messages("s", [HumanMessage("Hello!")])
+        engine.dispose()
+        assert 0 == repository.count_messages("s")
+
+
+@pytest.mark.parametrize("wrong", ["sqlite://chat.db", "sqlite://folder/chat.db"])
+def test_two_slashes_are_told_from_three(wrong: str) -> None:
+    """The commonest wrong URL of SQLite is refused at once, with the right one."""
+    with pytest.raises(errors.Invalid, match=r"sqlite:///chat\.db"):
+        chatstore.connect(wrong)
+
+
+def test_what_is_no_database_is_told_from_a_refusal(tmp_path: Path) -> None:
+    """A text file, and a damaged database, are named as what they are."""
+    other, damaged = tmp_path / "notes.txt", tmp_path / "chat.db"
+    other.write_text("no database" * 100)
+    with (
+        chatstore.connect(f"sqlite:///{other}") as repository,
+        pytest.raises(errors.StorageError, match="no SQLite database"),
+    ):
+        repository.count_messages("s")
+    with chatstore.connect(f"sqlite:///{damaged}") as repository:
+        repository.add_messages("s", [HumanMessage("x" * 9000) for _ in range(20)])
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with (
+        chatstore.connect(f"sqlite:///{damaged}") as repository,
+        pytest.raises(errors.StorageError, match="damaged"),
+    ):
+        repository.get_messages("s")
+
+
+def test_a_silent_server_does_not_hold_who_awaits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that accepts a connection and says nothing ends in an error, with aiomysql too."""
+    monkeypatch.setattr(dialects, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        async def ask() -> None:
+            port = silent.getsockname()[1]
+            async with chatstore.connect_async(f"mariadb://root@127.0.0.1:{port}/x") as repository:
+                with pytest.raises(errors.StorageUnavailable, match="cannot be reached"):
+                    await repository.count_messages("s")
+
+        asyncio.run(asyncio.wait_for(ask(), 30))

@@ -90,21 +90,44 @@ class Traits:
 
 _FULLTEXT_NOTE = (
     "search on MySQL and MariaDB scans for queries of short words and stopwords only: the FULLTEXT index leaves out "
-    "words under innodb_ft_min_token_size (3), and holds snake_case as one word, which snake or case does not find"
+    "words under innodb_ft_min_token_size (3), and holds snake_case as one word, which snake or case does not find, "
+    "and what is written with combining marks or mathematical letters as the database splits it"
+)
+_FTS5_NOTE = (
+    "search on SQLite holds combining marks as part of their word, so that an e and an accent are not found by e, and "
+    "folds case by a table of its own, which differs from Python's for a few letters (\u0130, \u017f)"
+)
+_TSVECTOR_NOTE = (
+    "search on PostgreSQL looks at the first 262,000 characters of a message, and at words of up to 2,046 bytes that "
+    "its parser takes for words (a circled digit is none)"
 )
 
 
 def traits_of(dialect: Dialect) -> Traits:
     """Return what chatstore may use on this dialect."""
     if dialect.name == "postgresql":
-        return Traits("postgresql", "one_statement", "for_update", "tsvector", native_json=True)
+        return Traits(
+            "postgresql",
+            "one_statement",
+            "for_update",
+            "tsvector",
+            native_json=True,
+            notes=(_TSVECTOR_NOTE,),
+        )
     if dialect.name in {"mysql", "mariadb"}:
         return Traits(
             "mysql", "on_duplicate_key", "for_update", "fulltext", native_json=True, notes=(_FULLTEXT_NOTE,)
         )
     if dialect.name == "sqlite":
         recent = sqlite3.sqlite_version_info >= (3, 35)
-        return Traits("sqlite", "upsert_returning" if recent else "plain", "update", "fts5", native_json=True)
+        return Traits(
+            "sqlite",
+            "upsert_returning" if recent else "plain",
+            "update",
+            "fts5",
+            native_json=True,
+            notes=(_FTS5_NOTE,),
+        )
     return Traits(dialect.name)
 
 
@@ -118,8 +141,11 @@ def parse_url(url: str | URL, *, asynchronous: bool = False) -> URL:
     *asynchronous*). A driver that is named stays. Raises `Invalid` for text that is no URL; never shows it.
     """
     parsed = _made(url)
-    if parsed is None:
-        msg = "this is not a database URL: write one like sqlite:///chat.db or postgresql://user:password@host/database"
+    if parsed is None or (parsed.get_backend_name() == "sqlite" and parsed.host):
+        msg = (
+            "this is not a database URL: write one like sqlite:///chat.db (three slashes, four before an absolute "
+            "path) or postgresql://user:password@host/database"
+        )
         raise Invalid(msg)
     if parsed.drivername == "sqlite+aiosqlite":
         parsed = parsed.set(drivername="sqlite")  # files are read and written in threads of our own
@@ -239,13 +265,27 @@ def dialect_of(url: URL) -> Dialect:
     return _guarded(url, load)
 
 
+async def _connected_in_time(*args: Any, **options: Any) -> Any:
+    """Connect by aiomysql, whose own limit ends before the greeting of the server."""
+    import asyncio
+
+    import aiomysql
+
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await aiomysql.connect(*args, **options)
+    except TimeoutError:
+        raise aiomysql.OperationalError(2003, f"no greeting within {CONNECT_SECONDS} s") from None
+
+
 #: What tells a driver to give up on a server that accepts a connection and then falls silent, in its own units.
 #: A statement may wait for a lock of InnoDB for 50 s, and for as long as it runs; what is gone must not hang for ever.
+#: aiomysql cannot be told so for statements: who awaits may set a limit of their own, by `asyncio.timeout`.
 _PATIENCE: dict[str, dict[str, Any]] = {
     "psycopg": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000, "keepalives_idle": 30},
     "psycopg2": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000, "keepalives_idle": 30},
     "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": 120, "write_timeout": 120},
-    "aiomysql": {"connect_timeout": CONNECT_SECONDS},
+    "aiomysql": {"async_creator_fn": _connected_in_time},
 }
 
 
@@ -339,8 +379,21 @@ def begin_for_savepoint(connection: Connection) -> None:
     Without it the savepoint would be the transaction, and releasing it would commit behind the caller's back.
     """
     driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite" and not driver.in_transaction:
+    if connection.dialect.name != "sqlite":
+        if autocommits(connection):
+            msg = (
+                "this connection commits each statement by itself (AUTOCOMMIT), so there is no transaction to work in: "
+                "pass using a connection without that option, or call the repository without using"
+            )
+            raise Invalid(msg)
+    elif not driver.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def autocommits(lender: Engine | AsyncEngine | Connection) -> bool:
+    """Tell whether an engine or a connection was told to commit each statement by itself."""
+    given = lender.get_execution_options().get("isolation_level")
+    return (given or getattr(lender.dialect, "_on_connect_isolation_level", None)) == "AUTOCOMMIT"
 
 
 def create_private_file(path: Path) -> None:
@@ -403,8 +456,9 @@ def _cursor(connection: Connection) -> Iterator[Any]:
 
 
 Kind = Literal[
-    "duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused", "other"
-]
+    "duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused",
+    "no_database", "damaged", "other",
+]  # fmt: skip
 _PG_STATES: dict[str, Kind] = {
     "23505": "duplicate", "23P01": "other", "23502": "other", "23503": "other", "23514": "other",
     "40001": "busy", "40P01": "busy", "55P03": "busy",
@@ -423,7 +477,7 @@ _MYSQL_CODES: dict[int, Kind] = {
 _SQLITE_CODES: dict[int, Kind] = {
     sqlite3.SQLITE_BUSY: "busy", sqlite3.SQLITE_LOCKED: "busy", sqlite3.SQLITE_READONLY: "readonly",
     sqlite3.SQLITE_FULL: "full", sqlite3.SQLITE_TOOBIG: "too_large", sqlite3.SQLITE_CANTOPEN: "refused",
-    sqlite3.SQLITE_NOTADB: "refused", sqlite3.SQLITE_PERM: "refused",
+    sqlite3.SQLITE_NOTADB: "no_database", sqlite3.SQLITE_CORRUPT: "damaged", sqlite3.SQLITE_PERM: "refused",
     sqlite3.SQLITE_CONSTRAINT_UNIQUE: "duplicate", sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "duplicate",
     sqlite3.SQLITE_CONSTRAINT_ROWID: "duplicate", sqlite3.SQLITE_CONSTRAINT: "other",
 }  # fmt: skip

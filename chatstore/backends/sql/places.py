@@ -20,6 +20,7 @@ from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import (
     DIRECT,
     WRITES,
+    autocommits,
     begins_explicitly,
     create_private_file,
     is_memory,
@@ -176,18 +177,13 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
     name = engine.dialect.name
     unit = (
         engine.execution_options(isolation_level=_TRANSACTIONS.get(name, "READ COMMITTED"))
-        if _autocommits(engine)
+        if autocommits(engine)
         else engine
     )
     return (engine if name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")), unit
 
 
 _TRANSACTIONS = {"sqlite": "SERIALIZABLE", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
-
-
-def _autocommits(engine: Engine | AsyncEngine) -> bool:
-    given = engine.get_execution_options().get("isolation_level")
-    return (given or getattr(engine.dialect, "_on_connect_isolation_level", None)) == "AUTOCOMMIT"
 
 
 def shared(url: URL) -> Place:

@@ -309,6 +309,11 @@ _ADVICE: dict[str, tuple[type[ChatstoreError], str]] = {
         StorageError,
         "the database refuses access: check the URL's user, password, path and database name",
     ),
+    "no_database": (StorageError, "the file is no SQLite database: name another file, or move this one away"),
+    "damaged": (
+        StorageError,
+        "the SQLite file is damaged: restore it from a backup, or save what can be read with sqlite3's .recover",
+    ),
     "other": (
         StorageError,
         "the database refused a statement: its own error is this error's __cause__; look there",

@@ -84,7 +84,14 @@ def search(
         return _hits(c.execute(_tsvector(q, scope, wanted), asked), wanted)
     known = [word for word in wanted.words if _in_fulltext(word)]
     if indexed and q.traits.search == "fulltext" and known:
-        return _best(c.execute(_fulltext(q, scope, wanted, known), asked), wanted)
+        found = _fulltext(q, scope, wanted, known)
+        lines = c.execute(found, asked).all()
+        hits = _best(lines, wanted)
+        if (
+            len(lines) == RANKED and len(hits) < wanted.limit
+        ):  # what the index does not know decides: look at all
+            hits = _best(_scanned(c, q, found.order_by(None).limit(None), asked), wanted)
+        return hits
     return scan(c, q, scope, wanted, now)
 
 
