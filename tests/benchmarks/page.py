@@ -6,6 +6,7 @@ Knows how the page looks; refuses to measure. No host names and no paths stand o
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import platform
 import sqlite3
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, text
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.harness import Figure, Size
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
+#: What the campaigns of a full run said: `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0 tests/reliability`.
+CAMPAIGNS = Path(__file__).parents[1] / "reliability" / "full_run.jsonl"
 LIBRARIES = ("SQLAlchemy", "psycopg", "PyMySQL", "aiomysql", "pydantic", "pydantic_core")
 BASELINES: tuple[ModuleType, ...] = (raw_postgres, raw_sqlite, raw_objects)
 HEAD = (
@@ -82,6 +85,7 @@ def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size, took: f
         _intro(limited),
         "\n".join(("## Limits\n", *HEAD, *map(line, limited))),
         "\n".join(("## Reported\n", *HEAD, *map(line, reported))),
+        _campaigns(),
         _again(found, took),
         _method(size),
         _where(),
@@ -103,6 +107,30 @@ What chatstore costs beside the fastest code that was found without it: on the s
 durability, with the same indexes. A time says something about one machine; a ratio taken within one run says
 the same thing elsewhere. {met} limits are met in this run.
 """
+
+
+def _campaigns() -> str:
+    said = [json.loads(line) for line in CAMPAIGNS.read_text(encoding="utf-8").splitlines()]
+    return "\n".join(
+        (
+            """
+## Nothing lost
+
+What the campaigns of `tests/reliability` did in their last full run, each of which ended with every acknowledged
+message stored once, in order, and nothing else. `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0
+tests/reliability` repeats it; with `CHATSTORE_RELIABILITY_SECONDS=30` in the environment it is a short run.
+
+| campaign | faults or rounds | counted | seconds | seed |
+| --- | --- | --- | --- | --- |""",
+            *map(_campaign, said),
+        )
+    )
+
+
+def _campaign(said: dict[str, Any]) -> str:
+    name, seed, faults, seconds = (said.pop(key) for key in ("campaign", "seed", "faults", "seconds"))
+    counted = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in said.items())
+    return f"| {name} | {faults:,} | {counted} | {seconds:,} | {seed} |"
 
 
 def _again(found: Iterable[str], took: float) -> str:
