@@ -1,0 +1,437 @@
+"""The Lua that runs inside the server: each change is one script, which checks first and writes last.
+
+Redis runs a script alone and to its end, and does not roll back what one has written; so nothing here writes before
+everything that could refuse has been asked. Removals come before additions: a server whose memory is full refuses a
+script at its first addition, and what frees memory must still work there.
+
+Each script gets the session's three keys (and a fourth, for an attempt that must not be carried out twice by a client
+that repeats by itself) and begins with the same arguments; see `HEAD`. It answers a list whose first element is a
+word. Numbers that matter are text throughout: Lua counts in doubles.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Final, NamedTuple
+
+
+class Script(NamedTuple):
+    """A script, and the digest under which a server that has seen it knows it."""
+
+    name: str
+    source: str
+    digest: str
+
+
+#: What the scripts share. ARGV: the time; the same as a score; the scope's tenant and user ('' for any); the index
+#: ('' where it stands in another slot and is kept by the client); the session id.
+HEAD: Final = """
+local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local NOW, SCORE, TENANT, USER, INDEX, ID = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local call = redis.call
+
+if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
+
+local h = call('HMGET', SESSION, 'revision', 'last_position', 'message_count', 'updated_at', 'tenant_id', 'user_id',
+  'expires_at')
+local there = h[1] and true or false
+local expired = there and h[7] and h[7] <= NOW
+local seen = there and not expired and (TENANT == '' or h[5] == TENANT) and (USER == '' or h[6] == USER)
+
+-- position (text) plus a number, exactly
+local function plus(position, n)
+  position = string.rep('0', 19 - #position) .. position
+  local high, low = tonumber(string.sub(position, 1, 9)), tonumber(string.sub(position, 10)) + n
+  if low >= 1e10 then
+    high, low = high + math.floor(low / 1e10), low % 1e10
+  end
+  return string.format('%09.0f%010.0f', high, low)
+end
+
+local function bare(position)
+  return (string.gsub(position, '^0+(%d)', '%1'))
+end
+
+-- call with many arguments, in parts that Lua's stack can hold (a multiple of all group sizes)
+local function each(command, key, args)
+  for i = 1, #args, 4000 do
+    call(command, key, unpack(args, i, math.min(i + 3999, #args)))
+  end
+end
+
+-- the text behind the nth line break
+local function behind(row, n)
+  local at = 0
+  for _ = 1, n do at = string.find(row, '\\n', at + 1, true) end
+  return string.sub(row, at + 1)
+end
+
+local function line(row, from)
+  return string.sub(row, from, string.find(row, '\\n', from, true) - 1)
+end
+
+local function id_of(member)
+  return line(member, 21)
+end
+
+local function at(position)
+  return call('ZRANGEBYLEX', MESSAGES, '[' .. position .. '\\n', '(' .. position .. '\\11', 'LIMIT', 0, 1)[1]
+end
+
+local function lists(tenant, user)
+  local names = {INDEX}
+  if user then names[#names + 1] = INDEX .. ':user:' .. user end
+  if tenant then names[#names + 1] = INDEX .. ':tenant:' .. tenant end
+  return names
+end
+
+local function listed(tenant, user)
+  if INDEX ~= '' then
+    for _, name in ipairs(lists(tenant, user)) do call('ZADD', name, SCORE, ID) end
+  end
+end
+
+local function unlisted(names, from)
+  if INDEX ~= '' then
+    for i = from, #names do call('ZREM', names[i], ID) end
+  end
+end
+
+-- what is left of a session that expired, or that the server evicted in part
+local function vacate()
+  call('DEL', SESSION, MESSAGES, IDS)
+  if there then unlisted(lists(h[5], h[6]), 1) end
+end
+
+local function expires(moment, milliseconds)
+  if moment ~= '' then
+    h[7] = moment
+    call('HSET', SESSION, 'expires_at', moment)
+    call('PEXPIRE', SESSION, milliseconds)
+  end
+end
+
+-- let the server sweep the whole of an expiring session at one moment, long after it looks missing
+local function sweep()
+  local left = h[7] and call('PTTL', SESSION) or -1
+  if left > 0 then
+    call('PEXPIRE', MESSAGES, left)
+    call('PEXPIRE', IDS, left)
+  end
+end
+
+local function latest()
+  return (h[4] and h[4] > NOW) and h[4] or NOW
+end
+
+-- the end of every change to a session that stays
+local function touch(count, last)
+  local revision = string.format('%.0f', tonumber(h[1]) + 1)
+  call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest())
+  sweep()
+  -- where the clock was set back, `updated_at` stays, and so does the place in the index
+  if INDEX ~= '' and latest() ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
+  listed(h[5], h[6])
+  if ONCE then call('SET', ONCE, '1', 'EX', 60) end
+  return revision
+end
+
+-- a session of the scope's that begins now; `touch` follows
+local function begin()
+  vacate()
+  h = {SCORE, '0', '0', false, TENANT ~= '' and TENANT, USER ~= '' and USER, false}
+  call('HSET', SESSION, 'metadata', '{}', 'created_at', NOW)
+  if h[5] then call('HSET', SESSION, 'tenant_id', h[5]) end
+  if h[6] then call('HSET', SESSION, 'user_id', h[6]) end
+end
+
+local function owner()
+  return latest(), h[5] or '', h[6] or ''
+end
+"""
+
+#: Where a message is named by a key: ARGV[7] is 'position' or 'id', ARGV[8] which.
+_FIND: Final = """
+local position = ARGV[8]
+if ARGV[7] == 'id' then position = call('HGET', IDS, position) end
+local found = position and at(position)
+"""
+
+#: Append. ARGV[7]: the revision expected ('' for any); [8], [9]: when the session will expire, and when it will be
+#: swept ('' to leave that); [10]: '1' once the index has the session; [11]: how many rows; [12]: how many positions (all
+#: or 0); then the rows, their positions, and pairs of an index into the rows and a stored body that is as good.
+_APPEND: Final = """
+if there and not expired and not seen then return {'taken'} end
+local expected, n, m = ARGV[7], tonumber(ARGV[11]), tonumber(ARGV[12])
+local ids, known, equal, found, differ = {}, {}, {}, 0, {}
+for i = 1, n do ids[i] = line(ARGV[12 + i], 1) end
+for i = 13 + n + m, #ARGV, 2 do equal[tonumber(ARGV[i])] = ARGV[i + 1] end
+if seen then
+  for from = 1, n, 4000 do
+    local to = math.min(from + 3999, n)
+    for i, position in ipairs(call('HMGET', IDS, unpack(ids, from, to))) do
+      local stored, place = position and at(position), from + i - 1
+      if stored then
+        known[place], found = stored, found + 1
+        local have = behind(stored, 4)
+        if have ~= behind(ARGV[12 + place], 3) and have ~= equal[place] then
+          differ[#differ + 1] = tostring(place)
+          differ[#differ + 1] = stored
+        end
+      end
+    end
+  end
+end
+if #differ > 0 then return {'differs', differ} end
+local revision, answer, last = h[1], {}, seen and h[2] or '0'
+if found < n then
+  if expected ~= '' and expected ~= (seen and revision or '0') then return {'stale', seen and revision or '0'} end
+  if m > 0 then
+    for i = 1, n do
+      if not known[i] then
+        if ARGV[12 + n + i] <= plus(last, 0) then return {'order', bare(ARGV[12 + n + i]), last} end
+        break
+      end
+    end
+  end
+  if not seen and INDEX == '' and ARGV[10] ~= '1' then return {'enter'} end
+  if not seen then begin() end
+  local members, places, position, first = {}, {}, plus(last, 0), ''
+  for i = 1, n do
+    if not known[i] then
+      position = m > 0 and ARGV[12 + n + i] or plus(position, 1)
+      if first == '' then first = position end
+      members[#members + 1] = '0'
+      members[#members + 1] = position .. '\\n' .. ARGV[12 + i]
+      places[#places + 1] = ids[i]
+      places[#places + 1] = position
+    end
+  end
+  each('ZADD', MESSAGES, members)
+  each('HSET', IDS, places)
+  expires(ARGV[8], ARGV[9])
+  revision = touch(string.format('%.0f', tonumber(h[3]) + n - found), bare(position))
+  answer[1] = first
+else
+  answer[1] = ''
+end
+answer[2], answer[3], answer[4] = owner()
+for i = 1, n do
+  if known[i] then
+    answer[#answer + 1] = tostring(i)
+    answer[#answer + 1] = known[i]
+  end
+end
+return {'done', revision, answer}
+"""
+
+#: Replace. ARGV[7] to [10] as in append; [11]: how many rows; then the rows.
+_REPLACE: Final = """
+if there and not expired and not seen then return {'taken'} end
+if ARGV[7] ~= '' and ARGV[7] ~= (seen and h[1] or '0') then return {'stale', seen and h[1] or '0'} end
+if not seen and INDEX == '' and ARGV[10] ~= '1' then return {'enter'} end
+if seen then call('DEL', MESSAGES, IDS) else begin() end
+local members, places, position = {}, {}, plus(h[2], 0)
+local first = plus(position, 1)
+for i = 12, #ARGV do
+  position = plus(position, 1)
+  members[#members + 1] = '0'
+  members[#members + 1] = position .. '\\n' .. ARGV[i]
+  places[#places + 1] = line(ARGV[i], 1)
+  places[#places + 1] = position
+end
+each('ZADD', MESSAGES, members)
+each('HSET', IDS, places)
+expires(ARGV[8], ARGV[9])
+local revision = touch(ARGV[11], bare(position))
+return {'done', revision, {first, owner()}}
+"""
+
+#: Make a session of what is passed, with its messages. ARGV[7]: when it will be swept, in milliseconds ('' for never);
+#: [8]: how many fields and values; then these; then members.
+_CREATE: Final = """
+if there and not expired then return {'taken'} end
+local to = 8 + tonumber(ARGV[8])
+vacate()
+local fields = {}
+for i = 9, to, 2 do
+  fields[ARGV[i]] = ARGV[i + 1]
+  call('HSET', SESSION, ARGV[i], ARGV[i + 1])
+end
+local members, places = {}, {}
+for i = to + 1, #ARGV do
+  members[#members + 1] = '0'
+  members[#members + 1] = ARGV[i]
+  places[#places + 1] = id_of(ARGV[i])
+  places[#places + 1] = string.sub(ARGV[i], 1, 19)
+end
+each('ZADD', MESSAGES, members)
+each('HSET', IDS, places)
+h[7] = fields['expires_at']
+if h[7] then
+  call('PEXPIRE', SESSION, ARGV[7])
+  sweep()
+end
+listed(fields['tenant_id'], fields['user_id'])
+if ONCE then call('SET', ONCE, '1', 'EX', 60) end
+return {'done'}
+"""
+
+#: Change a session's own data. ARGV[7]: the revision expected; [8]: when it will be swept ('' for never); then
+#: triples of a field, '1' if it gets a value, and the value. The answer has, after the word, whether anything changed.
+_UPDATE: Final = """
+if not seen then return {'missing'} end
+if ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'stale', h[1]} end
+local changed = {}
+for i = 9, #ARGV, 3 do
+  local field, value = ARGV[i], ARGV[i + 1] == '1' and ARGV[i + 2]
+  local old = call('HGET', SESSION, field)
+  -- what is archived stays archived at its first time
+  if old ~= value and not (field == 'archived_at' and old and value) then changed[field] = value end
+end
+if next(changed) ~= nil then
+  local expiring, old = changed['expires_at'], lists(h[5], h[6])
+  for field, value in pairs(changed) do
+    if value then call('HSET', SESSION, field, value) else call('HDEL', SESSION, field) end
+    if field == 'tenant_id' then h[5] = value end
+    if field == 'user_id' then h[6] = value end
+  end
+  if expiring then
+    expires(expiring, ARGV[8])
+  elseif expiring == false then
+    h[7] = false
+    for i = 1, 3 do call('PERSIST', KEYS[i]) end
+  end
+  unlisted(old, 2)
+  touch(h[3], h[2])
+end
+return {'done', next(changed) ~= nil and '1' or '', call('HMGET', SESSION, %s)}
+"""
+
+_EDIT: Final = """
+if not seen then return {'missing'} end
+if not call('ZSCORE', MESSAGES, ARGV[8]) then return {'gone'} end
+if ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'stale', h[1]} end
+call('ZREM', MESSAGES, ARGV[8])
+call('ZADD', MESSAGES, '0', ARGV[9])
+local revision = touch(h[3], h[2])
+return {'done', revision, {owner()}}
+"""
+
+_REMOVE: Final = (
+    """
+if not seen then return {'missing'} end
+"""
+    + _FIND
+    + """
+if not found then return {'none'} end
+call('ZREM', MESSAGES, found)
+call('HDEL', IDS, id_of(found))
+local revision = touch(call('ZCARD', MESSAGES), h[2])
+return {'done', revision, {owner()}}
+"""
+)
+
+_POP: Final = """
+local found = seen and call('ZREVRANGE', MESSAGES, 0, 0)[1]
+if not found then return {'none'} end
+call('ZREM', MESSAGES, found)
+call('HDEL', IDS, id_of(found))
+local revision = touch(call('ZCARD', MESSAGES), h[2])
+return {'done', revision, {found, owner()}}
+"""
+
+#: ARGV[7]: the last position that stays.
+_TRUNCATE: Final = """
+if not seen then return {'none'} end
+local from, ids = '[' .. ARGV[7] .. '\\11', {}
+if call('ZLEXCOUNT', MESSAGES, from, '+') == 0 then return {'none'} end
+if call('ZLEXCOUNT', MESSAGES, '-', '(' .. ARGV[7] .. '\\11') == 0 then
+  call('DEL', MESSAGES, IDS)
+else
+  for i, found in ipairs(call('ZRANGEBYLEX', MESSAGES, from, '+')) do ids[i] = id_of(found) end
+  call('ZREMRANGEBYLEX', MESSAGES, from, '+')
+  each('HDEL', IDS, ids)
+end
+local revision = touch(call('ZCARD', MESSAGES), h[2])
+return {'done', revision, {owner()}}
+"""
+
+#: ARGV[7]: '' to delete a session that is seen; else the revision at which it goes, expired or not.
+_DELETE: Final = """
+if ARGV[7] == '' and not seen or ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'none'} end
+vacate()
+if ONCE then call('SET', ONCE, '1', 'EX', 60) end
+return {'done', h[1], {h[4], h[5] or '', h[6] or ''}}
+"""
+
+#: ARGV[7]: '+' for the oldest first, '-' for the newest first; [8], [9]: the lexical range; [10]: how many (-1: all).
+_READ: Final = """
+if not seen then return {'0', {}} end
+if ARGV[7] == '-' then
+  return {h[1], call('ZREVRANGEBYLEX', MESSAGES, ARGV[9], ARGV[8], 'LIMIT', 0, ARGV[10])}
+end
+return {h[1], call('ZRANGEBYLEX', MESSAGES, ARGV[8], ARGV[9], 'LIMIT', 0, ARGV[10])}
+"""
+
+#: All of a session at one moment. ARGV[7]: the upper lexical bound of its messages.
+_COPY: Final = """
+if not seen then return {'missing'} end
+return {'done', call('HMGET', SESSION, %s), call('ZRANGEBYLEX', MESSAGES, '-', ARGV[7])}
+"""
+
+_MESSAGE: Final = (
+    """
+if not seen then return {'missing'} end
+"""
+    + _FIND
+    + """
+if not found then return {'none'} end
+return {'done', h[1], found}
+"""
+)
+
+#: A part of an index, newest first. ARGV: the highest and the lowest score, how many. Scores come as text.
+_PAGE: Final = """
+return redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[2], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+"""
+
+#: Put an entry right that was read as wrong, unless it has moved since. ARGV: the session id, the score that was read,
+#: the right one ('' to take the entry away).
+_MEND: Final = """
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
+if ARGV[3] == '' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+return redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+"""
+
+
+def _script(name: str, source: str) -> Script:
+    text = source.strip() + "\n"
+    return Script(name, text, sha1(text.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
+
+
+def _of_session(name: str, source: str) -> Script:
+    return _script(name, HEAD + source)
+
+
+def _fields() -> str:
+    from chatstore.backends.redis.layout import FIELDS
+
+    return ", ".join(f"'{name}'" for name in FIELDS)
+
+
+APPEND = _of_session("append", _APPEND)
+REPLACE = _of_session("replace", _REPLACE)
+CREATE = _of_session("create", _CREATE)
+UPDATE = _of_session("update", _UPDATE.replace("%s", _fields()))
+EDIT = _of_session("edit", _EDIT)
+REMOVE = _of_session("remove", _REMOVE)
+POP = _of_session("pop", _POP)
+TRUNCATE = _of_session("truncate", _TRUNCATE)
+DELETE = _of_session("delete", _DELETE)
+READ = _of_session("read", _READ)
+COPY = _of_session("copy", _COPY.replace("%s", _fields()))
+MESSAGE = _of_session("message", _MESSAGE)
+PAGE = _script("page", _PAGE)
+MEND = _script("mend", _MEND)
