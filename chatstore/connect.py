@@ -23,9 +23,10 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
     URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``,
-    ``redis://…``, ``rediss://…`` and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is
-    the database schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An
-    engine, or a client of redis-py, that is passed in is used as it is and never closed. Raises `Invalid` or `MissingDependency`.
+    ``redis://…``, ``rediss://…`` and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or
+    ``CHATSTORE_SCHEMA``) is the database schema of the tables. Repositories on one URL share one engine; the last
+    `close` disposes of it. An engine that is passed in, or a client of redis-py, is used as it is and never closed.
+    Raises `Invalid` or `MissingDependency`.
     """
     target = _given(target)
     scheme, _, rest = target.partition(":") if isinstance(target, str) else ("", "", "")
@@ -47,7 +48,7 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
 
 
 def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepository:
-    """Return the asynchronous repository behind *target*, a URL, an Engine or an AsyncEngine; as `connect`."""
+    """Return the asynchronous repository behind *target*, a URL, an engine or a client; as `connect`."""
     target = _given(target)
     scheme = target.partition(":")[0] if isinstance(target, str) else ""
     if scheme == "memory":

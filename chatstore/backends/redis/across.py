@@ -129,7 +129,7 @@ class Across:
     ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
         owner = Scope(wanted.tenant_id, wanted.user_id)
         only = getattr(wanted, "session_id", None)
-        some: list[ChatSession | None]
+        some: Sequence[ChatSession | None]
         if only is not None:
             some, start = [(yield from self._session(only))], None
         else:
@@ -224,7 +224,9 @@ class Across:
             try:
                 yield from attempts(self.index.entered(session_id, updated_at, tenant_id, user_id))
             except StorageError as error:
-                _log.warning("a changed session keeps its old place in the list until it is read there: %s", error)
+                _log.warning(
+                    "a changed session keeps its old place in the list until it is read there: %s", error
+                )
 
     def _rescored(self, session_id: str, owner: Sequence[Any]) -> Generator[Any, Any, None]:
         """As `_moved`, for what a script answered: updated_at, tenant and user."""

@@ -64,7 +64,9 @@ class Place:
         self.users = 0
         self.checked = False
         self._client = client
-        self._awaiting: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, set[int]]] = WeakKeyDictionary()
+        self._awaiting: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, set[int]]] = (
+            WeakKeyDictionary()
+        )
         self.apart = target.cluster if target else is_cluster(client)
         self._renew()
         renewed_in_child(self)
@@ -290,7 +292,9 @@ def kind_of(error: BaseException) -> Kind:
         return "readonly"
     if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
         return "lost"
-    if isinstance(error, errors.RedisClusterException):  # no node of the cluster could be asked for the others
+    if isinstance(
+        error, errors.RedisClusterException
+    ):  # no node of the cluster could be asked for the others
         return kind_of(error.__cause__) if error.__cause__ is not None else "lost"
     if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError):
         return "cluster"

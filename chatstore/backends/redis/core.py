@@ -133,7 +133,13 @@ class RedisCore(Across):
         now: datetime,
     ) -> Generator[Any, Any, Appended]:
         expires = self._expiry(now)
-        args: list[Any] = [_number(expected_revision), _moment(expires), self._sweep(expires, now), "", len(drafts)]
+        args: list[Any] = [
+            _number(expected_revision),
+            _moment(expires),
+            self._sweep(expires, now),
+            "",
+            len(drafts),
+        ]
         args += map(packed, drafts)
         revision, answer = yield from self._written(
             scripts.REPLACE, scope, session_id, args, expected_revision, now, once=True
@@ -229,7 +235,7 @@ class RedisCore(Across):
         rows = [packed(draft) for draft in drafts]
         equal: dict[int, bytes] = {}
         while True:
-            args = [_number(expected_revision), _moment(expires), self._sweep(expires, now), ""]
+            args: list[Any] = [_number(expected_revision), _moment(expires), self._sweep(expires, now), ""]
             args += [len(rows), len(positions), *rows, *positions]
             args += [part for pair in equal.items() for part in pair]
             revision, answer = yield from self._written(
@@ -263,7 +269,7 @@ class RedisCore(Across):
         now: datetime,
         *,
         once: bool = False,
-    ) -> Generator[Any, Any, tuple[int | None, list[Any]]]:
+    ) -> Generator[Any, Any, tuple[Any, list[Any]]]:
         """Run *script*, which may make the session; return the revision (None: messages differ) and the rest."""
         word, *rest = yield from self._change(script, scope, session_id, now, args, once=once)
         if word == "enter":  # a session that is in no list would be lost there if this process died now
@@ -287,9 +293,7 @@ class RedisCore(Across):
             yield from attempts(self.index.entered(session.session_id, now, *owner))
         fields = hash_of(session)
         args = [self._sweep(session.expires_at, now), len(fields), *fields, *members]
-        word, *_ = yield from self._change(
-            scripts.CREATE, Scope(), session.session_id, now, args, once=True
-        )
+        word, *_ = yield from self._change(scripts.CREATE, Scope(), session.session_id, now, args, once=True)
         if word != "done":
             raise taken(session.session_id)
         yield from self._moved(session.session_id, session.updated_at, *owner)

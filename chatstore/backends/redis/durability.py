@@ -46,7 +46,10 @@ def _persistence(server: Mapping[str, Any]) -> tuple[str, str]:
     if save is None:
         return "unknown", "appendonly=no, and the server does not tell whether it saves snapshots"
     if save:
-        return "snapshot", f"appendonly=no, save={save}: what came after the last snapshot is lost with the server"
+        return (
+            "snapshot",
+            f"appendonly=no, save={save}: what came after the last snapshot is lost with the server",
+        )
     return "none", "appendonly=no, no snapshots: everything ends with the server"
 
 

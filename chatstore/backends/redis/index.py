@@ -61,7 +61,10 @@ class Index:
         """
         count = max(1, min(size, BATCH))
         while True:
-            high, low = ("+inf" if start is None else score(start[0])), "-inf" if since is None else score(since)
+            high, low = (
+                ("+inf" if start is None else score(start[0])),
+                "-inf" if since is None else score(since),
+            )
             found = yield from attempts(Run(PAGE, (name,), (high, low, count)))
             entries = [Entry(text(found[i]), text(found[i + 1])) for i in range(0, len(found), 2)]
             fresh = [entry for entry in entries if start is None or entry.key < start]

@@ -11,8 +11,9 @@ cluster keeps them together:
   and then its content as it is;
 - ``chatstore:{garden}:ids``: a hash from message id to position.
 
-Sessions are listed in ``chatstore:sessions``, ``chatstore:sessions:user:USER`` and ``chatstore:sessions:tenant:TENANT``,
-sorted sets of session ids by ``updated_at`` in microseconds, each in a slot of its own.
+Sessions are listed in ``chatstore:sessions``, ``chatstore:sessions:user:USER`` and
+``chatstore:sessions:tenant:TENANT``, sorted sets of session ids by ``updated_at`` in microseconds, each in a slot of
+its own.
 
 This module knows bytes and text; it refuses to know any server.
 """
@@ -164,7 +165,7 @@ def _damaged(stored: bytes | str) -> Row:
     lines = stored.encode() if isinstance(stored, str) else stored
     message_id = lines.split(b"\n", 2)[1:2] or [b""]
     known = message_id[0].decode(errors="replace")
-    draft = Draft(known, True, "damaged", "", *(None,) * 6, "", _LONG_AGO)  # noqa: FBT003 - a named tuple
+    draft = Draft(known, True, "damaged", "", None, None, None, None, None, None, "", _LONG_AGO)  # noqa: FBT003
     return Row(int(head) if head.isdigit() else 0, draft)
 
 

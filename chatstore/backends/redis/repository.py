@@ -24,6 +24,8 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chatstore.records import Durability
+
 
 def repository_for(target: Any) -> RedisRepository:
     """Return the repository of a URL or a client of redis-py."""
@@ -79,7 +81,8 @@ class RedisRepository(Repository):
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if self._strict and not self._place.checked:
-            refuse_volatile(drive(self._core.durability(), self._lend))
+            found: Durability = drive(self._core.durability(), self._lend)
+            refuse_volatile(found)
             self._place.checked = True
         return drive(operation(*args), self._lend)
 
@@ -129,7 +132,8 @@ class AsyncRedisRepository(AsyncRepository):
 
     async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if self._strict and not self._place.checked:
-            refuse_volatile(await adrive(self._core.durability(), self._lend))
+            found: Durability = await adrive(self._core.durability(), self._lend)
+            refuse_volatile(found)
             self._place.checked = True
         return await adrive(operation(*args), self._lend)
 

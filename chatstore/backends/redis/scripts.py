@@ -5,14 +5,17 @@ everything that could refuse has been asked. Removals come before additions: a s
 script at its first addition, and what frees memory must still work there.
 
 Each script gets the session's three keys (and a fourth, for an attempt that must not be carried out twice by a client
-that repeats by itself) and begins with the same arguments; see `HEAD`. It answers a list whose first element is a
-word. Numbers that matter are text throughout: Lua counts in doubles.
+that repeats by itself) and begins with the same arguments; see `prelude`. It answers a list whose first element is a
+word.
 """
 
 from __future__ import annotations
 
 from hashlib import sha1
 from typing import Final, NamedTuple
+
+from chatstore.backends.redis.layout import FIELDS
+from chatstore.backends.redis.prelude import HEAD
 
 
 class Script(NamedTuple):
@@ -23,133 +26,6 @@ class Script(NamedTuple):
     digest: str
 
 
-#: What the scripts share. ARGV: the time; the same as a score; the scope's tenant and user ('' for any); the index
-#: ('' where it stands in another slot and is kept by the client); the session id.
-HEAD: Final = """
-local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local NOW, SCORE, TENANT, USER, INDEX, ID = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local call = redis.call
-
-if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
-
-local h = call('HMGET', SESSION, 'revision', 'last_position', 'message_count', 'updated_at', 'tenant_id', 'user_id',
-  'expires_at')
-local there = h[1] and true or false
-local expired = there and h[7] and h[7] <= NOW
-local seen = there and not expired and (TENANT == '' or h[5] == TENANT) and (USER == '' or h[6] == USER)
-
--- position (text) plus a number, exactly
-local function plus(position, n)
-  position = string.rep('0', 19 - #position) .. position
-  local high, low = tonumber(string.sub(position, 1, 9)), tonumber(string.sub(position, 10)) + n
-  if low >= 1e10 then
-    high, low = high + math.floor(low / 1e10), low % 1e10
-  end
-  return string.format('%09.0f%010.0f', high, low)
-end
-
-local function bare(position)
-  return (string.gsub(position, '^0+(%d)', '%1'))
-end
-
--- call with many arguments, in parts that Lua's stack can hold (a multiple of all group sizes)
-local function each(command, key, args)
-  for i = 1, #args, 4000 do
-    call(command, key, unpack(args, i, math.min(i + 3999, #args)))
-  end
-end
-
--- the text behind the nth line break
-local function behind(row, n)
-  local at = 0
-  for _ = 1, n do at = string.find(row, '\\n', at + 1, true) end
-  return string.sub(row, at + 1)
-end
-
-local function line(row, from)
-  return string.sub(row, from, string.find(row, '\\n', from, true) - 1)
-end
-
-local function id_of(member)
-  return line(member, 21)
-end
-
-local function at(position)
-  return call('ZRANGEBYLEX', MESSAGES, '[' .. position .. '\\n', '(' .. position .. '\\11', 'LIMIT', 0, 1)[1]
-end
-
-local function lists(tenant, user)
-  local names = {INDEX}
-  if user then names[#names + 1] = INDEX .. ':user:' .. user end
-  if tenant then names[#names + 1] = INDEX .. ':tenant:' .. tenant end
-  return names
-end
-
-local function listed(tenant, user)
-  if INDEX ~= '' then
-    for _, name in ipairs(lists(tenant, user)) do call('ZADD', name, SCORE, ID) end
-  end
-end
-
-local function unlisted(names, from)
-  if INDEX ~= '' then
-    for i = from, #names do call('ZREM', names[i], ID) end
-  end
-end
-
--- what is left of a session that expired, or that the server evicted in part
-local function vacate()
-  call('DEL', SESSION, MESSAGES, IDS)
-  if there then unlisted(lists(h[5], h[6]), 1) end
-end
-
-local function expires(moment, milliseconds)
-  if moment ~= '' then
-    h[7] = moment
-    call('HSET', SESSION, 'expires_at', moment)
-    call('PEXPIRE', SESSION, milliseconds)
-  end
-end
-
--- let the server sweep the whole of an expiring session at one moment, long after it looks missing
-local function sweep()
-  local left = h[7] and call('PTTL', SESSION) or -1
-  if left > 0 then
-    call('PEXPIRE', MESSAGES, left)
-    call('PEXPIRE', IDS, left)
-  end
-end
-
-local function latest()
-  return (h[4] and h[4] > NOW) and h[4] or NOW
-end
-
--- the end of every change to a session that stays
-local function touch(count, last)
-  local revision = string.format('%.0f', tonumber(h[1]) + 1)
-  call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest())
-  sweep()
-  -- where the clock was set back, `updated_at` stays, and so does the place in the index
-  if INDEX ~= '' and latest() ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
-  listed(h[5], h[6])
-  if ONCE then call('SET', ONCE, '1', 'EX', 60) end
-  return revision
-end
-
--- a session of the scope's that begins now; `touch` follows
-local function begin()
-  vacate()
-  h = {SCORE, '0', '0', false, TENANT ~= '' and TENANT, USER ~= '' and USER, false}
-  call('HSET', SESSION, 'metadata', '{}', 'created_at', NOW)
-  if h[5] then call('HSET', SESSION, 'tenant_id', h[5]) end
-  if h[6] then call('HSET', SESSION, 'user_id', h[6]) end
-end
-
-local function owner()
-  return latest(), h[5] or '', h[6] or ''
-end
-"""
-
 #: Where a message is named by a key: ARGV[7] is 'position' or 'id', ARGV[8] which.
 _FIND: Final = """
 local position = ARGV[8]
@@ -158,8 +34,8 @@ local found = position and at(position)
 """
 
 #: Append. ARGV[7]: the revision expected ('' for any); [8], [9]: when the session will expire, and when it will be
-#: swept ('' to leave that); [10]: '1' once the index has the session; [11]: how many rows; [12]: how many positions (all
-#: or 0); then the rows, their positions, and pairs of an index into the rows and a stored body that is as good.
+#: swept ('' to leave that); [10]: '1' once the index has the session; [11]: how many rows; [12]: how many positions
+#: (all or 0); then the rows, their positions, and pairs of a place among the rows and a stored body that is as good.
 _APPEND: Final = """
 if there and not expired and not seen then return {'taken'} end
 local expected, n, m = ARGV[7], tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -415,23 +291,19 @@ def _of_session(name: str, source: str) -> Script:
     return _script(name, HEAD + source)
 
 
-def _fields() -> str:
-    from chatstore.backends.redis.layout import FIELDS
-
-    return ", ".join(f"'{name}'" for name in FIELDS)
-
+_FIELDS: Final = ", ".join(f"'{name}'" for name in FIELDS)
 
 APPEND = _of_session("append", _APPEND)
 REPLACE = _of_session("replace", _REPLACE)
 CREATE = _of_session("create", _CREATE)
-UPDATE = _of_session("update", _UPDATE.replace("%s", _fields()))
+UPDATE = _of_session("update", _UPDATE.replace("%s", _FIELDS))
 EDIT = _of_session("edit", _EDIT)
 REMOVE = _of_session("remove", _REMOVE)
 POP = _of_session("pop", _POP)
 TRUNCATE = _of_session("truncate", _TRUNCATE)
 DELETE = _of_session("delete", _DELETE)
 READ = _of_session("read", _READ)
-COPY = _of_session("copy", _COPY.replace("%s", _fields()))
+COPY = _of_session("copy", _COPY.replace("%s", _FIELDS))
 MESSAGE = _of_session("message", _MESSAGE)
 PAGE = _script("page", _PAGE)
 MEND = _script("mend", _MEND)

@@ -50,17 +50,20 @@ def parsed(url: str) -> Target:
     except ValueError:
         msg = "the Redis URL has no proper host and port: write redis://HOST:6379/0"
         raise Invalid(msg) from None
-    if not parts.netloc or not parts.path.strip("/").isdigit() and parts.path.strip("/"):
+    number = parts.path.strip("/")
+    if not parts.netloc or (number and not number.isdecimal()):
         msg = "the Redis URL names no server and database number: write redis://HOST:6379/0"
         raise Invalid(msg)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(given.keys() - _OURS - _PASSED_ON)
     if unknown:
-        msg = f"the Redis URL has an unknown option {unknown[0]!r}: use {', '.join(sorted(_OURS | _PASSED_ON))}"
+        msg = (
+            f"the Redis URL has an unknown option {unknown[0]!r}: use {', '.join(sorted(_OURS | _PASSED_ON))}"
+        )
         raise Invalid(msg)
     passed = urlencode({name: value for name, value in given.items() if name in _PASSED_ON})
     cluster = _switch(given, "cluster")
-    if cluster and parts.path.strip("/0"):
+    if cluster and number.strip("0"):
         msg = "a Redis Cluster has one database, number 0: take the number out of the URL"
         raise Invalid(msg)
     return Target(
