@@ -69,22 +69,30 @@ local function lists(tenant, user)
   return names
 end
 
-local function listed(tenant, user)
-  if INDEX ~= '' then
-    for _, name in ipairs(lists(tenant, user)) do call('ZADD', name, SCORE, ID) end
-  end
+local function latest()
+  return (h[4] and h[4] > NOW) and h[4] or NOW
 end
 
-local function unlisted(names, from)
-  if INDEX ~= '' then
-    for i = from, #names do call('ZREM', names[i], ID) end
+local function listed()
+  if INDEX == '' then return end
+  -- where the clock was set back, `updated_at` stays, and so does the place in the index
+  if latest() ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
+  for _, name in ipairs(lists(h[5], h[6])) do call('ZADD', name, SCORE, ID) end
+end
+
+local function unlisted(names, except)
+  if INDEX == '' then return end
+  local stays = {}
+  for _, name in ipairs(except) do stays[name] = true end
+  for _, name in ipairs(names) do
+    if not stays[name] then call('ZREM', name, ID) end
   end
 end
 
 -- what is left of a session that expired, or that the server evicted in part
 local function vacate()
-  call('DEL', SESSION, MESSAGES, IDS)
-  if there then unlisted(lists(h[5], h[6]), 1) end
+  if call('EXISTS', SESSION, MESSAGES, IDS) > 0 then call('DEL', SESSION, MESSAGES, IDS) end
+  if there then unlisted(lists(h[5], h[6]), {}) end
 end
 
 local function expires(moment, milliseconds)
@@ -104,18 +112,11 @@ local function sweep()
   end
 end
 
-local function latest()
-  return (h[4] and h[4] > NOW) and h[4] or NOW
-end
-
 -- the end of every change to a session that stays
 local function touch(count, last)
   local revision = string.format('%.0f', tonumber(h[1]) + 1)
   call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest())
   sweep()
-  -- where the clock was set back, `updated_at` stays, and so does the place in the index
-  if INDEX ~= '' and latest() ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
-  listed(h[5], h[6])
   if ONCE then call('SET', ONCE, '1', 'EX', 60) end
   return revision
 end
@@ -124,6 +125,7 @@ end
 local function begin()
   vacate()
   h = {SCORE, '0', '0', false, TENANT ~= '' and TENANT, USER ~= '' and USER, false}
+  listed()
   call('HSET', SESSION, 'metadata', '{}', 'created_at', NOW)
   if h[5] then call('HSET', SESSION, 'tenant_id', h[5]) end
   if h[6] then call('HSET', SESSION, 'user_id', h[6]) end

@@ -1,8 +1,9 @@
 """The Lua that runs inside the server: each change is one script, which checks first and writes last.
 
 Redis runs a script alone and to its end, and does not roll back what one has written; so nothing here writes before
-everything that could refuse has been asked. Removals come before additions: a server whose memory is full refuses a
-script at its first addition, and what frees memory must still work there.
+everything that could refuse has been asked. A server whose memory is full, or whose ACL forbids a command, refuses at
+the first such command and not before. So what adds begins with an addition (of the index, which is repaired where it
+is wrong), and what removes begins with the removal, which must work on a full server.
 
 Each script gets the session's three keys (and a fourth, for an attempt that must not be carried out twice by a client
 that repeats by itself) and begins with the same arguments; see `prelude`. It answers a list whose first element is a
@@ -71,7 +72,8 @@ if found < n then
     end
   end
   if not seen and INDEX == '' and ARGV[10] ~= '1' then return {'enter'} end
-  if not seen then begin() end
+  if seen then listed() else begin() end
+  expires(ARGV[8], ARGV[9])
   local members, places, position, first = {}, {}, plus(last, 0), ''
   for i = 1, n do
     if not known[i] then
@@ -85,7 +87,6 @@ if found < n then
   end
   each('ZADD', MESSAGES, members)
   each('HSET', IDS, places)
-  expires(ARGV[8], ARGV[9])
   revision = touch(string.format('%.0f', tonumber(h[3]) + n - found), bare(position))
   answer[1] = first
 else
@@ -106,7 +107,10 @@ _REPLACE: Final = """
 if there and not expired and not seen then return {'taken'} end
 if ARGV[7] ~= '' and ARGV[7] ~= (seen and h[1] or '0') then return {'stale', seen and h[1] or '0'} end
 if not seen and INDEX == '' and ARGV[10] ~= '1' then return {'enter'} end
-if seen then call('DEL', MESSAGES, IDS) else begin() end
+if seen then listed() else begin() end
+call('HSET', SESSION, 'updated_at', latest())
+expires(ARGV[8], ARGV[9])
+if seen then call('DEL', MESSAGES, IDS) end
 local members, places, position = {}, {}, plus(h[2], 0)
 local first = plus(position, 1)
 for i = 12, #ARGV do
@@ -118,7 +122,6 @@ for i = 12, #ARGV do
 end
 each('ZADD', MESSAGES, members)
 each('HSET', IDS, places)
-expires(ARGV[8], ARGV[9])
 local revision = touch(ARGV[11], bare(position))
 return {'done', revision, {first, owner()}}
 """
@@ -130,10 +133,11 @@ if there and not expired then return {'taken'} end
 local to = 8 + tonumber(ARGV[8])
 vacate()
 local fields = {}
-for i = 9, to, 2 do
-  fields[ARGV[i]] = ARGV[i + 1]
-  call('HSET', SESSION, ARGV[i], ARGV[i + 1])
-end
+for i = 9, to, 2 do fields[ARGV[i]] = ARGV[i + 1] end
+h = {SCORE, '0', '0', false, fields['tenant_id'], fields['user_id'], fields['expires_at']}
+listed()
+for field, value in pairs(fields) do call('HSET', SESSION, field, value) end
+if h[7] then call('PEXPIRE', SESSION, ARGV[7]) end
 local members, places = {}, {}
 for i = to + 1, #ARGV do
   members[#members + 1] = '0'
@@ -143,12 +147,7 @@ for i = to + 1, #ARGV do
 end
 each('ZADD', MESSAGES, members)
 each('HSET', IDS, places)
-h[7] = fields['expires_at']
-if h[7] then
-  call('PEXPIRE', SESSION, ARGV[7])
-  sweep()
-end
-listed(fields['tenant_id'], fields['user_id'])
+sweep()
 if ONCE then call('SET', ONCE, '1', 'EX', 60) end
 return {'done'}
 """
@@ -167,10 +166,12 @@ for i = 9, #ARGV, 3 do
 end
 if next(changed) ~= nil then
   local expiring, old = changed['expires_at'], lists(h[5], h[6])
+  if changed['tenant_id'] ~= nil then h[5] = changed['tenant_id'] end
+  if changed['user_id'] ~= nil then h[6] = changed['user_id'] end
+  listed()
+  call('HSET', SESSION, 'updated_at', latest())
   for field, value in pairs(changed) do
     if value then call('HSET', SESSION, field, value) else call('HDEL', SESSION, field) end
-    if field == 'tenant_id' then h[5] = value end
-    if field == 'user_id' then h[6] = value end
   end
   if expiring then
     expires(expiring, ARGV[8])
@@ -178,7 +179,7 @@ if next(changed) ~= nil then
     h[7] = false
     for i = 1, 3 do call('PERSIST', KEYS[i]) end
   end
-  unlisted(old, 2)
+  unlisted(old, lists(h[5], h[6]))
   touch(h[3], h[2])
 end
 return {'done', next(changed) ~= nil and '1' or '', call('HMGET', SESSION, %s)}
@@ -188,8 +189,9 @@ _EDIT: Final = """
 if not seen then return {'missing'} end
 if not call('ZSCORE', MESSAGES, ARGV[8]) then return {'gone'} end
 if ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'stale', h[1]} end
-call('ZREM', MESSAGES, ARGV[8])
+listed()
 call('ZADD', MESSAGES, '0', ARGV[9])
+call('ZREM', MESSAGES, ARGV[8])
 local revision = touch(h[3], h[2])
 return {'done', revision, {owner()}}
 """
@@ -203,6 +205,7 @@ if not seen then return {'missing'} end
 if not found then return {'none'} end
 call('ZREM', MESSAGES, found)
 call('HDEL', IDS, id_of(found))
+listed()
 local revision = touch(call('ZCARD', MESSAGES), h[2])
 return {'done', revision, {owner()}}
 """
@@ -213,6 +216,7 @@ local found = seen and call('ZREVRANGE', MESSAGES, 0, 0)[1]
 if not found then return {'none'} end
 call('ZREM', MESSAGES, found)
 call('HDEL', IDS, id_of(found))
+listed()
 local revision = touch(call('ZCARD', MESSAGES), h[2])
 return {'done', revision, {found, owner()}}
 """
@@ -229,6 +233,7 @@ else
   call('ZREMRANGEBYLEX', MESSAGES, from, '+')
   each('HDEL', IDS, ids)
 end
+listed()
 local revision = touch(call('ZCARD', MESSAGES), h[2])
 return {'done', revision, {owner()}}
 """
