@@ -269,7 +269,7 @@ _PHRASES: dict[str, Kind] = {
     "Cluster mode is not enabled": "no_cluster",
     "can't run this command": "refused",
     "invalid username-password": "refused",
-    "Authentication required": "refused",
+    "unauthenticated": "refused",  # what Redis says to a long command before a login
     "unknown command": "too_old",
     "syntax error": "too_old",
     "Unsupported option": "too_old",
