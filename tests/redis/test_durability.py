@@ -23,7 +23,11 @@ SETTINGS = {
     "snapshots": (("--save", "60 1", "--appendonly", "no"), "snapshot", "save=60 1"),
     "everysec": ((*AOF, "everysec"), "process", "appendfsync=everysec"),
     "always": ((*AOF, "always"), "machine", "appendfsync=always"),
-    "evicting": ((*AOF, "always", "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"), "none", "allkeys-lru"),
+    "evicting": (
+        (*AOF, "always", "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"),
+        "none",
+        "allkeys-lru",
+    ),
     "evicting what expires": (
         (*AOF, "always", "--maxmemory", "50mb", "--maxmemory-policy", "volatile-ttl"),
         "machine",
@@ -110,7 +114,9 @@ def test_acknowledged_messages_outlive_the_server() -> None:
                     for number in range(100):
                         history.add_user_message(str(number))
                 with redis.Redis.from_url(url) as client, pytest.raises(redis.ConnectionError):
-                    client.execute_command("DEBUG", "SEGFAULT") if _debug(client) else client.shutdown(nosave=True)
+                    client.execute_command("DEBUG", "SEGFAULT") if _debug(client) else client.shutdown(
+                        nosave=True
+                    )
                     client.ping()
 
 

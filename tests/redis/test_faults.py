@@ -39,7 +39,7 @@ CHANGES: dict[str, Callable[[Repository], object]] = {
     "delete": lambda store: store.delete_session("s"),
 }
 SCRIPTS = [value for value in vars(scripts).values() if isinstance(value, scripts.Script)]
-READING = {scripts.READ, scripts.COPY, scripts.MESSAGE, scripts.PAGE, scripts.MEND}
+READING = {scripts.SNAPSHOT, scripts.MESSAGE, scripts.PAGE, scripts.MEND}
 CHANGING = [script.digest.encode() for script in SCRIPTS if script not in READING]
 
 
@@ -55,7 +55,9 @@ def proxied(ground: Ground) -> Iterator[tuple[FaultProxy, str]]:
     """Give a proxy before the shared server, and the ground's URL through it."""
     parts = urlsplit(ground.url)
     for script in SCRIPTS:
-        ground.client.script_load(script.source)  # what is cut must be the change, not the question for its script
+        ground.client.script_load(
+            script.source
+        )  # what is cut must be the change, not the question for its script
     with FaultProxy(parts.hostname or "", parts.port or 6379) as proxy:
         yield proxy, parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
 
@@ -129,9 +131,7 @@ def test_missing_permissions(own_server: str) -> None:
 
 def test_the_documented_permissions_are_enough_and_none_too_many(own_server: str) -> None:
     """Law: the commands that docs/how-to/redis.md names suffice for everything, and each of them is needed."""
-    allowed = [
-        word for word in _documented().split() if word.startswith("+") and not word.startswith("+@")
-    ]
+    allowed = [word for word in _documented().split() if word.startswith("+") and not word.startswith("+@")]
     with redis.Redis.from_url(own_server) as client:
         client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", "~chatstore:*", *allowed)
         with chatstore.connect(own_server.replace("://", "://app:pw@")) as store:
@@ -275,9 +275,7 @@ def test_a_server_that_goes_away_in_the_middle(brief: float) -> None:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_whose_answer_is_lost(
-    proxied: tuple[FaultProxy, str], ground: Ground, name: str
-) -> None:
+def test_a_change_whose_answer_is_lost(proxied: tuple[FaultProxy, str], ground: Ground, name: str) -> None:
     """Law: what cannot be repeated is done once, and `OutcomeUnknown`; cut before it is sent, it is not done."""
     proxy, url = proxied
     ground.store.add_messages("s", [HumanMessage(str(number)) for number in range(5)])
@@ -394,6 +392,5 @@ def test_urls_that_say_nothing(url: str) -> None:
 
 def test_options_that_redis_py_refuses() -> None:
     """Law: the value of a passed-on option is checked at the first use, and the error is chatstore's."""
-    with chatstore.connect("redis://127.0.0.1/0?socket_timeout=long") as store:
-        with pytest.raises(ChatstoreError):
-            store.count_messages("s")
+    with chatstore.connect("redis://127.0.0.1/0?socket_timeout=long") as store, pytest.raises(ChatstoreError):
+        store.count_messages("s")

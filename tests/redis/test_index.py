@@ -103,13 +103,17 @@ def test_a_move_that_fails_does_not_fail_the_change(
 
 
 @pytest.mark.parametrize("where", ["ground", "cluster"])
-def test_entries_of_nobody(where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_of_nobody(
+    where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Law: an entry without its session is not listed; it goes when it is too old to be that of one being made."""
     here: Ground = request.getfixturevalue(where)
     key = f"{here.prefix}sessions"
     here.store.create_session("there")
     now = datetime.now(UTC)
-    here.client.zadd(key, {"young": microseconds(now), "old": microseconds(now - index.GRACE - timedelta(minutes=1))})
+    here.client.zadd(
+        key, {"young": microseconds(now), "old": microseconds(now - index.GRACE - timedelta(minutes=1))}
+    )
     assert ["there"] == names(here)
     assert {b"there", b"young"} == set(here.client.zrange(key, 0, -1))
 

@@ -22,7 +22,21 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
-NASTY = ["}", "{", "{}", "a}b{c", "%7D", "%25", "}:session", "{a}:messages", "x:ids", "ü{", "a b", "*", "[a-z]"]
+NASTY = [
+    "}",
+    "{",
+    "{}",
+    "a}b{c",
+    "%7D",
+    "%25",
+    "}:session",
+    "{a}:messages",
+    "x:ids",
+    "ü{",
+    "a b",
+    "*",
+    "[a-z]",
+]
 
 
 @given(st.one_of(IDS, st.sampled_from(NASTY)), st.one_of(IDS, st.sampled_from(NASTY)))
@@ -42,14 +56,18 @@ def test_a_prefix_that_would_break_the_hash_tag_is_refused(prefix: Any) -> None:
 
 def test_what_is_stored_can_be_read_by_a_person(ground: Ground) -> None:
     """Law: the layout is the documented one, key by key."""
-    ground.store.create_session("garden", user_id="ada", tenant_id="acme", title="Garden", metadata={"b": 1, "a": 2})
+    ground.store.create_session(
+        "garden", user_id="ada", tenant_id="acme", title="Garden", metadata={"b": 1, "a": 2}
+    )
     (first, second) = ground.store.add_messages(
         "garden", [HumanMessage("Hello!\nAnd more", id="q1"), AIMessage("Hi!", name="Bot")]
     )
     start = f"{ground.prefix}{{garden}}"
     lists = [f"{ground.prefix}sessions{rest}" for rest in ("", ":tenant:acme", ":user:ada")]
     assert sorted([f"{start}:ids", f"{start}:messages", f"{start}:session", *lists]) == ground.keys()
-    fields = {key.decode(): value.decode() for key, value in ground.client.hgetall(f"{start}:session").items()}
+    fields = {
+        key.decode(): value.decode() for key, value in ground.client.hgetall(f"{start}:session").items()
+    }
     assert {"title": "Garden", "metadata": '{"a":2,"b":1}', "message_count": "2", "last_position": "2"} == {
         name: fields[name] for name in ("title", "metadata", "message_count", "last_position")
     }
@@ -86,7 +104,9 @@ def test_positions_are_exact_where_doubles_are_not(ground: Ground) -> None:
         record = MessageRecord(HumanMessage(str(position)), position, f"m{position}", NOW, "s")
         assert 1 == ground.store.load_records("s", [record])
         assert str(position) == ground.store.get_message("s", position).message.content
-    assert [high + 1, high + 2] == [one.position for one in ground.store.add_messages("s", [HumanMessage("x")] * 2)]
+    assert [high + 1, high + 2] == [
+        one.position for one in ground.store.add_messages("s", [HumanMessage("x")] * 2)
+    ]
     assert high + 2 == ground.store.get_session("s").last_position
     assert [high + 1] == [one.position for one in ground.store.get_records("s", after=high, before=high + 2)]
     records = ground.store.replace_messages("s", [HumanMessage("y")])

@@ -9,7 +9,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatstore.arguments import Scope
+from chatstore.arguments import Scope, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.attempts import Many, Run, Settings, attempts, unknown
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: How long after it looks missing an expired session is swept by the server itself.
 SWEPT_AFTER = timedelta(hours=1)
+#: How often a moving session is read by plain commands before a script does it.
+TRIES = 3
+_MOST = 2**62
 _NOTES = (
     "search scans every message",
     "search, usage and purge read one session after another, not all of them at one moment",
@@ -148,9 +151,9 @@ class Across:
         self, scope: Scope, session: ChatSession, after: int, now: datetime
     ) -> Generator[Any, Any, tuple[rules.Conversation, int | None]]:
         """Return the next messages of *session* behind *after*, and where to go on (None: the end)."""
-        args = ["+", f"[{digits(after)}\v", "+", CHUNK]
-        _, found = yield from self._change(scripts.READ, scope, session.session_id, now, args)
-        rows = [row_of(one) for one in found]
+        window = Window(after=after, limit=CHUNK)
+        seen, found = yield from self._snapshot(session.session_id, window)
+        rows = [row_of(one) for one in found] if rules.visible(seen, scope, now) else []
         more = rows[-1].position if len(rows) == CHUNK else None
         return rules.Conversation(session, rows), more
 
@@ -176,6 +179,31 @@ class Across:
         command = ("HMGET", self.keys.of(session_id)[0], *FIELDS)
         (values,) = yield from attempts(Many([command]))
         return session_of(session_id, values)
+
+    def _snapshot(
+        self, session_id: str, window: Window
+    ) -> Generator[Any, Any, tuple[ChatSession | None, list[Any]]]:
+        """Return the session, expired or not, and members inside *window* as they were at one moment.
+
+        Plain commands, since Lua takes several times as long for many messages, and a server does nothing else
+        meanwhile. They are of one moment if the revision is the same before and after; where it keeps moving, a script
+        reads once and for all. With ``last``, the newest come first.
+        """
+        session_key, messages, _ = self.keys.of(session_id)
+        low = "-" if window.after is None else f"[{digits(window.after)}\v"
+        high = "+" if window.before is None else f"({digits(window.before)}"
+        count = window.limit if window.last is None else window.last
+        size = 0 if window.empty else -1 if count is None else min(count, _MOST)
+        ranged = ("ZRANGEBYLEX", low, high) if window.last is None else ("ZREVRANGEBYLEX", high, low)
+        command = (ranged[0], messages, *ranged[1:], "LIMIT", 0, size)
+        for _ in range(TRIES):
+            about = ("HMGET", session_key, *FIELDS)
+            step = Many([about, command, ("HGET", session_key, "revision")])
+            values, members, after = yield from attempts(step)
+            if values[FIELDS.index("revision")] == after:
+                return session_of(session_id, values), members
+        values, members = yield from attempts(Run(scripts.SNAPSHOT, (session_key, messages), (*ranged, size)))
+        return session_of(session_id, values), members
 
     def _change(
         self,

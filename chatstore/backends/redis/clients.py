@@ -157,9 +157,12 @@ def is_cluster(client: Any) -> bool:
 def is_awaiting(client: Any) -> bool:
     """Tell whether *client* is an asynchronous one; raise `Invalid` for what is no client."""
     redis = driver()
-    if isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster):
+    queueing = redis.client.Pipeline | redis.cluster.ClusterPipeline | redis.asyncio.client.Pipeline
+    if isinstance(client, redis.asyncio.Redis | redis.asyncio.RedisCluster) and not isinstance(
+        client, queueing
+    ):
         return True
-    if not isinstance(client, redis.Redis | redis.RedisCluster):
+    if not isinstance(client, redis.Redis | redis.RedisCluster) or isinstance(client, queueing):
         msg = f"cannot connect to a {type(client).__name__}: pass a URL or a client (Redis or RedisCluster)"
         raise Invalid(msg)
     return False

@@ -10,7 +10,7 @@ from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatstore import core as contract
-from chatstore.arguments import Scope
+from chatstore.arguments import Scope, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.across import Across
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import NewSession, Window
+    from chatstore.arguments import NewSession
     from chatstore.codec import Draft
-    from chatstore.records import ChatSession, MessageRecord, Records
     from chatstore.messages import Message
+    from chatstore.records import ChatSession, MessageRecord, Records
 
 #: How often an edit is tried whose message others edit at the same moment.
 CONTENDED = 50
+_LAST = 2**63 - 2
 
 
 class RedisCore(Across):
@@ -95,11 +96,10 @@ class RedisCore(Across):
         self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
     ) -> Generator[Any, Any, ChatSession]:
         """Read the source as it is at one moment, then write the copy: they may live on different servers."""
-        upto = "+" if through is None else f"({digits(through)}\v"
-        word, *rest = yield from self._change(scripts.COPY, scope, session_id, now, [upto])
-        if word != "done":
+        before = None if through is None else min(through, _LAST) + 1
+        source, members = yield from self._snapshot(session_id, Window(before=before))
+        if source is None or not rules.visible(source, scope, now):
             raise missing(session_id)
-        source, members = _session_of(session_id, rest[0]), rest[1]
         rows = [row_of(one) for one in members]
         copy = rules.Conversation(source, rows).fork(new_session_id, through, scope, now).session
         copy = replaced(copy, expires_at=self._expiry(now))
@@ -312,15 +312,13 @@ class RedisCore(Across):
     def _window(
         self, scope: Scope, session_id: str, window: Window, now: datetime
     ) -> Generator[Any, Any, tuple[int, list[Row]]]:
-        low = "-" if window.after is None else f"[{digits(window.after)}\v"
-        high = "+" if window.before is None else f"({digits(window.before)}"
-        count = window.last if window.last is not None else window.limit
-        args = ["+" if window.last is None else "-", low, high, _count(0 if window.empty else count)]
-        revision, found = yield from self._change(scripts.READ, scope, session_id, now, args)
+        session, found = yield from self._snapshot(session_id, window)
+        if session is None or not rules.visible(session, scope, now):
+            return 0, []
         rows = [row_of(one) for one in found]
         if window.last is not None:
             rows.reverse()
-        return int(revision), rows
+        return session.revision, rows
 
 
 def _refuse(word: str, rest: Sequence[Any], session_id: str, expected_revision: int | None) -> NoReturn:
@@ -345,10 +343,6 @@ def _number(revision: int | None) -> str:
 
 def _moment(moment: datetime | None) -> str:
     return "" if moment is None else stamp(moment)
-
-
-def _count(count: int | None) -> int:
-    return -1 if count is None else min(count, 2**62)
 
 
 def _session_of(session_id: str, values: Sequence[Any]) -> ChatSession:

@@ -246,21 +246,6 @@ if ONCE then call('SET', ONCE, '1', 'EX', 60) end
 return {'done', h[1], {h[4], h[5] or '', h[6] or ''}}
 """
 
-#: ARGV[7]: '+' for the oldest first, '-' for the newest first; [8], [9]: the lexical range; [10]: how many (-1: all).
-_READ: Final = """
-if not seen then return {'0', {}} end
-if ARGV[7] == '-' then
-  return {h[1], call('ZREVRANGEBYLEX', MESSAGES, ARGV[9], ARGV[8], 'LIMIT', 0, ARGV[10])}
-end
-return {h[1], call('ZRANGEBYLEX', MESSAGES, ARGV[8], ARGV[9], 'LIMIT', 0, ARGV[10])}
-"""
-
-#: All of a session at one moment. ARGV[7]: the upper lexical bound of its messages.
-_COPY: Final = """
-if not seen then return {'missing'} end
-return {'done', call('HMGET', SESSION, %s), call('ZRANGEBYLEX', MESSAGES, '-', ARGV[7])}
-"""
-
 _MESSAGE: Final = (
     """
 if not seen then return {'missing'} end
@@ -271,6 +256,14 @@ if not found then return {'none'} end
 return {'done', h[1], found}
 """
 )
+
+#: A session's own data and some of its messages at one moment. ARGV: the command that reads them, its range, how many.
+_SNAPSHOT: Final = """
+return {
+  redis.call('HMGET', KEYS[1], %s),
+  redis.call(ARGV[1], KEYS[2], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+}
+"""
 
 #: A part of an index, newest first. ARGV: the highest and the lowest score, how many. Scores come as text.
 _PAGE: Final = """
@@ -307,8 +300,7 @@ REMOVE = _of_session("remove", _REMOVE)
 POP = _of_session("pop", _POP)
 TRUNCATE = _of_session("truncate", _TRUNCATE)
 DELETE = _of_session("delete", _DELETE)
-READ = _of_session("read", _READ)
-COPY = _of_session("copy", _COPY.replace("%s", _FIELDS))
 MESSAGE = _of_session("message", _MESSAGE)
+SNAPSHOT = _script("snapshot", _SNAPSHOT.replace("%s", _FIELDS))
 PAGE = _script("page", _PAGE)
 MEND = _script("mend", _MEND)
