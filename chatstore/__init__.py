@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chatstore.errors import ChatstoreError as ChatstoreError
     from chatstore.histories import FileChatMessageHistory as FileChatMessageHistory
     from chatstore.histories import PostgresChatMessageHistory as PostgresChatMessageHistory
+    from chatstore.histories import RedisChatMessageHistory as RedisChatMessageHistory
     from chatstore.histories import SQLChatMessageHistory as SQLChatMessageHistory
     from chatstore.history import BaseChatMessageHistory as BaseChatMessageHistory
     from chatstore.history import ChatMessageHistory as ChatMessageHistory
@@ -40,6 +41,7 @@ _HOMES = {
     "ChatstoreError": "errors",
     "FileChatMessageHistory": "histories",
     "PostgresChatMessageHistory": "histories",
+    "RedisChatMessageHistory": "histories",
     "SQLChatMessageHistory": "histories",
     "BaseChatMessageHistory": "history",
     "ChatMessageHistory": "history",

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "CHATSTORE_URL"
 SCHEMA_ENVIRONMENT = "CHATSTORE_SCHEMA"
+_REDIS = ("redis", "rediss")
 
 
 def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
-    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``
-    and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is
-    the database schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An
-    engine that is passed in is used as it is and never closed. Raises `Invalid` or `MissingDependency`.
+    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``,
+    ``redis://…``, ``rediss://…`` and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or
+    ``CHATSTORE_SCHEMA``) is the database schema of the tables. Repositories on one URL share one engine; the last
+    `close` disposes of it. An engine that is passed in, or a client of redis-py, is used as it is and never closed.
+    Raises `Invalid` or `MissingDependency`.
     """
     target = _given(target)
     scheme, _, rest = target.partition(":") if isinstance(target, str) else ("", "", "")
@@ -36,13 +38,17 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
         from chatstore.backends.file import FileRepository
 
         return FileRepository(_directory(rest))
+    if scheme in _REDIS or _is_redis_client(target):
+        from chatstore.backends.redis import repository as redis
+
+        return redis.repository_for(target)
     from chatstore.backends.sql.repository import repository_for
 
     return repository_for(target, schema=_schema(schema))
 
 
 def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepository:
-    """Return the asynchronous repository behind *target*, a URL, an Engine or an AsyncEngine; as `connect`."""
+    """Return the asynchronous repository behind *target*, a URL, an engine or a client; as `connect`."""
     target = _given(target)
     scheme = target.partition(":")[0] if isinstance(target, str) else ""
     if scheme == "memory":
@@ -53,6 +59,10 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
         from chatstore.threads import ThreadedRepository
 
         return ThreadedRepository(connect(target), owns=True)
+    if scheme in _REDIS or _is_redis_client(target):
+        from chatstore.backends.redis import repository as redis
+
+        return redis.async_repository_for(target)
     from chatstore.backends.sql.repository import async_repository_for
 
     return async_repository_for(target, schema=_schema(schema))
@@ -68,6 +78,11 @@ def _given(target: Any) -> Any:
 
 def _schema(schema: str | None) -> str | None:
     return schema or os.environ.get(SCHEMA_ENVIRONMENT) or None
+
+
+def _is_redis_client(target: Any) -> bool:
+    """Tell whether *target* is a client of redis-py, without importing that."""
+    return any(base.__module__.partition(".")[0] == "redis" for base in type(target).__mro__)
 
 
 def _directory(rest: str) -> str:

@@ -45,3 +45,27 @@ class PostgresChatMessageHistory(ChatMessageHistory):
     def __init__(self, session_id: str, connection_string: str, *, last: int | None = None) -> None:
         """Work on session *session_id* of the database behind *connection_string*, a ``postgresql://`` URL."""
         owned(self, connect(connection_string), session_id, last)
+
+
+class RedisChatMessageHistory(ChatMessageHistory):
+    """One session in Redis."""
+
+    def __init__(
+        self,
+        session_id: str,
+        url: str = "redis://localhost:6379/0",
+        key_prefix: str = "chatstore:",
+        ttl: int | None = None,
+        *,
+        last: int | None = None,
+    ) -> None:
+        """Work on session *session_id* of the server behind *url*, a ``redis://`` or ``rediss://`` URL.
+
+        All keys begin with *key_prefix*; the default is that of `connect`, which lists the same sessions. *ttl* is in
+        seconds: each time something is added, the session is set to expire so long afterwards; None leaves it alone.
+        """
+        from urllib.parse import urlencode
+
+        mark = "&" if "?" in url else "?"
+        options = {"key_prefix": key_prefix} | ({} if ttl is None else {"ttl": str(ttl)})
+        owned(self, connect(f"{url}{mark}{urlencode(options)}"), session_id, last)

@@ -332,8 +332,13 @@ def hits(conversations: Iterable[Conversation], chosen: SearchFilter) -> list[Se
         for row in conversation.rows
         if _in_filter(row.draft, chosen) and sought <= set(arguments.words(row.draft.content))
     ]
-    found.sort(key=lambda hit: (hit.rank, hit.created_at, hit.session_id, hit.position), reverse=True)
-    return found[: chosen.limit]
+    return best(found, chosen.limit)
+
+
+def best(found: Iterable[SearchHit], limit: int) -> list[SearchHit]:
+    """Return the first *limit* hits, best first, the newest first among equals."""
+    by = sorted(found, key=lambda hit: (hit.rank, hit.created_at, hit.session_id, hit.position), reverse=True)
+    return by[:limit]
 
 
 def _in_filter(draft: Draft, chosen: SearchFilter) -> bool:

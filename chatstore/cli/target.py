@@ -32,6 +32,8 @@ R = TypeVar("R")
 
 #: Where conversations are read from and appended to when nobody says.
 DEFAULT: Final = "sqlite:///chatstore.db"
+#: What stands before the host of a URL: a user, and a password that is nobody's business.
+_PASSWORD: Final = re.compile(r"(?<=://)([^/@]*:)[^@]*@")
 _SECRET: Final = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 
 
@@ -57,7 +59,7 @@ class Target:
     @property
     def is_sql(self) -> bool:
         """Tell whether this is a database with a schema."""
-        return self.scheme not in {"memory", "file"}
+        return self.scheme not in {"memory", "file", "redis", "rediss"}
 
     @property
     def sql(self) -> URL:
@@ -70,7 +72,7 @@ class Target:
     def shown(self) -> str:
         """The URL without passwords, in one line."""
         if not self.is_sql:
-            return line(self.url)
+            return line(_PASSWORD.sub(r"\1***@", self.url))
         from sqlalchemy import make_url
 
         hides = self.sql.query  # parsed by us first: our error for what is no URL

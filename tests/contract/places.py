@@ -99,6 +99,79 @@ def _file(place: Place, kind: str) -> Iterator[Place]:
         yield place
 
 
+# ------------------------------------------------------------------------------------------------ Redis
+
+
+@contextlib.contextmanager
+def _redis(place: Place, kind: str) -> Iterator[Place]:
+    """Open a server or a cluster, by URL or by a client that is passed in; each test has keys of its own."""
+    import redis
+
+    from tests import redis_servers
+
+    where, mode = kind.split("-")
+    url = f"{servers.obtain('redis')}/9" if where == "server" else redis_servers.cluster_url()
+    plain = url.partition("?")[0]
+    maker, awaiting = (
+        (redis.Redis, redis.asyncio.Redis)
+        if where == "server"
+        else (redis.RedisCluster, redis.asyncio.RedisCluster)
+    )
+    prefixes = (f"contract:{os.getpid()}:{mode}:{number}:" for number in range(10**6))
+    current: list[str] = []
+    with maker.from_url(plain) as looking, contextlib.ExitStack() as stack:
+        given: Any = None
+        if mode == "client":
+            given = stack.enter_context(maker.from_url(plain, decode_responses=True))
+        elif mode == "awaiting":
+            given = awaiting.from_url(plain, decode_responses=True)
+            stack.callback(lambda: place.runner.run(given.aclose()))
+
+        def make() -> Any:
+            current[:] = [next(prefixes)]
+            if given is not None:
+                repository: Any = (_AsyncRedis if mode == "awaiting" else _Redis)(
+                    given, key_prefix=current[0]
+                )
+            else:
+                mark = "&" if "?" in url else "?"
+                connecting: Any = connect_async if mode == "async" else connect
+                repository = connecting(f"{url}{mark}key_prefix={current[0]}")
+            stack.callback(_close, place.runner, repository)
+            return repository
+
+        def keys() -> list[bytes]:
+            return sorted(looking.scan_iter(match=f"{current[0]}*", count=1000))
+
+        def evidence() -> object:
+            read = {
+                b"hash": looking.hgetall,
+                b"zset": lambda key: looking.zrange(key, 0, -1, withscores=True),
+                b"string": looking.get,
+            }
+            return {key: read[looking.type(key)](key) for key in keys()}
+
+        def empty() -> None:
+            for key in keys():
+                looking.delete(key)
+
+        place.make, place.evidence, place.empty = make, evidence, empty
+        place.lacks = frozenset({"large"} if mode != "sync" else ())
+        yield place
+
+
+def _Redis(client: Any, **options: Any) -> Any:  # noqa: N802 - stands for the class, which loads its driver
+    from chatstore.backends.redis.repository import RedisRepository
+
+    return RedisRepository(client, **options)
+
+
+def _AsyncRedis(client: Any, **options: Any) -> Any:  # noqa: N802
+    from chatstore.backends.redis.repository import AsyncRedisRepository
+
+    return AsyncRedisRepository(client, **options)
+
+
 # ------------------------------------------------------------------------------------------------ SQL
 
 
@@ -306,6 +379,7 @@ WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]
     "engine": _engine,
     "generic": _generic,
     "using": _using,
+    "redis": _redis,
 }
 DRIVERS = {
     "pysqlite": ("sqlite", False),
@@ -321,15 +395,22 @@ NAMES = [
     "url-mariadb-sync", "url-mariadb-async",
     "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
     "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
-    "using-mariadb-sync",
+    "using-mariadb-sync", "redis-server-sync", "redis-server-async", "redis-cluster-sync", "redis-cluster-async",
+    "redis-server-client", "redis-server-awaiting", "redis-cluster-client", "redis-cluster-awaiting",
 ]  # fmt: skip
 
 
 def marked(name: str) -> Any:
     """Return *name* as a pytest parameter, marked with the server it wants and kept in one process."""
-    servers_of = {"postgres": ("postgres", "psycopg2", "asyncpg"), "mariadb": ("mariadb", "pymysql")}
+    servers_of = {
+        "postgres": ("postgres", "psycopg2", "asyncpg"),
+        "mariadb": ("mariadb", "pymysql"),
+        "redis": ("redis",),
+    }
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
     marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
-    if name.startswith(("engine", "generic", "using")):
+    if name.startswith(("engine", "generic", "using", "redis-cluster")) or name.endswith(
+        ("client", "awaiting")
+    ):
         marks.append(pytest.mark.wide)
     return pytest.param(name, marks=marks)

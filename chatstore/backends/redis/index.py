@@ -1,0 +1,113 @@
+"""The lists of sessions: which part of an index is read, and what is put right on the way.
+
+On a single server the scripts keep the indexes, and they are exact. On a cluster they stand in other slots than the
+sessions. There a session is entered before it is made, and rescored after each change; between the two, or where a
+client died, an entry may be early, late or of nobody. So every entry that is read is checked against its session.
+
+This module knows sessions and scores; it refuses to know messages.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from chatstore.backends.redis.attempts import Many, Run, attempts
+from chatstore.backends.redis.layout import FIELDS, Keys, score, session_of, text
+from chatstore.backends.redis.scripts import MEND, PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from chatstore.arguments import Keyset
+    from chatstore.records import ChatSession
+
+#: How long an entry without a session may be that of one which is being made.
+GRACE = timedelta(hours=1)
+#: Sessions read at a time.
+BATCH = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Entry:
+    """A session id in an index, and the score it has there."""
+
+    __slots__ = ("score", "session_id")
+
+    def __init__(self, session_id: str, points: str) -> None:
+        """Keep both; *points* is the score as Redis writes it."""
+        self.session_id, self.score = session_id, int(float(points))
+
+    @property
+    def key(self) -> Keyset:
+        """What the list is sorted by, as the index has it."""
+        return _EPOCH + timedelta(microseconds=self.score), self.session_id
+
+
+class Index:
+    """Walks over the sessions of an index, newest first."""
+
+    def __init__(self, keys: Keys, *, apart: bool) -> None:
+        """Read the indexes of *keys*; *apart*: they are kept by clients, as on a cluster."""
+        self.keys = keys
+        self.apart = apart
+
+    def walk(
+        self, name: str, start: Keyset | None, since: datetime | None, size: int
+    ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
+        """Return about *size* sessions behind *start* in index *name*, in order, and where to go on (None: the end).
+
+        With them go expired ones, and those of which only the index thinks that they belong to it.
+        """
+        count = max(1, min(size, BATCH))
+        while True:
+            high, low = (
+                ("+inf" if start is None else score(start[0])),
+                "-inf" if since is None else score(since),
+            )
+            found = yield from attempts(Run(PAGE, (name,), (high, low, count)))
+            entries = [Entry(text(found[i]), text(found[i + 1])) for i in range(0, len(found), 2)]
+            fresh = [entry for entry in entries if start is None or entry.key < start]
+            if fresh or len(entries) < count:
+                break
+            count *= 2  # all of them have the time of *start*, and stand before it
+        commands = [("HMGET", self.keys.of(entry.session_id)[0], *FIELDS) for entry in fresh]
+        answers = (yield from attempts(Many(commands))) if commands else []
+        sessions = []
+        for entry, values in zip(fresh, answers, strict=True):
+            session = session_of(entry.session_id, values)
+            wrong = self._wrong(name, entry, session)
+            if wrong is not None:
+                yield from attempts(Run(MEND, (name,), (entry.session_id, entry.score, wrong)))
+            if session is not None and (start is None or (session.updated_at, session.session_id) < start):
+                sessions.append(session)
+        sessions.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
+        return sessions, fresh[-1].key if fresh and len(entries) == count else None
+
+    def _wrong(self, name: str, entry: Entry, session: ChatSession | None) -> str | None:
+        """Return the score that *entry* should have, '' if it should not be there, None if it is right."""
+        if session is None or name not in self.keys.lists(session.tenant_id, session.user_id):
+            old = entry.key[0] < datetime.now(UTC) - GRACE
+            return "" if old else None
+        right = score(session.updated_at)
+        return None if right == str(entry.score) else right
+
+    # ---- on a cluster
+
+    def entered(
+        self, session_id: str, updated_at: datetime, tenant_id: str | None, user_id: str | None
+    ) -> Many:
+        """Return what puts the session into its lists, or moves it forward there."""
+        return Many(
+            [
+                ("ZADD", name, "GT", score(updated_at), session_id)
+                for name in self.keys.lists(tenant_id, user_id)
+            ]
+        )
+
+    def left(
+        self, session_id: str, updated_at: datetime, tenant_id: str | None, user_id: str | None
+    ) -> Iterator[Run]:
+        """Return what takes a deleted session out of its lists, unless it was made again meanwhile."""
+        for name in self.keys.lists(tenant_id, user_id):
+            yield Run(MEND, (name,), (session_id, score(updated_at), ""))

@@ -1,0 +1,137 @@
+"""The Lua that all scripts on a session begin with: what is stored, who sees it, and how a change ends.
+
+Numbers that matter are text throughout: Lua counts in doubles, and positions may be larger than those hold exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: What the scripts share. ARGV: the time; the same as a score; the scope's tenant and user ('' for any); the index
+#: ('' where it stands in another slot and is kept by the client); the session id.
+HEAD: Final = """
+local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local NOW, SCORE, TENANT, USER, INDEX, ID = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local call = redis.call
+
+if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
+
+local h = call('HMGET', SESSION, 'revision', 'last_position', 'message_count', 'updated_at', 'tenant_id', 'user_id',
+  'expires_at')
+local there = h[1] and true or false
+local expired = there and h[7] and h[7] <= NOW
+local seen = there and not expired and (TENANT == '' or h[5] == TENANT) and (USER == '' or h[6] == USER)
+
+-- position (text) plus a number, exactly
+local function plus(position, n)
+  position = string.rep('0', 19 - #position) .. position
+  local high, low = tonumber(string.sub(position, 1, 9)), tonumber(string.sub(position, 10)) + n
+  if low >= 1e10 then
+    high, low = high + math.floor(low / 1e10), low % 1e10
+  end
+  return string.format('%09.0f%010.0f', high, low)
+end
+
+local function bare(position)
+  return (string.gsub(position, '^0+(%d)', '%1'))
+end
+
+-- call with many arguments, in parts that Lua's stack can hold (a multiple of all group sizes)
+local function each(command, key, args)
+  for i = 1, #args, 4000 do
+    call(command, key, unpack(args, i, math.min(i + 3999, #args)))
+  end
+end
+
+-- the text behind the nth line break
+local function behind(row, n)
+  local at = 0
+  for _ = 1, n do at = string.find(row, '\\n', at + 1, true) end
+  return string.sub(row, at + 1)
+end
+
+local function line(row, from)
+  return string.sub(row, from, string.find(row, '\\n', from, true) - 1)
+end
+
+local function id_of(member)
+  return line(member, 21)
+end
+
+local function at(position)
+  return call('ZRANGEBYLEX', MESSAGES, '[' .. position .. '\\n', '(' .. position .. '\\11', 'LIMIT', 0, 1)[1]
+end
+
+local function lists(tenant, user)
+  local names = {INDEX}
+  if user then names[#names + 1] = INDEX .. ':user:' .. user end
+  if tenant then names[#names + 1] = INDEX .. ':tenant:' .. tenant end
+  return names
+end
+
+local function latest()
+  return (h[4] and h[4] > NOW) and h[4] or NOW
+end
+
+local function listed()
+  if INDEX == '' then return end
+  -- where the clock was set back, `updated_at` stays, and so does the place in the index
+  if latest() ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
+  for _, name in ipairs(lists(h[5], h[6])) do call('ZADD', name, SCORE, ID) end
+end
+
+local function unlisted(names, except)
+  if INDEX == '' then return end
+  local stays = {}
+  for _, name in ipairs(except) do stays[name] = true end
+  for _, name in ipairs(names) do
+    if not stays[name] then call('ZREM', name, ID) end
+  end
+end
+
+-- what is left of a session that expired, or that the server evicted in part
+local function vacate()
+  if call('EXISTS', SESSION, MESSAGES, IDS) > 0 then call('DEL', SESSION, MESSAGES, IDS) end
+  if there then unlisted(lists(h[5], h[6]), {}) end
+end
+
+local function expires(moment, milliseconds)
+  if moment ~= '' then
+    h[7] = moment
+    call('HSET', SESSION, 'expires_at', moment)
+    call('PEXPIRE', SESSION, milliseconds)
+  end
+end
+
+-- let the server sweep the whole of an expiring session at one moment, long after it looks missing
+local function sweep()
+  local left = h[7] and call('PTTL', SESSION) or -1
+  if left > 0 then
+    call('PEXPIRE', MESSAGES, left)
+    call('PEXPIRE', IDS, left)
+  end
+end
+
+-- the end of every change to a session that stays
+local function touch(count, last)
+  local revision = string.format('%.0f', tonumber(h[1]) + 1)
+  call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest())
+  sweep()
+  if ONCE then call('SET', ONCE, '1', 'EX', 60) end
+  return revision
+end
+
+-- a session of the scope's that begins now; `touch` follows
+local function begin()
+  vacate()
+  h = {SCORE, '0', '0', false, TENANT ~= '' and TENANT, USER ~= '' and USER, false}
+  listed()
+  call('HSET', SESSION, 'metadata', '{}', 'created_at', NOW)
+  if h[5] then call('HSET', SESSION, 'tenant_id', h[5]) end
+  if h[6] then call('HSET', SESSION, 'user_id', h[6]) end
+end
+
+local function owner()
+  return latest(), h[5] or '', h[6] or ''
+end
+"""

@@ -1,0 +1,162 @@
+"""`RedisRepository` and `AsyncRedisRepository`: who lends the operations a client.
+
+This module knows when a server is looked at first and who closes what; it refuses to know what is asked of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from chatstore.aio import AsyncRepository
+from chatstore.backends.redis.attempts import Pause
+from chatstore.backends.redis.clients import Place, carried_out, is_awaiting, shared
+from chatstore.backends.redis.core import RedisCore
+from chatstore.backends.redis.durability import refuse_volatile
+from chatstore.backends.redis.layout import DEFAULT_PREFIX
+from chatstore.backends.redis.urls import checked_ttl, parsed
+from chatstore.core import Answer, T, adrive, drive
+from chatstore.errors import Invalid
+from chatstore.repository import Repository
+from chatstore.threads import ThreadedRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatstore.records import Durability
+
+
+def repository_for(target: Any) -> RedisRepository:
+    """Return the repository of a URL or a client of redis-py."""
+    if not isinstance(target, str):
+        return RedisRepository(target)
+    found = parsed(target)
+    return RedisRepository(
+        place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
+    )
+
+
+def async_repository_for(target: Any) -> AsyncRepository:
+    """Return the asynchronous repository of a URL, an asynchronous client, or (in threads) a blocking one."""
+    if not isinstance(target, str):
+        if not is_awaiting(target):
+            return ThreadedRepository(RedisRepository(target), owns=True)
+        return AsyncRedisRepository(target)
+    found = parsed(target)
+    return AsyncRedisRepository(
+        place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
+    )
+
+
+def _core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
+    # A client that was passed in may repeat a command whose answer was lost, as redis-py does unless told otherwise.
+    return RedisCore(key_prefix, apart=place.apart, ttl=checked_ttl(ttl), guarded=place.given)
+
+
+class RedisRepository(Repository):
+    """Conversations in Redis; see `Repository` for what everything does."""
+
+    def __init__(
+        self,
+        client: Any = None,
+        *,
+        key_prefix: str = DEFAULT_PREFIX,
+        ttl: int | None = None,
+        strict: bool = False,
+        place: Place | None = None,
+    ) -> None:
+        """Work over *client*, a `redis.Redis` or `redis.RedisCluster`, which is never closed here.
+
+        All keys begin with *key_prefix*. *ttl* is the number of seconds after which a session expires to which
+        nothing is added. With *strict*, a server that may lose acknowledged messages is refused at the first use.
+        """
+        if place is None and is_awaiting(client):
+            msg = "an asynchronous client awaits: pass it to connect_async instead of connect"
+            raise Invalid(msg)
+        self._place = place if place is not None else Place(client)
+        self._core: RedisCore = _core(self._place, key_prefix, ttl)
+        self._strict = strict
+        self._closed: list[bool] = []
+
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        if self._strict and not self._place.checked:
+            found: Durability = drive(self._core.durability(), self._lend)
+            refuse_volatile(found)
+            self._place.checked = True
+        return drive(operation(*args), self._lend)
+
+    def _lend(self, wanted: Any) -> Any:
+        if isinstance(wanted, Pause):
+            time.sleep(wanted.seconds)
+            return None
+        return drive(carried_out(self._place, None, wanted), _as_it_is)
+
+    def _asynchronous(self) -> AsyncRepository:
+        if self._place.given:
+            return ThreadedRepository(self)
+        twin = AsyncRedisRepository(
+            place=self._place, key_prefix=self._core.keys.prefix, ttl=self._core.ttl, strict=self._strict
+        )
+        return twin._copied(_scope=self._scope, _lent=True)
+
+    def close(self) -> None:
+        """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
+        if not self._closed:
+            self._closed.append(True)
+            if not self._place.given:
+                self._place.close()
+
+
+class AsyncRedisRepository(AsyncRepository):
+    """The same with ``await``, over an asynchronous client or, for a URL, one for each running loop."""
+
+    def __init__(
+        self,
+        client: Any = None,
+        *,
+        key_prefix: str = DEFAULT_PREFIX,
+        ttl: int | None = None,
+        strict: bool = False,
+        place: Place | None = None,
+    ) -> None:
+        """Work over *client*, a `redis.asyncio.Redis` or `RedisCluster`; else as `RedisRepository`."""
+        if place is None and not is_awaiting(client):
+            msg = "a blocking client does not await: pass it to connect or connect_async"
+            raise Invalid(msg)
+        self._place = place if place is not None else Place(client)
+        self._core: RedisCore = _core(self._place, key_prefix, ttl)
+        self._strict = strict
+        self._closed: list[bool] = []
+        self._lent = False  # whether the place is another repository's, that closes it
+
+    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        if self._strict and not self._place.checked:
+            found: Durability = await adrive(self._core.durability(), self._lend)
+            refuse_volatile(found)
+            self._place.checked = True
+        return await adrive(operation(*args), self._lend)
+
+    async def _lend(self, wanted: Any) -> Any:
+        if isinstance(wanted, Pause):
+            await asyncio.sleep(wanted.seconds)
+            return None
+        client = self._place.awaiting(self._closed)
+        return await adrive(carried_out(self._place, client, wanted), _awaited)
+
+    async def close(self) -> None:
+        """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
+        if not self._closed:
+            self._closed.append(True)
+            if not self._place.given:
+                await self._place.release(self._closed)
+                if not self._lent:
+                    self._place.close()
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer if hasattr(answer, "__await__") else answer

@@ -1,0 +1,232 @@
+"""Clients: shared by URL and closed by the last, passed in and never closed, new in a forked child and in a new loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+import chatstore
+from chatstore import HumanMessage, RedisChatMessageHistory
+from chatstore.backends.redis import clients
+from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
+from chatstore.errors import Invalid
+from chatstore.threads import ThreadedRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.redis.conftest import Ground
+
+BATCH = [HumanMessage("x")]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Whatever a test makes from a URL it closes: the registry is as it was."""
+    before = set(clients._registry)
+    yield
+    assert before == set(clients._registry)
+
+
+def test_a_hundred_histories_share_a_client(ground: Ground) -> None:
+    """Law: histories on one server share a client and its pool, whatever their prefix; the last one closes it."""
+    url = f"{ground.url.partition('?')[0]}?client_name=hundred"
+    made = [RedisChatMessageHistory(f"s{number}", url, f"{ground.prefix}{number}:") for number in range(100)]
+    for history in made:
+        history.add_user_message("x")
+    place: Any = made[0].repository._place  # type: ignore[union-attr]
+    assert all(history.repository._place is place for history in made)  # type: ignore[union-attr]
+    named = [one for one in ground.client.client_list() if one["name"] == "hundred"]
+    assert 1 == len(named)
+    for history in made[1:]:
+        history.close()
+        history.close()
+    assert ["x"] == [message.content for message in made[0].messages]
+    made[0].close()
+    assert [] == [one for one in ground.client.client_list() if one["name"] == "hundred"]
+
+
+def test_clients_that_were_passed_in_stay_open_and_as_they_were(ground: Ground, shared_url: str) -> None:
+    """Law: a client of the caller's is used as it is, decoding or not, and works on after `close`."""
+    for decode in (False, True):
+        with redis.Redis.from_url(shared_url, decode_responses=decode, protocol=3 if decode else 2) as client:
+            store = chatstore.connect(client)
+            assert type(store) is RedisRepository
+            mine = RedisRepository(client, key_prefix=ground.prefix)
+            mine.add_messages("s", BATCH)
+            assert 1 + decode == len(mine.get_messages("s")) == mine.list_sessions().items[0].message_count
+            mine.close(), store.close()
+            assert client.ping()
+
+    async def awaited() -> None:
+        for decode in (False, True):
+            client = redis.asyncio.Redis.from_url(
+                shared_url, decode_responses=decode, protocol=3 if decode else 2
+            )
+            store = chatstore.connect_async(client)
+            assert type(store) is AsyncRedisRepository
+            mine = AsyncRedisRepository(client, key_prefix=ground.prefix)
+            await mine.add_messages("s", BATCH)
+            assert 3 + decode == len(await mine.get_messages("s"))
+            await mine.close()
+            await store.close()
+            assert await client.ping()
+            await client.aclose()
+
+    asyncio.run(awaited())
+
+
+def test_a_blocking_client_in_a_loop(ground: Ground) -> None:
+    """Law: `connect_async` takes a blocking client too, in threads; a history over one has both sides."""
+    store = chatstore.connect_async(ground.client)
+    assert type(store) is ThreadedRepository
+
+    async def used() -> None:
+        assert 0 == await store.count_messages(f"nobody {ground.prefix}")
+        await store.close()
+        history = RedisRepository(ground.client, key_prefix=ground.prefix).history("s")
+        async with history:
+            await history.aadd_messages(BATCH)
+            assert BATCH == await history.aget_messages() == history.messages
+
+    asyncio.run(used())
+    assert ground.client.ping()
+
+
+@pytest.mark.parametrize("thing", [object(), redis.ConnectionPool(), redis.Redis().pipeline(), b"redis://x"])
+def test_what_is_no_client(thing: Any) -> None:
+    """Law: what is neither URL nor client is refused with what to pass."""
+    for connect in (chatstore.connect, chatstore.connect_async):
+        with pytest.raises(Invalid):
+            connect(thing)
+
+
+def test_clients_on_the_wrong_side(ground: Ground) -> None:
+    """Law: an asynchronous client is refused where nothing awaits, and the reverse."""
+    with pytest.raises(Invalid, match="connect_async"):
+        chatstore.connect(redis.asyncio.Redis())
+    with pytest.raises(Invalid, match="does not await"):
+        AsyncRedisRepository(ground.client)
+
+
+def test_each_loop_has_a_client_of_its_own(ground: Ground) -> None:
+    """Law: one repository serves several loops, one after the other, and `close` gives back what a loop used."""
+    store = chatstore.connect_async(ground.url)
+
+    async def used(close: bool) -> int:
+        await asyncio.gather(*(store.add_messages("s", BATCH) for _ in range(20)))
+        if close:
+            await store.close()
+        else:
+            await store._place.release(store._closed)  # type: ignore[attr-defined]
+        return await ground_count()
+
+    async def ground_count() -> int:
+        async with chatstore.connect_async(ground.url) as other:
+            return await other.count_messages("s")
+
+    assert [20, 40] == [asyncio.run(used(close)) for close in (False, True)]
+    gc.collect()
+
+
+def test_a_cancelled_call_leaves_no_answer_behind(ground: Ground) -> None:
+    """Law: after a cancelled call the next one on that connection gets its own answer."""
+
+    async def run() -> None:
+        async with chatstore.connect_async(ground.url) as store:
+            await store.add_messages("s", BATCH)
+            for number in range(50):
+                task = asyncio.create_task(store.get_session("s"))
+                for _ in range(number % 7):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                assert BATCH == await store.get_messages("s")
+
+    asyncio.run(run())
+
+
+def _in_child(store: Any, done: Any) -> None:
+    for number in range(20):
+        store.add_messages("s", [HumanMessage(f"child {os.getpid()} {number}")])
+    done.put(store.count_messages("s") >= 20)
+
+
+@pytest.mark.parametrize("where", ["ground", "cluster"])
+def test_a_forked_child_has_connections_of_its_own(where: str, request: pytest.FixtureRequest) -> None:
+    """Law: parent and children use one repository at the same time; every message arrives, whole and once."""
+    here: Ground = request.getfixturevalue(where)
+    here.store.add_messages("s", BATCH)
+    context = multiprocessing.get_context("fork")
+    done = context.Queue()
+    children = [context.Process(target=_in_child, args=(here.store, done)) for _ in range(3)]
+    for child in children:
+        child.start()
+    for number in range(20):
+        here.store.add_messages("s", [HumanMessage(f"parent {number}")])
+    assert [True] * 3 == [done.get(timeout=60) for _ in children]
+    for child in children:
+        child.join(60)
+        assert 0 == child.exitcode
+    contents = [message.content for message in here.store.get_messages("s")]
+    assert 81 == len(contents) == len(set(contents))
+
+
+def test_redis_py_is_loaded_when_it_is_needed() -> None:
+    """Law: neither the package nor another backend loads redis-py, and without it the error names the extra."""
+    code = (
+        "import sys, chatstore\n"
+        "from chatstore import HumanMessage, RedisChatMessageHistory\n"
+        "chatstore.connect('memory:').history('s').add_user_message('x')\n"
+        "assert 'redis' not in sys.modules, 'loaded'\n"
+        "sys.modules['redis'] = None\n"
+        "for make in (lambda: chatstore.connect('redis://localhost'), lambda: RedisChatMessageHistory('s')):\n"
+        "    try:\n"
+        "        make()\n"
+        "    except chatstore.ChatstoreError as error:\n"
+        "        print(type(error).__name__, error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert [
+        "MissingDependency redis-py is not installed: pip install 'chatstore[redis]'"
+    ] * 2 == told.splitlines()
+
+
+def test_the_command_line_works_on_redis_and_shows_no_password(ground: Ground) -> None:
+    """Law: the commands take a Redis URL, and none of them prints its password."""
+    url = ground.url.replace("://", "://default:hush@")
+    said = []
+    for words in (["append", "s", "Hello!"], ["show", "s"], ["sessions"], ["doctor"]):
+        command = [sys.executable, "-m", "chatstore", words[0], "--url", ground.url, *words[1:]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, done.stdout + done.stderr
+        said.append(done.stdout + done.stderr)
+    assert "Hello!" in said[1]
+    doctor = [sys.executable, "-m", "chatstore", "doctor", "--url", url]
+    told = subprocess.run(doctor, capture_output=True, text=True, check=False)
+    assert "hush" not in told.stdout + told.stderr
+    assert "***" in told.stdout + told.stderr
+
+
+def test_a_session_of_fifty_megabytes(ground: Ground) -> None:
+    """Law: 5,000 messages of 10 KB are stored in calls of a hundred, read whole and from the end, and forked."""
+    text = "0123456789abcdef" * 640
+    for start in range(0, 5_000, 100):
+        ground.store.add_messages("s", [HumanMessage(f"{start + step} {text}") for step in range(100)])
+    messages = ground.store.get_messages("s")
+    assert [str(number) for number in range(5_000)] == [message.content.split()[0] for message in messages]  # type: ignore[union-attr]
+    assert all(len(message.content) > 10_000 for message in messages)
+    assert messages[-20:] == ground.store.get_messages("s", last=20)
+    assert messages == [record.message for record in ground.store.iter_records("s")]
+    assert 5_000 == ground.store.fork_session("s", "f").message_count
+    assert messages[:2_500] == ground.store.get_messages("f", limit=2_500)
+    ground.store.clear("f")
+    assert 0 == ground.store.count_messages("f")
