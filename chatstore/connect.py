@@ -21,8 +21,8 @@ SCHEMA_ENVIRONMENT = "CHATSTORE_SCHEMA"
 def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
-    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``
-    and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is
+    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``,
+    ``cosmosdb://…`` (or a ``ContainerProxy``), and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is
     the database schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An
     engine that is passed in is used as it is and never closed. Raises `Invalid` or `MissingDependency`.
     """
@@ -36,6 +36,10 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
         from chatstore.backends.file import FileRepository
 
         return FileRepository(_directory(rest))
+    if _is_cosmos(target, scheme):
+        from chatstore.backends.cosmosdb.repository import repository_for as cosmos_repository_for
+
+        return cosmos_repository_for(target)
     from chatstore.backends.sql.repository import repository_for
 
     return repository_for(target, schema=_schema(schema))
@@ -53,6 +57,10 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
         from chatstore.threads import ThreadedRepository
 
         return ThreadedRepository(connect(target), owns=True)
+    if _is_cosmos(target, scheme):
+        from chatstore.backends.cosmosdb.repository import async_repository_for as async_cosmos_repository_for
+
+        return async_cosmos_repository_for(target)
     from chatstore.backends.sql.repository import async_repository_for
 
     return async_repository_for(target, schema=_schema(schema))
@@ -64,6 +72,11 @@ def _given(target: Any) -> Any:
         msg = f"no storage is named: pass a URL such as sqlite:///chat.db, or set {ENVIRONMENT}"
         raise Invalid(msg)
     return target
+
+
+def _is_cosmos(target: Any, scheme: str) -> bool:
+    """Tell whether *target* is a URL of Cosmos DB, or something of its SDK."""
+    return scheme in {"cosmosdb", "cosmosdb+http"} or type(target).__module__.startswith("azure.cosmos")
 
 
 def _schema(schema: str | None) -> str | None:

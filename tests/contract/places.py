@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from chatstore import connect, connect_async
 from chatstore.backends.memory import AsyncMemoryRepository, MemoryRepository
 from chatstore.repository import Repository
-from tests import servers
+from tests import cosmos, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,6 +97,19 @@ def _file(place: Place, kind: str) -> Iterator[Place]:
         place.make, place.evidence = make, evidence
         place.lacks = frozenset({"large"} if kind == "async" else ())
         yield place
+
+
+@contextlib.contextmanager
+def _cosmosdb(place: Place, kind: str) -> Iterator[Place]:
+    """Open a container of an account: the fake, or the one that the environment names."""
+    with cosmos.account() as account, account.container() as url:
+        place.lacks = frozenset({"large"} if kind == "async" else ())
+        repository = connect_async(url) if kind == "async" else connect(url)
+        place.make = lambda: repository
+        place.empty = lambda: account.empty(url)
+        place.evidence = lambda: account.documents(url)
+        yield place
+        _close(place.runner, repository)
 
 
 # ------------------------------------------------------------------------------------------------ SQL
@@ -301,6 +314,7 @@ async def _asked(engine: AsyncEngine) -> None:
 WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]] = {
     "memory": _memory,
     "file": _file,
+    "cosmosdb": _cosmosdb,
     "url": _url,
     "private": _in_memory,
     "engine": _engine,
@@ -321,7 +335,7 @@ NAMES = [
     "url-mariadb-sync", "url-mariadb-async",
     "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
     "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
-    "using-mariadb-sync",
+    "using-mariadb-sync", "cosmosdb-sync", "cosmosdb-async",
 ]  # fmt: skip
 
 
@@ -330,6 +344,6 @@ def marked(name: str) -> Any:
     servers_of = {"postgres": ("postgres", "psycopg2", "asyncpg"), "mariadb": ("mariadb", "pymysql")}
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
     marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
-    if name.startswith(("engine", "generic", "using")):
+    if name.startswith(("engine", "generic", "using", "cosmosdb")):
         marks.append(pytest.mark.wide)
     return pytest.param(name, marks=marks)

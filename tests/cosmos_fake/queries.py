@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_PAGE: Final = 4 * 1024 * 1024
 DEFAULT_COUNT: Final = 100
+#: Documents that one answer counts; the client adds the numbers up.
+COUNTED: Final = 40
 NOT_SERVABLE: Final = 1004
 
 
@@ -68,20 +70,23 @@ def answer(store: Store, container: Container, asked: Asked) -> tuple[list[Any],
     if after is not None:
         last = (query.key(after), after["_rid"])
         found = [one for one in found if last < one[:2]]
-    page = _cut([query.row(one[2], asked.parameters) for one in found], asked.most)
+    page = _cut(
+        [query.row(one[2], asked.parameters) for one in found], COUNTED if query.counts else asked.most
+    )
+    rows = [len(page)] if query.counts else page
     if len(page) < len(found):
-        return page, _token(asked, place, found[len(page) - 1][2], query)
+        return rows, _token(asked, place, found[len(page) - 1][2], query)
     following = places.index(place) + 1
     if following < len(places):  # the gateway goes on with the next partition, and such a page may be empty
-        return page, _token(asked, places[following], None, query)
-    return page, None
+        return rows, _token(asked, places[following], None, query)
+    return rows, None
 
 
 def plan(text: str) -> dict[str, Any]:
     """Return how the SDK has to ask each partition, and how to merge what they answer."""
     query = read(text)
     alias, source = query.alias, query.source
-    if not query.order or source["select"] != "*":
+    if not query.order or query.counts or source["select"] != "*":
         raise Refused(501, "The fake plans queries that select everything, in an order.")
     items = ", ".join(f'{{"item": {".".join((alias, *path))}}}' for path, _ in query.order)
     where = f"({source['where']}) AND " if "where" in source else ""
@@ -114,7 +119,7 @@ def _places(query: Query, asked: Asked) -> list[str]:
         return [asked.range_id]
     if not asked.cross:
         raise Refused(400, "Cross partition query is required but disabled.")
-    if query.order:
+    if query.order or query.counts:
         message = "The provided cross partition query can not be directly served by the gateway."
         raise Refused(400, message, NOT_SERVABLE)
     return [name for name, _, _ in RANGES]

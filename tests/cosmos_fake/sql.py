@@ -42,6 +42,7 @@ class Query:
     select: Value | None = None
     where: Value | None = None
     order: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
+    counts: bool = False
     source: dict[str, str] = field(default_factory=dict)
 
     def takes(self, document: dict[str, Any], parameters: Mapping[str, Any]) -> bool:
@@ -90,7 +91,7 @@ def _at(document: Any, path: tuple[str, ...]) -> Any:
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.text, self.place, self.alias = text, 0, "c"
+        self.text, self.place, self.alias, self.counting = text, 0, "c", False
         found = re.search(r"\bFROM\s+(\w+)", text, re.IGNORECASE)
         if found:
             self.alias = found.group(1)
@@ -133,6 +134,7 @@ class _Parser:
         self.need("SELECT")
         start = self.place
         made.select = self.selection()
+        made.counts = self.counting
         made.source["select"] = self.text[start : self.place].strip()
         self.need("FROM"), self.need()
         if self.take("WHERE"):
@@ -156,7 +158,7 @@ class _Parser:
         if self.take("*"):
             return None
         if self.take("VALUE"):
-            return self.operand()
+            return self.count() if self.take("COUNT") else self.operand()
         parts = [self.named()]
         while self.take(","):
             parts.append(self.named())
@@ -166,6 +168,12 @@ class _Parser:
             return {name: value for name, value in values.items() if value is not UNDEFINED}
 
         return row
+
+    def count(self) -> Value:
+        """Read the only aggregate of the subset: all documents, counted."""
+        self.need("("), self.need("1"), self.need(")")
+        self.counting = True
+        return _constant(1)
 
     def named(self) -> tuple[str, Value]:
         """Read one of the values that are selected, and its name."""

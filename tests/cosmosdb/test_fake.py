@@ -377,6 +377,15 @@ def test_a_missing_property_is_neither_true_nor_false(filled: ContainerProxy) ->
     assert 5 == len(asked(filled, "SELECT * FROM c WHERE NOT IS_DEFINED(c.x)", partition_key="s3"))
 
 
+def test_a_number_may_come_in_parts(client: CosmosClient, container: ContainerProxy) -> None:
+    """Without a plan the client gets one sum a page, and adds them up (AZURE: query pagination)."""
+    for number in range(90):
+        container.create_item(document(f"{number}"))
+    found = asked(container, "SELECT VALUE COUNT(1) FROM c", partition_key="garden")
+    assert len(found) > 1
+    assert 90 == sum(found)
+
+
 def test_an_order_needs_an_index(client: CosmosClient) -> None:
     """ORDER BY wants the property indexed, several want a composite index (AZURE: index-policy)."""
     policy = {"includedPaths": [{"path": "/n/?"}], "excludedPaths": [{"path": "/*"}]}
