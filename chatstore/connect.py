@@ -22,9 +22,10 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
     URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``,
-    ``cosmosdb://…`` (or a ``ContainerProxy``), and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is
-    the database schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An
-    engine that is passed in is used as it is and never closed. Raises `Invalid` or `MissingDependency`.
+    ``cosmosdb://…`` (or the SDK's ``ContainerProxy``) and those of any other SQLAlchemy dialect. None reads
+    ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is the database schema of the tables. Repositories on one
+    URL share one engine; the last `close` disposes of it. An engine that is passed in is used as it is and never
+    closed. Raises `Invalid` or `MissingDependency`.
     """
     target = _given(target)
     scheme, _, rest = target.partition(":") if isinstance(target, str) else ("", "", "")

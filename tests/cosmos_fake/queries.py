@@ -62,9 +62,8 @@ def answer(store: Store, container: Container, asked: Asked) -> tuple[list[Any],
     at = store.snapshot(container, place, asked.seen.get(place))
     found = [
         (query.key(document), document["_rid"], document)
-        for document in store.documents(container, place, at)
-        if (asked.key is None or container.key_of(document) == asked.key)
-        and query.takes(document, asked.parameters)
+        for document in store.documents(container, place, asked.key, at)
+        if query.takes(document, asked.parameters)
     ]
     found.sort(key=lambda one: one[:2])
     if after is not None:

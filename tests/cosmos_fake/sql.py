@@ -222,14 +222,25 @@ class _Parser:
         left = self.operand()
         if sign := self.take("=", "!=", "<>", "<", "<=", ">", ">="):
             return _compared(sign, left, self.operand())
-        if self.take("IN"):
-            self.need("(")
-            choices = [_compared("=", left, self.operand())]
-            while self.take(","):
-                choices.append(_compared("=", left, self.operand()))
-            self.need(")")
-            return _joined(choices, ends=True)
-        return left
+        return self.choice(left) if self.take("IN") else left
+
+    def choice(self, left: Value) -> Value:
+        """Read the values of which *left* must be one."""
+        self.need("(")
+        choices = [self.operand()]
+        while self.take(","):
+            choices.append(self.operand())
+        self.need(")")
+        last: list[Any] = [None, None]  # the parameters of one query, and what they make of the choices
+
+        def chosen(document: dict[str, Any], parameters: Mapping[str, Any]) -> Any:
+            if last[0] is not parameters:
+                values = [choice(document, parameters) for choice in choices]
+                last[:] = [parameters, {(_RANKS[type(value)], value) for value in values}]
+            value = left(document, parameters)
+            return UNDEFINED if value is UNDEFINED else (_RANKS[type(value)], value) in last[1]
+
+        return chosen
 
     def operand(self) -> Value:
         """Read a value: a literal, a parameter, a property, a call, an array, an object."""

@@ -60,11 +60,11 @@ def _rid(*numbers: int) -> str:
 
 @dataclass
 class Container:
-    """Documents by partition key and id, each with its versions, oldest first."""
+    """Documents by partition key, then by id, each with its versions, oldest first."""
 
     properties: dict[str, Any]
     number: tuple[int, int]
-    versions: dict[tuple[str, str], list[tuple[int, dict[str, Any] | None]]] = field(default_factory=dict)
+    versions: dict[str, dict[str, list[tuple[int, dict[str, Any] | None]]]] = field(default_factory=dict)
     sequence: dict[str, int] = field(default_factory=lambda: {name: 0 for name, _, _ in RANGES})
     rids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -184,15 +184,16 @@ class Store:
 
     def find(self, container: Container, key: str, name: str, at: int | None = None) -> dict[str, Any] | None:
         """Return a document as it is, or as it was *at* a snapshot; None where there is none."""
-        for number, document in reversed(container.versions.get((key, name), ())):
+        for number, document in reversed(container.versions.get(key, {}).get(name, ())):
             if at is None or number <= at:
                 return document if self.alive(container, document) else None
         return None
 
-    def documents(self, container: Container, place: str, at: int) -> list[dict[str, Any]]:
-        """Return the documents of a physical partition as they were *at* a snapshot."""
-        keys = [key for key in container.versions if range_of(key[0]) == place]
-        found = (self.find(container, *key, at) for key in keys)
+    def documents(self, container: Container, place: str, key: str | None, at: int) -> list[dict[str, Any]]:
+        """Return the documents of a partition key, or of a physical partition, as they were *at* a snapshot."""
+        keys = [key] if key is not None else [one for one in container.versions if range_of(one) == place]
+        names = [(one, name) for one in keys for name in container.versions.get(one, ())]
+        found = (self.find(container, *name, at) for name in names)
         return [document for document in found if document is not None]
 
     def write(self, container: Container, key: str, operation: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -227,16 +228,14 @@ class Store:
             raise Refused(413, "Request size is too large")
         if not 1 <= len(operations) <= MAX_OPERATIONS:
             raise Refused(400, "Batch request has more operations than what is supported.")
-        before = dict(container.sequence), {k: list(v) for k, v in container.versions.items() if k[0] == key}
+        kept = {name: list(versions) for name, versions in container.versions.get(key, {}).items()}
+        sequence = dict(container.sequence)
         answers = []
         for place, operation in enumerate(operations):
             try:
                 status, body = self.write(container, key, operation)
             except Refused as refused:
-                for changed in [one for one in container.versions if one[0] == key]:
-                    del container.versions[changed]
-                container.sequence, kept = before[0], before[1]
-                container.versions.update(kept)
+                container.sequence, container.versions[key] = sequence, kept
                 failed = [{"statusCode": 424, "requestCharge": 0.0} for _ in operations]
                 failed[place] = {"statusCode": refused.status, "subStatusCode": refused.substatus}
                 return failed
@@ -263,12 +262,12 @@ class Store:
     def _keep(self, container: Container, key: str, name: str, document: dict[str, Any] | None) -> None:
         place = range_of(key)
         container.sequence[place] += 1
-        versions = container.versions.setdefault((key, name), [])
+        versions = container.versions.setdefault(key, {}).setdefault(name, [])
         versions.append((container.sequence[place], document))
         if not self.lag:
             del versions[:-1]
             if document is None:
-                del container.versions[key, name]
+                del container.versions[key][name]
 
 
 def _checked_id(body: dict[str, Any] | None) -> str:

@@ -79,9 +79,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9._-]")
 
 
 def message_name(generation: str, message_id: str) -> str:
-    """Return the document id of a message; different messages have different ones.
+    r"""Return the document id of a message; different messages have different ones.
 
-    A document id cannot hold / \\ # ?, and other tools have trouble with more: what is not plain is written in hex.
+    A document id cannot hold / \ # ?, and other tools have trouble with more: what is not plain is written in hex.
     """
     name = "".join(
         one if _PLAIN.match(one) else "".join(f"~{byte:02x}" for byte in one.encode()) for one in message_id

@@ -49,7 +49,7 @@ def repository_for(target: Any) -> CosmosRepository:
 
 
 def async_repository_for(target: Any) -> AsyncRepository:
-    """Return the asynchronous repository of a URL, an asynchronous ``ContainerProxy``, or (in threads) a blocking one."""
+    """Return the repository of a URL, an asynchronous ``ContainerProxy``, or (in threads) a blocking one."""
     if isinstance(target, str):
         sdk()
         return AsyncCosmosRepository(place=shared(parse_url(target)))
@@ -150,9 +150,10 @@ class _Asking:
         return found, wait
 
 
-def _inspected() -> Generator[Any, Any, None]:
-    """Look whether the container is one of ours."""
+def _inspected() -> Generator[Any, Any, bool]:
+    """Look whether the container is one of ours; raise `SchemaError` if not."""
     checked_key_path((yield Inspect()))
+    return True
 
 
 # ------------------------------------------------------------------------------------------------ synchronous
@@ -169,8 +170,8 @@ class CosmosRepository(Repository):
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if not self._place.checked:
-            drive(repeated(_inspected), self._ask)
-            self._place.checked = True
+            looking: Answer[bool] = repeated(_inspected)
+            self._place.checked = drive(looking, self._ask)
         return drive(operation(*args), self._carry)
 
     def _carry(self, step: Any) -> Any:
@@ -216,7 +217,7 @@ class AsyncCosmosRepository(AsyncRepository):
     """The same with ``await``, on an asynchronous ``ContainerProxy`` or, for a URL, a client for each running loop."""
 
     def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
-        """Work on *container*, an asynchronous ``ContainerProxy``, whose client is neither configured nor closed here."""
+        """Work on *container*, of the SDK's ``aio``, whose client is neither configured nor closed here."""
         self._place = place if place is not None else Place(container=container)
         self._core: DocumentsCore = DocumentsCore(CosmosStore())
         self._closed: list[bool] = []
@@ -224,8 +225,8 @@ class AsyncCosmosRepository(AsyncRepository):
 
     async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if not self._place.checked:
-            await adrive(repeated(_inspected), self._ask)
-            self._place.checked = True
+            looking: Answer[bool] = repeated(_inspected)
+            self._place.checked = await adrive(looking, self._ask)
         return await adrive(operation(*args), self._carry)
 
     async def _carry(self, step: Any) -> Any:

@@ -68,7 +68,8 @@ class Batch(NamedTuple):
 
 def planned(step: Steps) -> Plan:
     """Return the requests of *step*, as a generator that returns what the step promises."""
-    return _PLANS[type(step)](step)
+    plan: Plan = _PLANS[type(step)](step)
+    return plan
 
 
 def _look(step: Look) -> Plan:
