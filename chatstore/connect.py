@@ -21,11 +21,11 @@ SCHEMA_ENVIRONMENT = "CHATSTORE_SCHEMA"
 def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
-    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``,
-    ``cosmosdb://…`` (or the SDK's ``ContainerProxy``) and those of any other SQLAlchemy dialect. None reads
-    ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is the database schema of the tables. Repositories on one
-    URL share one engine; the last `close` disposes of it. An engine that is passed in is used as it is and never
-    closed. Raises `Invalid` or `MissingDependency`.
+    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``
+    and those of any other SQLAlchemy dialect, ``dynamodb://REGION/TABLE``, ``cosmosdb://HOST/DATABASE/CONTAINER`` (or
+    the SDK's ``ContainerProxy``). None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is the database
+    schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An engine that is
+    passed in is used as it is and never closed. Raises `Invalid` or `MissingDependency`.
     """
     target = _given(target)
     scheme, _, rest = target.partition(":") if isinstance(target, str) else ("", "", "")
@@ -37,6 +37,10 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
         from chatstore.backends.file import FileRepository
 
         return FileRepository(_directory(rest))
+    if scheme == "dynamodb":
+        from chatstore.backends import dynamodb
+
+        return dynamodb.repository_for(target)
     if _is_cosmos(target, scheme):
         from chatstore.backends.cosmosdb.repository import repository_for as cosmos_repository_for
 
@@ -54,7 +58,7 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
         from chatstore.backends.memory import AsyncMemoryRepository
 
         return AsyncMemoryRepository()
-    if scheme == "file":
+    if scheme in {"file", "dynamodb"}:
         from chatstore.threads import ThreadedRepository
 
         return ThreadedRepository(connect(target), owns=True)

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlsplit
 
 from azure.cosmos import ContainerProxy, CosmosClient
 
-from chatstore.backends.cosmosdb import provision
 from chatstore.backends.cosmosdb.places import parse_url
+from chatstore.backends.cosmosdb.tables import tables_for
 from tests.cosmos_fake import Fake
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Account:
         """Give the URL of a new container in a database of its own, which goes at the end."""
         database = f"chatstore_test_{os.getpid()}_{secrets.token_hex(4)}"
         url = f"{self.base}/{database}/chats"
-        provision.upgrade(url)
+        with contextlib.closing(tables_for(url)) as tables:
+            tables.upgrade()
         try:
             yield url
         finally:

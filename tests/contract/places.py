@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from chatstore import connect, connect_async
 from chatstore.backends.memory import AsyncMemoryRepository, MemoryRepository
 from chatstore.repository import Repository
-from tests import cosmos, servers
+from tests import cosmos, dynamo, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -311,6 +311,23 @@ async def _asked(engine: AsyncEngine) -> None:
         assert 1 == (await connection.execute(text("SELECT 1"))).scalar()
 
 
+# ------------------------------------------------------------------------------------------------ services
+
+
+@contextlib.contextmanager
+def _dynamodb(place: Place, kind: str) -> Iterator[Place]:
+    with servers.fresh_table() as url:
+        repository = connect_async(url) if kind == "async" else connect(url)
+        lent, table = dynamo.client(url), dynamo.table_of(url)
+        place.lacks = frozenset({"large"} if kind == "async" else ())
+        place.make = lambda: repository
+        place.empty = lambda: dynamo.empty(lent, table)
+        place.evidence = lambda: dynamo.items(lent, table)
+        yield place
+        _close(place.runner, repository)
+        lent.close()
+
+
 WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]] = {
     "memory": _memory,
     "file": _file,
@@ -320,6 +337,7 @@ WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]
     "engine": _engine,
     "generic": _generic,
     "using": _using,
+    "dynamodb": _dynamodb,
 }
 DRIVERS = {
     "pysqlite": ("sqlite", False),
@@ -335,15 +353,21 @@ NAMES = [
     "url-mariadb-sync", "url-mariadb-async",
     "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
     "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
-    "using-mariadb-sync", "cosmosdb-sync", "cosmosdb-async",
+    "using-mariadb-sync",
+    "dynamodb-sync", "dynamodb-async",
+    "cosmosdb-sync", "cosmosdb-async",
 ]  # fmt: skip
 
 
 def marked(name: str) -> Any:
     """Return *name* as a pytest parameter, marked with the server it wants and kept in one process."""
-    servers_of = {"postgres": ("postgres", "psycopg2", "asyncpg"), "mariadb": ("mariadb", "pymysql")}
+    servers_of = {
+        "postgres": ("postgres", "psycopg2", "asyncpg"),
+        "mariadb": ("mariadb", "pymysql"),
+        "dynamodb": ("dynamodb",),
+    }
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
     marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
-    if name.startswith(("engine", "generic", "using", "cosmosdb")):
+    if name.startswith(("engine", "generic", "using", "dynamodb", "cosmosdb")):
         marks.append(pytest.mark.wide)
     return pytest.param(name, marks=marks)

@@ -117,13 +117,13 @@ class Place:
 
     def container(self) -> Any:
         """Return the container for blocking calls."""
-        return self.given if self.given is not None else _in_client(self.client(), self._address)
+        return self.given if self.given is not None else _in_client(self.client(), self.known_address)
 
     def client(self) -> Any:
         """Return the client for blocking calls; making it asks the account once."""
         with self._lock:
             if self._client is None:
-                self._client = _client(self._address, self.credential)
+                self._client = _client(self.known_address, self.credential)
             return self._client
 
     async def async_container(self, user: object) -> Any:
@@ -133,13 +133,14 @@ class Place:
         loop = asyncio.get_running_loop()
         kept = self._async_clients.get(loop)
         if kept is None:
-            client, credential = _async_client(self._address, self.credential)
+            client, credential = _async_client(self.known_address, self.credential)
             kept = self._async_clients[loop] = (client, credential, set())
         kept[2].add(id(user))
-        return _in_client(kept[0], self._address)
+        return _in_client(kept[0], self.known_address)
 
     @property
-    def _address(self) -> Address:
+    def known_address(self) -> Address:
+        """The address of a place that has no container of the caller's."""
         assert self.address is not None, "a place without a container has an address"  # noqa: S101 - for the type checker
         return self.address
 

@@ -15,8 +15,8 @@ from chatstore.aio import AsyncRepository
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.faults import meaning
 from chatstore.backends.cosmosdb.places import Place, parse_url, sdk, shared
-from chatstore.backends.cosmosdb.provision import checked_key_path
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
+from chatstore.backends.cosmosdb.tables import must_be_ours
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
@@ -151,8 +151,8 @@ class _Asking:
 
 
 def _inspected() -> Generator[Any, Any, bool]:
-    """Look whether the container is one of ours; raise `SchemaError` if not."""
-    checked_key_path((yield Inspect()))
+    """Look whether the container is one of ours; raise `SchemaOutdated` if not."""
+    must_be_ours((yield Inspect()))
     return True
 
 
