@@ -90,6 +90,22 @@ def checked_key(key: str) -> str:
     return key
 
 
+def address_of(
+    endpoint: str, database: str, container: str, key: str | None, connection_string: str | None
+) -> Address:
+    """Return the address of a container by the parameters that histories take; raise `Invalid`."""
+    if connection_string is not None:
+        parts = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
+        endpoint, key = parts.get("AccountEndpoint", ""), parts.get("AccountKey")
+        if not endpoint or not key:
+            msg = "a connection string of Cosmos DB is AccountEndpoint=https://…;AccountKey=…;: copy the whole of it"
+            raise Invalid(msg)
+    if urlsplit(endpoint).scheme not in {"https", "http"} or not database or not container:
+        msg = "Cosmos DB needs an endpoint (https://ACCOUNT.documents.azure.com), a database and a container: name them"
+        raise Invalid(msg)
+    return Address(endpoint.rstrip("/"), database, container, checked_key(key) if key else None)
+
+
 class Place:
     """A container: made reachable here for an *address*, or one that was passed in."""
 
@@ -259,6 +275,13 @@ def sdk() -> Any:
         msg = f"Cosmos DB needs the Azure SDK, which is not installed: {PIP}"
         raise MissingDependency(msg) from error
     return cosmos
+
+
+def sdk_error() -> type[Exception]:
+    """Return the class of everything that the SDK raises about requests."""
+    from azure.core.exceptions import AzureError
+
+    return AzureError
 
 
 def _credential(address: Address, module: str) -> Any:

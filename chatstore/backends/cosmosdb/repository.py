@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.aio import AsyncRepository
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.faults import meaning
-from chatstore.backends.cosmosdb.places import Place, parse_url, sdk, shared
+from chatstore.backends.cosmosdb.places import Place, address_of, parse_url, sdk, sdk_error, shared
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
 from chatstore.backends.cosmosdb.tables import must_be_ours
 from chatstore.backends.documents.attempts import repeated
@@ -56,6 +56,18 @@ def async_repository_for(target: Any) -> AsyncRepository:
     if type(target).__name__ == "ContainerProxy" and _awaits(target):
         return AsyncCosmosRepository(target)
     return ThreadedRepository(repository_for(target), owns=True)
+
+
+def repository_of(
+    endpoint: str, database: str, container: str, credential: Any, connection_string: str | None
+) -> CosmosRepository:
+    """Return the repository by the parameters that histories take; a credential's clients are shared with nobody."""
+    sdk()
+    key = credential if isinstance(credential, str) else None
+    address = address_of(endpoint, database, container, key, connection_string)
+    if credential is None or key is not None or connection_string is not None:
+        return CosmosRepository(place=shared(address))
+    return CosmosRepository(place=Place(address, credential=credential))
 
 
 def _awaits(target: Any) -> bool:
@@ -180,15 +192,13 @@ class CosmosRepository(Repository):
     def _ask(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
             return time.sleep(wanted.seconds)
-        from azure.core.exceptions import AzureError
-
         asking = _Asking(self._place, wanted)
         try:
             answer = asking.call(self._place.container())
             return asking.done(
                 list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
             )
-        except AzureError as error:
+        except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:
                 return None
@@ -235,15 +245,13 @@ class AsyncCosmosRepository(AsyncRepository):
     async def _ask(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
             return await asyncio.sleep(wanted.seconds)
-        from azure.core.exceptions import AzureError
-
         asking = _Asking(self._place, wanted)
         try:
             answer = asking.call(await self._place.async_container(self._closed))
             if not isinstance(wanted, items.Query):
                 return asking.done(await answer)
             return asking.done(await _collected(answer, wanted.limit))
-        except AzureError as error:
+        except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:
                 return None

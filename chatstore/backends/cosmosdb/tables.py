@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.faults import meaning
-from chatstore.backends.cosmosdb.places import Place, parse_url, sdk
+from chatstore.backends.cosmosdb.places import Place, parse_url, sdk, sdk_error
 from chatstore.backends.documents.steps import Failed
 from chatstore.backends.provisioning import Moved
 from chatstore.errors import SchemaOutdated
@@ -100,6 +100,11 @@ def tables_for(url: str) -> Tables:
     return Tables(Place(parse_url(url)))
 
 
+def tables_of(repository: Any) -> Tables:
+    """Return the tables of a repository, by its own client; nobody has to close them."""
+    return Tables(repository._place)
+
+
 def must_be_ours(properties: dict[str, Any]) -> None:
     """Raise `SchemaOutdated` where a container is partitioned by something else than chatstore's."""
     paths = properties["partitionKey"]["paths"]
@@ -114,10 +119,8 @@ def must_be_ours(properties: dict[str, Any]) -> None:
 def _translated() -> Iterator[Any]:
     """Lend the SDK, and turn its errors into chatstore's."""
     cosmos = sdk()
-    from azure.core.exceptions import AzureError
-
     try:
         yield cosmos
-    except AzureError as error:
+    except sdk_error() as error:
         found = meaning(error, batch=False, sent=1).error
         raise (found.error if isinstance(found, Failed) else found) from error
