@@ -34,7 +34,8 @@ KEY: Final = base64.b64encode(b"the key of a fake Cosmos DB account, worth nothi
 class Fault:
     """What happens to the next *times* requests of an *operation*.
 
-    *action*: a status to answer with, "drop before" or "drop after" the work is done, or a function to call first.
+    *action*: a status to answer with, "drop before" or "drop after" the work is done, "503 after" it, or a function to
+    call first.
     """
 
     operation: str
@@ -130,6 +131,20 @@ class _Server(ThreadingHTTPServer):
         """Say nothing of clients that hung up."""
 
 
+def _read(body: bytes) -> Any:
+    """Read JSON as the service does: numbers are doubles, text is Unicode; 400 for anything else."""
+    try:
+        found = json.loads(body, parse_int=_number)
+        json.dumps(found, ensure_ascii=False).encode()
+    except ValueError as fault:
+        raise Refused(400, "The request payload is invalid.") from fault
+    return found
+
+
+def _number(text: str) -> int | float:
+    return int(text) if abs(int(text)) <= 2**53 else float(text)
+
+
 class _Dropped(ConnectionError):
     """The connection is closed without an answer."""
 
@@ -192,6 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Let the request meet its *fault*, if this is the *moment* for it."""
         if fault.action == moment:
             raise _Dropped
+        if fault.action == "503 after" and moment == "drop after":
+            raise Refused(503, "asked for by a test")
         if moment == "drop before" and callable(fault.action):
             fault.action()
         if moment == "drop before" and isinstance(fault.action, int):
@@ -250,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _dispatch(self, name: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
         if not name:
             raise Refused(501, f"The fake does not do {self.command} {self.path}.")
-        store, sent = self.server.fake.store, json.loads(body or b"{}")
+        store, sent = self.server.fake.store, _read(body or b"{}")
         if name == "account" or name.endswith(("database", "container")):
             return *self._structure(store, name, sent), {}
         found = store.container(self.parts[1], self.parts[3])

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 MEGABYTE = 1024 * 1024
 
 
+@pytest.fixture
+def container(client: CosmosClient) -> ContainerProxy:
+    """Give a container with the partition key ``/session_id``, in which nothing expires by itself."""
+    database = client.create_database("chat")
+    return database.create_container("chat", PartitionKey("/session_id"), default_ttl=-1)
+
+
 def refused(status: int, call: Callable[[], Any]) -> CosmosHttpResponseError:
     """Call something that must be answered with *status*."""
     with pytest.raises(CosmosHttpResponseError) as error:
@@ -162,6 +169,19 @@ def test_a_partition_key_has_at_most_2048_bytes(container: ContainerProxy) -> No
     """The length of a partition key value is at most 2,048 bytes (AZURE: concepts-limits)."""
     container.create_item(document("one", "k" * 2000))
     refused(400, lambda: container.create_item(document("one", "k" * 2050)))
+
+
+def test_numbers_are_doubles(container: ContainerProxy) -> None:
+    """Numbers are IEEE 754 doubles: beyond 2**53 they come back changed (AZURE: query, data types)."""
+    container.create_item(document("one", exact=2**53, rounded=2**53 + 1))
+    found = container.read_item("one", "garden")
+    assert 2**53 == found["exact"]
+    assert 2**53 + 1 != found["rounded"]
+
+
+def test_text_is_unicode(container: ContainerProxy) -> None:
+    """JSON is UTF-8 text, which has no lone surrogates (RFC 8259, 8.2: their fate is unpredictable; here, 400)."""
+    refused(400, lambda: container.create_item(document("one", text="\ud800")))
 
 
 def test_preconditions_are_kept(container: ContainerProxy) -> None:
