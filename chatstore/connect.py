@@ -22,10 +22,11 @@ _REDIS = ("redis", "rediss")
 def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
-    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``,
-    ``redis://…``, ``rediss://…`` and those of any other SQLAlchemy dialect. None reads ``CHATSTORE_URL``. *schema* (or
-    ``CHATSTORE_SCHEMA``) is the database schema of the tables. Repositories on one URL share one engine; the last
-    `close` disposes of it. An engine that is passed in, or a client of redis-py, is used as it is and never closed.
+    URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``
+    and those of any other SQLAlchemy dialect, ``redis://…``, ``rediss://…``, ``dynamodb://REGION/TABLE``,
+    ``cosmosdb://HOST/DATABASE/CONTAINER``. None reads ``CHATSTORE_URL``. *schema* (or ``CHATSTORE_SCHEMA``) is the
+    database schema of the tables. Repositories on one URL share one engine; the last `close` disposes of it. An engine
+    that is passed in, a client of redis-py, or a ``ContainerProxy`` of Cosmos DB is used as it is and never closed.
     Raises `Invalid` or `MissingDependency`.
     """
     target = _given(target)
@@ -42,6 +43,14 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
         from chatstore.backends.redis import repository as redis
 
         return redis.repository_for(target)
+    if scheme == "dynamodb":
+        from chatstore.backends import dynamodb
+
+        return dynamodb.repository_for(target)
+    if _is_cosmos(target, scheme):
+        from chatstore.backends.cosmosdb.repository import repository_for as cosmos_repository_for
+
+        return cosmos_repository_for(target)
     from chatstore.backends.sql.repository import repository_for
 
     return repository_for(target, schema=_schema(schema))
@@ -55,7 +64,7 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
         from chatstore.backends.memory import AsyncMemoryRepository
 
         return AsyncMemoryRepository()
-    if scheme == "file":
+    if scheme in {"file", "dynamodb"}:
         from chatstore.threads import ThreadedRepository
 
         return ThreadedRepository(connect(target), owns=True)
@@ -63,6 +72,10 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
         from chatstore.backends.redis import repository as redis
 
         return redis.async_repository_for(target)
+    if _is_cosmos(target, scheme):
+        from chatstore.backends.cosmosdb.repository import async_repository_for as async_cosmos_repository_for
+
+        return async_cosmos_repository_for(target)
     from chatstore.backends.sql.repository import async_repository_for
 
     return async_repository_for(target, schema=_schema(schema))
@@ -74,6 +87,11 @@ def _given(target: Any) -> Any:
         msg = f"no storage is named: pass a URL such as sqlite:///chat.db, or set {ENVIRONMENT}"
         raise Invalid(msg)
     return target
+
+
+def _is_cosmos(target: Any, scheme: str) -> bool:
+    """Tell whether *target* is a URL of Cosmos DB, or something of its SDK."""
+    return scheme in {"cosmosdb", "cosmosdb+http"} or type(target).__module__.startswith("azure.cosmos")
 
 
 def _schema(schema: str | None) -> str | None:

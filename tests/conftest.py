@@ -70,3 +70,10 @@ def mariadb_url() -> Iterator[str]:
 def redis_url() -> str:
     """Give the URL of a Redis server; a test uses keys under a prefix of its own and never flushes."""
     return servers.obtain("redis")
+
+
+@pytest.fixture
+def dynamodb_url() -> Iterator[str]:
+    """Give the URL of a new, empty DynamoDB table."""
+    with servers.fresh_table() as url:
+        yield url

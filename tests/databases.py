@@ -17,6 +17,8 @@ import pymysql
 from psycopg import sql
 from sqlalchemy import make_url
 
+from tests import dynamo
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,6 +37,8 @@ NAMES = {
 
 def why_not(url: str) -> str | None:
     """Ask the server at *url* for a sign of life; None if it gives one, else the fault in one line."""
+    if url.startswith("dynamodb"):
+        return dynamo.why_not(url)
     try:
         if url.startswith("redis"):
             _ping(url)

@@ -13,6 +13,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ IMAGES = {
     "postgres": ("postgres:17-alpine", 5432, {"POSTGRES_HOST_AUTH_METHOD": "trust"}),
     "mariadb": ("mariadb:11.4", 3306, {"MARIADB_ALLOW_EMPTY_ROOT_PASSWORD": "yes", "MARIADB_ROOT_HOST": "%"}),
     "redis": ("redis:7-alpine", 6379, {}),
+    "dynamodb": ("amazon/dynamodb-local:2.5.2", 8000, {}),
 }
 
 
@@ -60,12 +62,14 @@ def binaries(kind: str) -> str | None:
     if kind == "postgres":
         folder = postgres_binaries()
         return str(folder) if folder else None
+    if kind == "dynamodb":
+        return "ministack" if importlib.util.find_spec("ministack") else None
     return shutil.which({"mariadb": "mariadbd", "redis": "redis-server"}[kind])
 
 
 def start(kind: str, why_not: Callable[[str], str | None]) -> contextlib.AbstractContextManager[str]:
     """Start an embedded server of *kind*; the context gives its URL once *why_not(url)* finds no fault."""
-    return {"postgres": _postgres, "mariadb": _mariadb, "redis": _redis}[kind](why_not)
+    return {"postgres": _postgres, "mariadb": _mariadb, "redis": _redis, "dynamodb": _dynamodb}[kind](why_not)
 
 
 @contextlib.contextmanager
@@ -193,6 +197,22 @@ def _redis(why_not: Callable[[str], str | None]) -> Iterator[str]:
             yield ready
 
 
+@contextlib.contextmanager
+def _dynamodb(why_not: Callable[[str], str | None]) -> Iterator[str]:
+    """Start ministack, which of all emulators is closest to the service."""
+    if importlib.util.find_spec("ministack") is None:
+        raise FileNotFoundError("ministack: pip install ministack")
+    with _folder("dynamodb") as base:
+        port = free_port()
+        # its files in our folder, and none of its other services, one of which would take a fixed port
+        only = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb"}
+        environment = {**os.environ, **only, "IOT_MTLS_ENABLED": "0", "TMPDIR": str(base)}
+        url = f"dynamodb://eu-central-1/?endpoint_url=http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "ministack"]
+        with _running(command, base, url, why_not, cwd=base, env=environment) as ready:
+            yield ready
+
+
 def docker_answers() -> bool:
     """Tell whether a Docker daemon can be asked for containers from here."""
     if importlib.util.find_spec("docker") is None or importlib.util.find_spec("testcontainers") is None:
@@ -222,6 +242,7 @@ def container(kind: str, why_not: Callable[[str], str | None]) -> Iterator[str]:
             "postgres": f"postgresql+psycopg://postgres@{where}/postgres",
             "mariadb": f"mariadb+pymysql://root@{where}",
             "redis": f"redis://{where}",
+            "dynamodb": f"dynamodb://eu-central-1/?endpoint_url=http://{where}",
         }[kind]
         wait_until(lambda: why_not(url) is None, 60, image)
         yield url

@@ -2,7 +2,7 @@
 
 In this order: a URL in the environment, a server running locally, an embedded one, a container, else a skip
 that says so. A URL in the environment that does not answer is an error, and
-`CHATSTORE_TEST_REQUIRE=postgres,mariadb,redis` turns the skips into failures, so that nobody goes green by
+`CHATSTORE_TEST_REQUIRE=postgres,mariadb,redis,dynamodb` turns the skips into failures, so that nobody goes green by
 skipping. How servers start is in `embedded`, what is said to them in `databases`. All of it works outside
 pytest too, in campaigns and in their child processes.
 """
@@ -24,21 +24,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from sqlalchemy import make_url
 
-from tests import databases, embedded
+from tests import databases, dynamo, embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-KINDS = ("postgres", "mariadb", "redis")
+KINDS = ("postgres", "mariadb", "redis", "dynamodb")
 ENVIRONMENT = {
     "postgres": "CHATSTORE_TEST_POSTGRES_URL",
     "mariadb": "CHATSTORE_TEST_MYSQL_URL",
     "redis": "CHATSTORE_TEST_REDIS_URL",
+    "dynamodb": "CHATSTORE_TEST_DYNAMODB_URL",
 }
 LOCAL = {
     "postgres": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
     "mariadb": "mariadb+pymysql://root@127.0.0.1:3306",
     "redis": "redis://127.0.0.1:6379",
+    "dynamodb": "dynamodb://eu-central-1/?endpoint_url=http://127.0.0.1:8000",
 }
 ALIASES = {"postgresql": "postgres", "mysql": "mariadb"}
 REQUIRE = "CHATSTORE_TEST_REQUIRE"
@@ -101,6 +103,8 @@ def server(kind: str) -> str:
     """Return the URL of the server of *kind* that this process uses, started first if need be."""
     url = _at_exit.enter_context(find(kind).start())
     os.environ[ENVIRONMENT[kind]] = url  # child processes use the same one
+    if kind == "dynamodb":
+        dynamo.lend_credentials(url)
     return url
 
 
@@ -126,6 +130,22 @@ def fresh_database(kind: str) -> Iterator[str]:
         yield databases.create(at, name)
     finally:
         databases.drop(at, name)
+
+
+@contextlib.contextmanager
+def fresh_table() -> Iterator[str]:
+    """Give the URL of a new, empty DynamoDB table as ``chatstore upgrade`` makes it; it is deleted at the end."""
+    from chatstore.backends.dynamodb.tables import tables_for
+
+    at, name = make_url(obtain("dynamodb")), f"chatstore-test-{os.getpid()}-{secrets.token_hex(4)}"
+    url = str(at.set(database=name))
+    tables = tables_for(url)
+    try:
+        tables.upgrade()
+        yield url
+    finally:
+        tables.downgrade()
+        tables.close()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from chatstore.cli.target import Target, agree, on_target
 from chatstore.errors import SchemaMissing, SchemaOutdated
 
 if TYPE_CHECKING:
+    from chatstore.backends.provisioning import Moved as Made
     from chatstore.backends.sql.migrations import Moved
 
 
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 @click.argument("revision", default="head")
 @click.option("--sql", "offline", is_flag=True, help="Print the SQL script instead, and connect to nothing.")
 @json_option
-@on_target(chosen=True, sql=True)
+@on_target(chosen=True, tables=True)
 def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> None:
     """Create the tables, or bring them to REVISION.
 
     REVISION is head where none is named. Several processes may do this at once. With --sql, REVISION may be
     a range such as chatstore_0001:head.
     """
+    if target.is_service:
+        from chatstore.cli import services
+
+        services.upgrade(target, revision, offline=offline, json_=json_)
+        return
     from chatstore.backends.sql import migrations
 
     if offline:
@@ -38,19 +44,24 @@ def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> Non
     target.must_be_possible()
     with progress(f"upgrading {target.shown}"):
         moved = migrations.upgrade(target.sql, revision, schema=target.schema)
-    _report(target, moved, json_=json_)
+    report(target, moved, json_=json_)
 
 
 @click.command()
 @click.argument("revision")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-@on_target(chosen=True, sql=True)
+@on_target(chosen=True, tables=True)
 def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
     """Take the tables back to REVISION, after asking.
 
     "base" drops them, with every conversation in them.
     """
+    if target.is_service:
+        from chatstore.cli import services
+
+        services.downgrade(target, revision, yes=yes, json_=json_)
+        return
     from chatstore.backends.sql import migrations
 
     target.must_exist()
@@ -66,14 +77,19 @@ def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
         agree(f"{lost} Downgrade?", yes=yes)
     with progress(f"downgrading {target.shown}"):
         moved = migrations.downgrade(target.sql, revision, schema=target.schema)
-    _report(target, moved, json_=json_)
+    report(target, moved, json_=json_)
 
 
 @click.command()
 @json_option
-@on_target(sql=True)
+@on_target(tables=True)
 def current(target: Target, *, json_: bool) -> None:
     """Show the revision the tables are at."""
+    if target.is_service:
+        from chatstore.cli import services
+
+        services.current(target, json_=json_)
+        return
     from chatstore.backends.sql import migrations
 
     target.must_exist()
@@ -83,17 +99,22 @@ def current(target: Target, *, json_: bool) -> None:
         as_json({**about, "at_head": found == migrations.HEAD})
         return
     say(f"database   {target.shown}")
-    say(f"revision   {found or 'none'}{_standing(found, migrations.HEAD)}")
+    say(f"revision   {found or 'none'}{standing(found, migrations.HEAD)}")
 
 
 @click.command()
 @json_option
-@on_target(sql=True)
+@on_target(tables=True)
 def check(target: Target, *, json_: bool) -> None:
     """Compare the tables with what this release expects.
 
     The exit code is 1 if they differ. Other tables, views and the search index are not looked at.
     """
+    if target.is_service:
+        from chatstore.cli import services
+
+        services.check(target, json_=json_)
+        return
     from chatstore.backends.sql import migrations
 
     target.must_exist()
@@ -107,7 +128,7 @@ def check(target: Target, *, json_: bool) -> None:
         as_json({**about, "differences": differences, "ok": sound})
     else:
         say(f"database   {target.shown}")
-        say(f"revision   {found or 'none'}{_standing(found, migrations.HEAD)}")
+        say(f"revision   {found or 'none'}{standing(found, migrations.HEAD)}")
         for difference in differences:
             say(f"differs    {difference}")
         if sound:
@@ -148,7 +169,8 @@ def rows(target: Target) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _report(target: Target, moved: Moved, *, json_: bool) -> None:
+def report(target: Target, moved: Moved | Made, *, json_: bool) -> None:
+    """Say from where to where the tables were moved."""
     if json_:
         as_json({"url": target.shown, "before": moved.before, "after": moved.after})
         return
@@ -159,7 +181,8 @@ def _report(target: Target, moved: Moved, *, json_: bool) -> None:
         say(f"revision   {moved.before or 'none'} -> {moved.after or 'none'}")
 
 
-def _standing(found: str | None, head: str) -> str:
+def standing(found: str | None, head: str) -> str:
+    """Say in brackets how a revision stands to the one that this release needs."""
     if found == head:
         return " (head)"
     if found is None:

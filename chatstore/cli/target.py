@@ -32,8 +32,10 @@ R = TypeVar("R")
 
 #: Where conversations are read from and appended to when nobody says.
 DEFAULT: Final = "sqlite:///chatstore.db"
+#: The services that have something to make before they can be used, each by a module ``tables`` of its backend.
+SERVICES: Final = frozenset({"dynamodb", "cosmosdb", "cosmosdb+http"})
 #: What stands before the host of a URL: a user, and a password that is nobody's business.
-_PASSWORD: Final = re.compile(r"(?<=://)([^/@]*:)[^@]*@")
+_PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*:)?.*@")
 _SECRET: Final = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 
 
@@ -59,7 +61,12 @@ class Target:
     @property
     def is_sql(self) -> bool:
         """Tell whether this is a database with a schema."""
-        return self.scheme not in {"memory", "file", "redis", "rediss"}
+        return self.scheme not in {"memory", "file", "redis", "rediss", *SERVICES}
+
+    @property
+    def is_service(self) -> bool:
+        """Tell whether this is a service that has tables of its own kind."""
+        return self.scheme in SERVICES
 
     @property
     def sql(self) -> URL:
@@ -172,10 +179,12 @@ def is_bare(path: Path) -> bool:
 # ---------------------------------------------------------------------------------------------- options
 
 
-def on_target(*, chosen: bool = False, sql: bool = False) -> Callable[[Callable[P, R]], Callable[..., R]]:
+def on_target(
+    *, chosen: bool = False, sql: bool = False, tables: bool = False
+) -> Callable[[Callable[P, R]], Callable[..., R]]:
     """Give a command ``--url`` and ``--schema``, and the `Target` as its first argument.
 
-    With *chosen* there is no default; with *sql* only databases will do.
+    With *chosen* there is no default; with *sql* only databases will do, with *tables* services with tables too.
     """
 
     def decorate(command: Callable[P, R]) -> Callable[..., R]:
@@ -185,21 +194,23 @@ def on_target(*, chosen: bool = False, sql: bool = False) -> Callable[[Callable[
         )
         @wraps(command)
         def wrapped(*args: Any, url: str | None, schema: str | None, **options: Any) -> R:
-            return command(target(url, schema, chosen=chosen, sql=sql), *args, **options)  # type: ignore[arg-type]
+            return command(target(url, schema, chosen=chosen, sql=sql, tables=tables), *args, **options)  # type: ignore[arg-type]
 
         return wrapped
 
     return decorate
 
 
-def target(url: str | None, schema: str | None, *, chosen: bool, sql: bool) -> Target:
+def target(
+    url: str | None, schema: str | None, *, chosen: bool, sql: bool = False, tables: bool = False
+) -> Target:
     """Return the target that is named; raise `Refused` for what the command does not take."""
     named = url or os.environ.get(ENVIRONMENT)
     if chosen and not named:
         msg = f"which storage? This command changes it and takes no default: pass --url, or set {ENVIRONMENT}"
         raise Refused(msg)
     found = Target(named or DEFAULT, schema or os.environ.get(SCHEMA_ENVIRONMENT) or None, bool(named))
-    if sql and not found.is_sql:
+    if (sql or tables) and not (found.is_sql or (tables and found.is_service)):
         msg = f"{found.shown} has no tables to migrate: name a SQL database (sqlite:, postgresql:, mysql:)"
         raise Refused(msg)
     if not named:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from chatstore import connect, connect_async
 from chatstore.backends.memory import AsyncMemoryRepository, MemoryRepository
 from chatstore.repository import Repository
-from tests import servers
+from tests import cosmos, dynamo, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,6 +170,19 @@ def _AsyncRedis(client: Any, **options: Any) -> Any:  # noqa: N802
     from chatstore.backends.redis.repository import AsyncRedisRepository
 
     return AsyncRedisRepository(client, **options)
+
+
+@contextlib.contextmanager
+def _cosmosdb(place: Place, kind: str) -> Iterator[Place]:
+    """Open a container of an account: the fake, or the one that the environment names."""
+    with cosmos.account() as account, account.container() as url:
+        place.lacks = frozenset({"large"} if kind == "async" else ())
+        repository = connect_async(url) if kind == "async" else connect(url)
+        place.make = lambda: repository
+        place.empty = lambda: account.empty(url)
+        place.evidence = lambda: account.documents(url)
+        yield place
+        _close(place.runner, repository)
 
 
 # ------------------------------------------------------------------------------------------------ SQL
@@ -371,15 +384,34 @@ async def _asked(engine: AsyncEngine) -> None:
         assert 1 == (await connection.execute(text("SELECT 1"))).scalar()
 
 
+# ------------------------------------------------------------------------------------------------ services
+
+
+@contextlib.contextmanager
+def _dynamodb(place: Place, kind: str) -> Iterator[Place]:
+    with servers.fresh_table() as url:
+        repository = connect_async(url) if kind == "async" else connect(url)
+        lent, table = dynamo.client(url), dynamo.table_of(url)
+        place.lacks = frozenset({"large"} if kind == "async" else ())
+        place.make = lambda: repository
+        place.empty = lambda: dynamo.empty(lent, table)
+        place.evidence = lambda: dynamo.items(lent, table)
+        yield place
+        _close(place.runner, repository)
+        lent.close()
+
+
 WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]] = {
     "memory": _memory,
     "file": _file,
+    "cosmosdb": _cosmosdb,
     "url": _url,
     "private": _in_memory,
     "engine": _engine,
     "generic": _generic,
     "using": _using,
     "redis": _redis,
+    "dynamodb": _dynamodb,
 }
 DRIVERS = {
     "pysqlite": ("sqlite", False),
@@ -397,6 +429,7 @@ NAMES = [
     "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
     "using-mariadb-sync", "redis-server-sync", "redis-server-async", "redis-cluster-sync", "redis-cluster-async",
     "redis-server-client", "redis-server-awaiting", "redis-cluster-client", "redis-cluster-awaiting",
+    "dynamodb-sync", "dynamodb-async", "cosmosdb-sync", "cosmosdb-async",
 ]  # fmt: skip
 
 
@@ -406,11 +439,12 @@ def marked(name: str) -> Any:
         "postgres": ("postgres", "psycopg2", "asyncpg"),
         "mariadb": ("mariadb", "pymysql"),
         "redis": ("redis",),
+        "dynamodb": ("dynamodb",),
     }
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
     marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
-    if name.startswith(("engine", "generic", "using", "redis-cluster")) or name.endswith(
-        ("client", "awaiting")
-    ):
+    if name.startswith(
+        ("engine", "generic", "using", "redis-cluster", "dynamodb", "cosmosdb")
+    ) or name.endswith(("client", "awaiting")):
         marks.append(pytest.mark.wide)
     return pytest.param(name, marks=marks)

@@ -22,6 +22,7 @@ DEAD = {
     "postgres": "postgresql://nobody:hush@127.0.0.1:{}/none",
     "mariadb": "mysql://nobody:hush@127.0.0.1:{}/none",
     "redis": "redis://nobody:hush@127.0.0.1:{}",
+    "dynamodb": "dynamodb://nobody:hush@eu-central-1/?endpoint_url=http://127.0.0.1:{}",
 }
 ROOT = Path(__file__).parents[2]
 SQL = ("postgres", "mariadb")

@@ -1,0 +1,302 @@
+"""`Place`: a container of ours or of the caller's, the clients that reach it, and what has been seen of it.
+
+This module knows URLs, keys, credentials and how long clients live: one for each URL and process, counted, new in a
+forked child; under asyncio one for each running loop. It refuses to know documents. No key stands in any error or repr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
+
+from chatstore.errors import Invalid, MissingDependency
+from chatstore.forks import renewed_in_child
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+SCHEMES: Final = {"cosmosdb": "https", "cosmosdb+http": "http"}
+KEY_ENVIRONMENT: Final = "AZURE_COSMOS_KEY"
+PIP: Final = 'pip install "chatstore[cosmosdb]"'
+#: Settings of clients made here. Attempts are counted, and pauses made, in one place: `documents.attempts`.
+OPTIONS: Final[dict[str, Any]] = {
+    "retry_connect": 0,
+    "retry_read": 0,
+    "retry_status": 0,
+    "retry_throttle_total": 1,
+    "connection_timeout": 5,
+    "read_timeout": 10,
+    "user_agent_suffix": "chatstore",
+}
+#: Sessions of which it is remembered what this process has seen.
+REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """Where a container is, and the account's *key* (None: from the environment, or a credential)."""
+
+    endpoint: str
+    database: str
+    container: str
+    key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Address({self.endpoint!r}, {self.database!r}, {self.container!r})"
+
+
+def parse_url(url: str) -> Address:
+    """Return what ``cosmosdb://:KEY@ACCOUNT.documents.azure.com/DATABASE/CONTAINER`` names; raise `Invalid`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    path = [unquote(part) for part in parts.path.split("/")[1:]]
+    if parts.scheme not in SCHEMES or not host or len(path) != 2 or not all(path) or parts.query:  # noqa: PLR2004 - database, container
+        msg = (
+            "a Cosmos DB URL is cosmosdb://ACCOUNT.documents.azure.com/DATABASE/CONTAINER: write it so, a key as "
+            f"cosmosdb://:KEY@…, in per cent ('/' is %2F), or in {KEY_ENVIRONMENT}"
+        )
+        raise Invalid(msg)
+    endpoint = f"{SCHEMES[parts.scheme]}://{host}" + (f":{port}" if port else "")
+    return Address(endpoint, path[0], path[1], _key_in(parts))
+
+
+def _key_in(parts: SplitResult) -> str | None:
+    """Return the key of a URL; one that is no base64 was cut somewhere, and is refused before the SDK shows it."""
+    if parts.username:
+        msg = "a Cosmos DB URL has no user, only a key: write cosmosdb://:KEY@ACCOUNT…, with the colon"
+        raise Invalid(msg)
+    return checked_key(unquote(parts.password)) if parts.password else None
+
+
+def checked_key(key: str) -> str:
+    """Return *key* if it can be an account's, else raise `Invalid`."""
+    try:
+        base64.b64decode(key, validate=True)
+    except binascii.Error:
+        msg = "the key of the Cosmos DB account is not base64: copy the whole key, in a URL in per cent ('/' is %2F)"
+        raise Invalid(msg) from None
+    return key
+
+
+def address_of(
+    endpoint: str, database: str, container: str, key: str | None, connection_string: str | None
+) -> Address:
+    """Return the address of a container by the parameters that histories take; raise `Invalid`."""
+    if connection_string is not None:
+        parts = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
+        endpoint, key = parts.get("AccountEndpoint", ""), parts.get("AccountKey")
+        if not endpoint or not key:
+            msg = "a connection string of Cosmos DB is AccountEndpoint=https://…;AccountKey=…;: copy the whole of it"
+            raise Invalid(msg)
+    if urlsplit(endpoint).scheme not in {"https", "http"} or not database or not container:
+        msg = "Cosmos DB needs an endpoint (https://ACCOUNT.documents.azure.com), a database and a container: name them"
+        raise Invalid(msg)
+    return Address(endpoint.rstrip("/"), database, container, checked_key(key) if key else None)
+
+
+class Place:
+    """A container: made reachable here for an *address*, or one that was passed in."""
+
+    def __init__(
+        self, address: Address | None = None, *, container: Any = None, credential: Any = None
+    ) -> None:
+        """Hold a *container* of the caller's, or make clients for *address* at the first use."""
+        self.address, self.given, self.credential = address, container, credential
+        self.users = 0
+        self.checked = False
+        self.seen = Seen()
+        self._client: Any = None
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, Any, set[int]]]
+        self._async_clients = WeakKeyDictionary()
+        self._renew()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        """Begin anew in a forked child: the parent's sockets stay the parent's."""
+        self._lock = Lock()
+        if self._client is not None or self._async_clients:
+            _left_alone.append((self._client, list(self._async_clients.values())))
+            self._client = None
+            self._async_clients.clear()
+
+    def container(self) -> Any:
+        """Return the container for blocking calls."""
+        return self.given if self.given is not None else _in_client(self.client(), self.known_address)
+
+    def client(self) -> Any:
+        """Return the client for blocking calls; making it asks the account once."""
+        with self._lock:
+            if self._client is None:
+                self._client = _client(self.known_address, self.credential)
+            return self._client
+
+    async def async_container(self, user: object) -> Any:
+        """Return the container for the running loop, whose client is kept until its last *user* closes."""
+        if self.given is not None:
+            return self.given
+        loop = asyncio.get_running_loop()
+        kept = self._async_clients.get(loop)
+        if kept is None:
+            client, credential = _async_client(self.known_address, self.credential)
+            kept = self._async_clients[loop] = (client, credential, set())
+        kept[2].add(id(user))
+        return _in_client(kept[0], self.known_address)
+
+    @property
+    def known_address(self) -> Address:
+        """The address of a place that has no container of the caller's."""
+        assert self.address is not None, "a place without a container has an address"  # noqa: S101 - for the type checker
+        return self.address
+
+    def close(self) -> None:
+        """Count one user less; close the client made here with the last."""
+        with _registry_lock:
+            self.users -= 1
+            last = self.users <= 0
+            if last:
+                for key in [key for key, place in _registry.items() if place is self]:
+                    del _registry[key]
+        with self._lock:
+            if last and self._client is not None:
+                self._client.close()
+                self._client = None
+
+    async def release(self, user: object) -> None:
+        """Give the running loop's client back, which goes with its last user."""
+        loop = asyncio.get_running_loop()
+        kept = self._async_clients.get(loop)
+        if kept is not None:
+            kept[2].discard(id(user))
+            if not kept[2]:
+                del self._async_clients[loop]
+                await kept[0].close()
+                if kept[1] is not None:
+                    await kept[1].close()
+
+
+class Seen:
+    """What this process has seen of each session, as the service's own tokens, so that it never reads older.
+
+    The SDK keeps such tokens too, but not those of transactional batches, which all writes here are.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock, self._tokens = Lock(), OrderedDict[str, tuple[int, str]]()
+
+    def token(self, session_id: str) -> str | None:
+        """Return what to pass when the session is read."""
+        with self._lock:
+            found = self._tokens.get(session_id)
+            return found[1] if found else None
+
+    def note(self, session_id: str, revision: int, token: str | None) -> None:
+        """Remember *token*, of an answer about the session at *revision* or a later one."""
+        if token is None:
+            return
+        with self._lock:
+            kept = self._tokens.pop(session_id, (0, token))
+            self._tokens[session_id] = (revision, token) if revision >= kept[0] else kept
+            if len(self._tokens) > REMEMBERED:
+                self._tokens.popitem(last=False)
+
+
+# ------------------------------------------------------------------------------------------------ one for each URL
+
+_registry: dict[tuple[Address, str | None, int], Place] = {}
+_registry_lock = Lock()
+#: In a forked child, the parent's clients: to collect them would touch the parent's sockets.
+_left_alone: list[Any] = []
+
+
+def _renew_registry() -> None:
+    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _registry_lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_registry)
+
+
+def shared(address: Address) -> Place:
+    """Return the place of *address* in this process, counted once more."""
+    key = (address, os.environ.get(KEY_ENVIRONMENT), os.getpid())
+    with _registry_lock:
+        place = _registry.setdefault(key, Place(address))
+        place.users += 1
+        return place
+
+
+# ------------------------------------------------------------------------------------------------ clients
+
+
+def _client(address: Address, credential: Any) -> Any:
+    cosmos = sdk()
+    return cosmos.CosmosClient(
+        address.endpoint, credential or _credential(address, "azure.identity"), **OPTIONS
+    )
+
+
+def _async_client(address: Address, credential: Any) -> tuple[Any, Any]:
+    """Return a client for the running loop, and the credential that goes with it (None: nobody has to close one)."""
+    sdk()
+    from azure.cosmos.aio import CosmosClient
+
+    given = credential or _credential(address, "azure.identity.aio")
+    own = given if credential is None and not isinstance(given, str) else None
+    return CosmosClient(address.endpoint, given, **OPTIONS), own
+
+
+def _in_client(client: Any, address: Address) -> Any:
+    return client.get_database_client(address.database).get_container_client(address.container)
+
+
+def sdk() -> Any:
+    """Import the SDK; raise `MissingDependency` where it is not installed."""
+    try:
+        import aiohttp  # noqa: F401 - the asynchronous clients need it
+        from azure import cosmos
+    except ImportError as error:
+        msg = f"Cosmos DB needs the Azure SDK, which is not installed: {PIP}"
+        raise MissingDependency(msg) from error
+    return cosmos
+
+
+def sdk_error() -> type[Exception]:
+    """Return the class of everything that the SDK raises about requests."""
+    from azure.core.exceptions import AzureError
+
+    return AzureError
+
+
+def _credential(address: Address, module: str) -> Any:
+    """Return the key of the URL or the environment, else Microsoft Entra ID's default credential."""
+    if address.key is not None:
+        return address.key
+    if key := os.environ.get(KEY_ENVIRONMENT):
+        return checked_key(key)
+    from importlib import import_module
+
+    try:
+        return import_module(module).DefaultAzureCredential()
+    except ImportError as error:
+        msg = (
+            f"there is no key for Cosmos DB: put it into the URL or into {KEY_ENVIRONMENT}, or log in with "
+            "Microsoft Entra ID after pip install azure-identity"
+        )
+        raise MissingDependency(msg) from error

@@ -1,0 +1,281 @@
+"""`CosmosRepository` and `AsyncCosmosRepository`: who carries the requests out, blocking or awaiting.
+
+This module knows the calls of the SDK, the same for both, and what is remembered of their answers; it refuses to know
+what is asked (`requests`) and when it is asked again (`chatstore.backends.documents`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from chatstore.aio import AsyncRepository
+from chatstore.backends.cosmosdb import items
+from chatstore.backends.cosmosdb.faults import meaning
+from chatstore.backends.cosmosdb.places import Place, address_of, parse_url, sdk, sdk_error, shared
+from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
+from chatstore.backends.cosmosdb.tables import must_be_ours
+from chatstore.backends.documents.attempts import repeated
+from chatstore.backends.documents.core import DocumentsCore
+from chatstore.backends.documents.steps import Pause
+from chatstore.core import Answer, T, adrive, drive
+from chatstore.errors import Invalid, SchemaError
+from chatstore.messages import Capabilities, Durability
+from chatstore.repository import Repository
+from chatstore.threads import ThreadedRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.steps import Limits
+    from chatstore.core import Row
+
+#: Documents of one page; the service sends fewer where they are large.
+PAGE = 1000
+
+
+def repository_for(target: Any) -> CosmosRepository:
+    """Return the repository of a URL or of a blocking ``ContainerProxy``."""
+    if isinstance(target, str):
+        sdk()
+        return CosmosRepository(place=shared(parse_url(target)))
+    if type(target).__name__ != "ContainerProxy" or _awaits(target):
+        msg = f"cannot connect to a {type(target).__name__} of {type(target).__module__}: pass its ContainerProxy"
+        raise Invalid(msg)
+    return CosmosRepository(target)
+
+
+def async_repository_for(target: Any) -> AsyncRepository:
+    """Return the repository of a URL, an asynchronous ``ContainerProxy``, or (in threads) a blocking one."""
+    if isinstance(target, str):
+        sdk()
+        return AsyncCosmosRepository(place=shared(parse_url(target)))
+    if type(target).__name__ == "ContainerProxy" and _awaits(target):
+        return AsyncCosmosRepository(target)
+    return ThreadedRepository(repository_for(target), owns=True)
+
+
+def repository_of(
+    endpoint: str, database: str, container: str, credential: Any, connection_string: str | None
+) -> CosmosRepository:
+    """Return the repository by the parameters that histories take; a credential's clients are shared with nobody."""
+    sdk()
+    key = credential if isinstance(credential, str) else None
+    address = address_of(endpoint, database, container, key, connection_string)
+    if credential is None or key is not None or connection_string is not None:
+        return CosmosRepository(place=shared(address))
+    return CosmosRepository(place=Place(address, credential=credential))
+
+
+def _awaits(target: Any) -> bool:
+    return ".aio" in type(target).__module__
+
+
+class CosmosStore:
+    """What `DocumentsCore` asks about Cosmos DB; none of it waits."""
+
+    limits: Limits = items.LIMITS
+    capabilities = Capabilities(
+        denied=frozenset({"search"}),
+        atomic_batch=items.LIMITS.messages,
+        notes=(
+            "lists of sessions are queries over all partitions: they cost request units in each physical partition",
+            "usage and purge read every session they may concern",
+            "what other processes write is seen as the account's consistency level says",
+            "an account with several write regions is not safe: two regions may both accept a change of a session",
+        ),
+    )
+
+    def size(self, session_id: str, row: Row) -> int:
+        return items.size_of(items.message_item(session_id, items.LONGEST, row, items.FAR, items.LONG_AGO))
+
+    def header_size(self, session_id: str, header: Header) -> int:
+        return items.size_of(items.header_item(session_id, header, items.LONG_AGO))
+
+    def durability(self) -> Durability:
+        return Durability(
+            "replicated",
+            "Cosmos DB acknowledges a write when a majority of a region's replicas has it on disk; what a regional "
+            "outage takes depends on the account",
+        )
+
+
+class _Asking:
+    """One request: what it passes to the SDK, and what is remembered of the answer."""
+
+    def __init__(self, place: Place, wanted: Any) -> None:
+        self.place, self.wanted = place, wanted
+        self.sent = 0
+        self._token: str | None = None
+
+    def call(self, container: Any) -> Any:
+        """Call the SDK: an answer, something to await, or pages of documents to iterate over."""
+        wanted, options = self.wanted, self._options()
+        if isinstance(wanted, Inspect):
+            return container.read(raw_request_hook=self._send)
+        if isinstance(wanted, Get):
+            return container.read_item(wanted.name, wanted.session_id, **options)
+        if isinstance(wanted, Batch):
+            return container.execute_item_batch(list(wanted.operations), wanted.session_id, **options)
+        parameters = [{"name": name, "value": value} for name, value in wanted.parameters.items()]
+        options["max_item_count"] = min(wanted.limit or PAGE, PAGE)
+        if wanted.session_id is not None:
+            options["partition_key"] = wanted.session_id
+        elif not _awaits(container):  # the asynchronous SDK has no such option: it always may
+            options["enable_cross_partition_query"] = True
+        return container.query_items(wanted.text, parameters=parameters, **options)
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"raw_request_hook": self._send, "response_hook": self._heard}
+        session_id = getattr(self.wanted, "session_id", None)
+        token = self.place.seen.token(session_id) if session_id is not None else None
+        return options | ({"session_token": token} if token is not None else {})
+
+    def _send(self, _request: Any) -> None:
+        self.sent += 1
+
+    def _heard(self, headers: Mapping[str, Any], *_answer: Any) -> None:
+        self._token = headers.get("x-ms-session-token")
+
+    def done(self, answer: Any) -> Any:
+        """Remember what the answer shows, and return it."""
+        if isinstance(self.wanted, Batch) and self.wanted.revision:
+            self.place.seen.note(self.wanted.session_id, self.wanted.revision, self._token)
+        elif isinstance(self.wanted, Get) and answer.get("revision"):
+            self.place.seen.note(self.wanted.session_id, int(answer["revision"]), self._token)
+        return answer
+
+    def failed(self, error: Exception) -> tuple[Exception | None, float]:
+        """Return what to raise (None: the document is not there), and how many seconds to wait first."""
+        status, substatus = getattr(error, "status_code", None), getattr(error, "sub_status", None)
+        if isinstance(self.wanted, Get) and status == 404 and not substatus:  # noqa: PLR2004 - not found
+            return None, 0.0
+        if isinstance(self.wanted, Batch) and self.wanted.revision and status in {409, 412}:
+            token = (getattr(error, "headers", None) or {}).get("x-ms-session-token")
+            self.place.seen.note(self.wanted.session_id, self.wanted.revision, token)
+        found, wait = meaning(error, batch=isinstance(self.wanted, Batch), sent=self.sent)
+        if isinstance(found, SchemaError):
+            self.place.checked = False
+        return found, wait
+
+
+def _inspected() -> Generator[Any, Any, bool]:
+    """Look whether the container is one of ours; raise `SchemaOutdated` if not."""
+    must_be_ours((yield Inspect()))
+    return True
+
+
+# ------------------------------------------------------------------------------------------------ synchronous
+
+
+class CosmosRepository(Repository):
+    """Conversations in a Cosmos DB container; see `Repository` for what everything does."""
+
+    def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
+        """Work on *container*, a ``ContainerProxy`` of the SDK, whose client is neither configured nor closed here."""
+        self._place = place if place is not None else Place(container=container)
+        self._core: DocumentsCore = DocumentsCore(CosmosStore())
+        self._closed: list[bool] = []
+
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        if not self._place.checked:
+            looking: Answer[bool] = repeated(_inspected)
+            self._place.checked = drive(looking, self._ask)
+        return drive(operation(*args), self._carry)
+
+    def _carry(self, step: Any) -> Any:
+        return drive(planned(step), self._ask)
+
+    def _ask(self, wanted: Any) -> Any:
+        if isinstance(wanted, Pause):
+            return time.sleep(wanted.seconds)
+        asking = _Asking(self._place, wanted)
+        try:
+            answer = asking.call(self._place.container())
+            return asking.done(
+                list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
+            )
+        except sdk_error() as error:
+            found, wait = asking.failed(error)
+            if found is None:
+                return None
+            if wait:
+                time.sleep(wait)
+            raise found from error
+
+    def _asynchronous(self) -> AsyncRepository:
+        if self._place.given is not None:
+            return ThreadedRepository(self)
+        twin = AsyncCosmosRepository(place=self._place)
+        return twin._copied(_scope=self._scope, _lent=True)
+
+    def close(self) -> None:
+        """Give the client back; the last repository on a URL closes it, one that was passed in stays open."""
+        if not self._closed:
+            self._closed.append(True)
+            if self._place.given is None:
+                self._place.close()
+
+
+# ------------------------------------------------------------------------------------------------ asynchronous
+
+
+class AsyncCosmosRepository(AsyncRepository):
+    """The same with ``await``, on an asynchronous ``ContainerProxy`` or, for a URL, a client for each running loop."""
+
+    def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
+        """Work on *container*, of the SDK's ``aio``, whose client is neither configured nor closed here."""
+        self._place = place if place is not None else Place(container=container)
+        self._core: DocumentsCore = DocumentsCore(CosmosStore())
+        self._closed: list[bool] = []
+        self._lent = False  # whether the place is another repository's, that closes it
+
+    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        if not self._place.checked:
+            looking: Answer[bool] = repeated(_inspected)
+            self._place.checked = await adrive(looking, self._ask)
+        return await adrive(operation(*args), self._carry)
+
+    async def _carry(self, step: Any) -> Any:
+        return await adrive(planned(step), self._ask)
+
+    async def _ask(self, wanted: Any) -> Any:
+        if isinstance(wanted, Pause):
+            return await asyncio.sleep(wanted.seconds)
+        asking = _Asking(self._place, wanted)
+        try:
+            answer = asking.call(await self._place.async_container(self._closed))
+            if not isinstance(wanted, items.Query):
+                return asking.done(await answer)
+            return asking.done(await _collected(answer, wanted.limit))
+        except sdk_error() as error:
+            found, wait = asking.failed(error)
+            if found is None:
+                return None
+            if wait:
+                await asyncio.sleep(wait)
+            raise found from error
+
+    async def close(self) -> None:
+        """Give the running loop's client back, and the place if it is this repository's."""
+        if self._closed:
+            return
+        if self._place.given is None:
+            await self._place.release(self._closed)
+            if not self._lent:
+                self._place.close()
+        self._closed.append(True)
+
+
+async def _collected(answer: Any, limit: int | None) -> list[Any]:
+    found: list[Any] = []
+    if limit == 0:
+        return found
+    async for item in answer:
+        found.append(item)
+        if len(found) == limit:
+            break
+    return found

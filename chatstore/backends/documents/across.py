@@ -1,0 +1,132 @@
+"""The operations that look at many sessions: lists, sums, purges.
+
+This module knows how to go through pages of headers; it refuses to know how a store finds them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from chatstore.arguments import EVERYTHING, Scope
+from chatstore.backends import conversation as rules
+from chatstore.backends.documents import reading
+from chatstore.backends.documents.attempts import repeated
+from chatstore.backends.documents.steps import Commit, Listing
+from chatstore.backends.documents.writing import Plan, Writing
+from chatstore.errors import NotSupported
+from chatstore.messages import PurgeReport
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from datetime import datetime
+
+    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter
+    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.steps import Listed
+    from chatstore.messages import ChatSession, SearchHit, UsageRow
+
+
+class Across(Writing):
+    """The part of `DocumentsCore` that is about more than one session."""
+
+    def sessions(
+        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
+    ) -> Generator[Any, Any, list[ChatSession]]:
+        found: list[ChatSession] = []
+        pages = _Pages(scope, Scope(wanted.tenant_id, wanted.user_id), start[0] if start else None)
+        while (page := (yield from pages.next())) is not None:
+            found += [
+                header.session
+                for _, header in page.headers
+                if header.session is not None
+                and rules.wanted(header.session, scope, wanted, now)
+                and (start is None or _place(header.session) < start)
+            ]
+            found = heapq.nlargest(limit, {one.session_id: one for one in found}.values(), key=_place)
+            full = len(found) == limit
+            if full and page.reached is not None and page.reached < found[-1].updated_at:
+                break
+        return [rules.handed_out(session) for session in found]
+
+    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:  # noqa: ARG002 - denied
+        raise NotSupported(
+            "this service cannot search text: use a backend that can (sqlite:, postgresql:, mysql:, file:, memory:)"
+        )
+
+    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
+        """Sum up session by session, so that one session's messages are in memory at a time."""
+        sums: dict[tuple[Any, ...], list[int]] = {}
+        owner = Scope(wanted.tenant_id, wanted.user_id)
+        pages = _Pages(scope, owner, None)
+        while (page := (yield from pages.next())) is not None:
+            for session_id, header in page.headers:
+                if header.session is None or not owner.sees(header.session.tenant_id, header.session.user_id):
+                    continue
+                read = partial(reading.snapshot, scope, session_id, EVERYTHING, now)
+                found = yield from repeated(read)
+                for row in rules.usage([found] if found else [], wanted):
+                    total = sums.setdefault(tuple(getattr(row, key) for key in wanted.by), [0, 0, 0])
+                    for place, value in enumerate((row.messages, row.input_tokens, row.output_tokens)):
+                        total[place] += value
+        return [rules.usage_row(wanted.by, key, *sums[key]) for key in sorted(sums, key=rules.usage_order)]
+
+    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
+        """Delete session by session; what others left over goes too."""
+        sessions = messages = 0
+        pages = _Pages(scope, Scope(), None)
+        while (page := (yield from pages.next())) is not None:
+            for session_id, header in page.headers:
+                if header.session is not None and rules.purged(header.session, scope, rule, now):
+                    gone: int | None = header.session.message_count
+                    if not rule.dry_run:
+                        gone = yield from self._purged(session_id, scope, rule, now)
+                    sessions, messages = sessions + (gone is not None), messages + (gone or 0)
+                elif not rule.dry_run and not scope:
+                    yield from self._tidied(session_id, header, (), now)
+        return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
+
+    def _purged(
+        self, session_id: str, scope: Scope, rule: PurgeRule, now: datetime
+    ) -> Generator[Any, Any, int | None]:
+        def attempt(header: Header | None) -> Plan:
+            session = header.session if header else None
+            if header is None or session is None or not rules.purged(session, scope, rule, now):
+                return None, None  # somebody was faster
+            return dropped(session_id, header, now), session.message_count
+
+        return self._written(session_id, attempt, now, repeatable=True)
+
+
+class _Pages:
+    """The headers of an owner, page by page."""
+
+    def __init__(self, scope: Scope, owner: Scope, until: datetime | None) -> None:
+        tenant_id, user_id = scope.tenant_id or owner.tenant_id, scope.user_id or owner.user_id
+        self._step: Listing | None = Listing(tenant_id, user_id, until)
+
+    def next(self) -> Generator[Any, Any, Listed | None]:
+        """Return the next page, None behind the last."""
+        if self._step is None:
+            return None
+        step = self._step
+
+        def attempt() -> Generator[Any, Any, Listed]:
+            page: Listed = yield step
+            return page
+
+        page = yield from repeated(attempt)
+        self._step = None if page.token is None else step._replace(token=page.token)
+        return page
+
+
+def dropped(session_id: str, header: Header, now: datetime) -> Commit:
+    """Return the commit after which there is no session; what it had is left over."""
+    if not header.data.message_count and not header.leftovers:
+        return Commit(session_id, header, None)
+    return Commit(session_id, header, header.emptied(None, 0, now))
+
+
+def _place(session: ChatSession) -> tuple[datetime, str]:
+    return session.updated_at, session.session_id

@@ -1,0 +1,148 @@
+"""Appending and loading: in one commit where it fits, else in as few as can be, all checked before the first.
+
+This module knows new messages; it refuses to know how a commit is tried again (`writing`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from chatstore.arguments import NewSession, Scope
+from chatstore.backends import conversation as rules
+from chatstore.backends.conversation import Conversation
+from chatstore.backends.documents import reading
+from chatstore.backends.documents.attempts import repeated
+from chatstore.backends.documents.shapes import begun
+from chatstore.backends.documents.steps import Commit, Look
+from chatstore.backends.documents.writing import Writing
+from chatstore.core import Appended, missing, stale, taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from datetime import datetime
+
+    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.writing import Plan
+    from chatstore.codec import Draft
+    from chatstore.core import Row
+
+
+class Adding(Writing):
+    """The part of `DocumentsCore` that adds messages."""
+
+    def append(
+        self,
+        scope: Scope,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expected_revision: int | None,
+        now: datetime,
+    ) -> Generator[Any, Any, Appended]:
+        """Append in one commit, or, if that is too much for one, in several; all is checked before the first."""
+        named = any(not draft.id_generated for draft in drafts)
+        revision = expected_revision
+
+        def change(part: Sequence[Draft], found: Conversation, expected: int | None) -> Appended:
+            return found.append(part, expected, now)
+
+        pieces = self._pieces(session_id, drafts, lambda draft: draft)
+        if len(pieces) > 1 and (named or revision is not None):
+            yield from self._checked(scope, session_id, drafts, revision, change, now)
+        rows: list[Row] = []
+        for piece in pieces:
+            write = partial(self._added, scope, session_id, piece, revision, change, now, named=named)
+            done, moved = yield from self._piece(session_id, write, len(rows), now)
+            rows += done.rows
+            revision = None if moved else revision
+        return Appended(done.revision, rows)
+
+    def load(
+        self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime
+    ) -> Generator[Any, Any, int]:
+        """Load in commits as large as can be; all is checked before the first."""
+
+        def change(part: Sequence[Row], found: Conversation, _: int | None) -> int:
+            return found.load(part, now)
+
+        pieces = self._pieces(session_id, rows, lambda row: row.draft)
+        if len(pieces) > 1:
+            yield from self._checked(scope, session_id, rows, None, change, now)
+        new = done = 0
+        for piece in pieces:
+            write = partial(self._added, scope, session_id, piece, None, change, now, named=True)
+            count, _ = yield from self._piece(session_id, write, done, now)
+            new, done = new + count, done + len(piece)
+        return new
+
+    def _checked(
+        self,
+        scope: Scope,
+        session_id: str,
+        items: Sequence[Any],
+        revision: int | None,
+        change: Callable[..., Any],
+        now: datetime,
+    ) -> Generator[Any, Any, None]:
+        """Raise what any piece of *items* would raise, before the first is written."""
+
+        def look() -> Generator[Any, Any, None]:
+            header: Header | None = yield Look(session_id)
+            yield from self._added(scope, session_id, items, revision, change, now, header, named=True)
+
+        yield from repeated(look)
+
+    def _added(
+        self,
+        scope: Scope,
+        session_id: str,
+        items: Sequence[Any],
+        revision: int | None,
+        change: Callable[..., Any],
+        now: datetime,
+        header: Header | None,
+        *,
+        named: bool,
+        again: bool = False,
+    ) -> Generator[Any, Any, Plan]:
+        """Plan to add *items* (drafts, or rows) by *change*; their ids are looked up if one can be known.
+
+        The answer is that of *change*, and whether anything is written.
+        """
+        base, expected = started(scope, session_id, header, revision, now)
+        known: list[Row] = []
+        if base is header and (named or again):
+            ids = [getattr(item, "draft", item).message_id for item in items]
+            known = yield from reading.known_in(session_id, base, ids)
+        found = Conversation(base.data, list(known))
+        answer = change(items, found, expected)
+        if found.session is base.session:
+            return None, (answer, False)
+        after = base.counted(found, len(known)) if base is header else base.now(session=found.session)
+        return Commit(session_id, header, after, added=found.rows[len(known) :]), (answer, True)
+
+
+def existing(scope: Scope, session_id: str, header: Header | None, now: datetime) -> Header:
+    """Return *header*, of a session that a writer needs to exist."""
+    if header is None or not rules.visible(header.session, scope, now):
+        raise missing(session_id)
+    return header
+
+
+def free(session_id: str, header: Header | None, now: datetime) -> None:
+    """Raise `SessionExists` unless the id is free; an expired session is in nobody's way."""
+    if header is not None and header.session is not None and not rules.expired(header.session, now):
+        raise taken(session_id)
+
+
+def started(
+    scope: Scope, session_id: str, header: Header | None, revision: int | None, now: datetime
+) -> tuple[Header, int | None]:
+    """Return the header to change, a new one where there is none, and the revision still to be expected of it."""
+    if header is not None and rules.visible(header.session, scope, now):
+        return header, revision
+    free(session_id, header, now)
+    if revision:
+        raise stale(session_id, revision, 0)
+    new = NewSession(session_id, scope, None, {}, None)
+    return begun(rules.fresh(new, now), header, now), None

@@ -1,0 +1,78 @@
+"""`DynamoDBRepository`: the contract over one table.
+
+This module lends the core its table; it refuses to know requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatstore.backends.documents.core import DocumentsCore
+from chatstore.backends.dynamodb.address import Address, checked, parsed
+from chatstore.backends.dynamodb.client import Client, borrowed, returned
+from chatstore.backends.dynamodb.store import DynamoDBStore
+from chatstore.core import drive
+from chatstore.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatstore.aio import AsyncRepository
+    from chatstore.core import Answer, T
+
+
+class DynamoDBRepository(Repository):
+    """Sessions in a DynamoDB table that ``chatstore upgrade`` has made; safe for threads and forks."""
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        boto3_session: Any = None,
+        client: Any = None,
+    ) -> None:
+        """Work on table *table_name*, without any I/O.
+
+        Credentials come from the usual places of AWS, or from *boto3_session*. A boto3 *client* for DynamoDB that is
+        passed is used as it is, with its own region, retries and timeouts, and never closed. Raises `Invalid`.
+        """
+        address = checked(table_name, region_name, endpoint_url)
+        self._shared = boto3_session is None and client is None
+        self._client = (
+            borrowed(address) if self._shared else Client(address, session=boto3_session, given=client)
+        )
+        self._store = DynamoDBStore(self._client)
+        self._core: DocumentsCore = DocumentsCore(self._store)
+        self._closed = [False]  # shared by the scopes of this repository
+
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        return drive(operation(*args), self._store.carry_out)
+
+    def _asynchronous(self) -> AsyncRepository:
+        from chatstore.threads import ThreadedRepository
+
+        return ThreadedRepository(self)
+
+    def close(self) -> None:
+        """Close the connections, unless another repository on the same URL uses them, or a client was passed in."""
+        if self._closed[0]:
+            return
+        self._closed[0] = True
+        if self._shared:
+            returned(self._client)
+        else:
+            self._client.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client.address.url!r})"
+
+
+def repository_for(url: str) -> DynamoDBRepository:
+    """Return the repository behind a ``dynamodb:`` URL. Raises `Invalid`."""
+    table, region, endpoint = parsed(url)
+    return DynamoDBRepository(table, region_name=region, endpoint_url=endpoint)
+
+
+__all__ = ["Address", "DynamoDBRepository", "repository_for"]
