@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository as AsyncRepository
     from chatstore.arguments import session_key as session_key
     from chatstore.errors import ChatstoreError as ChatstoreError
+    from chatstore.histories import DynamoDBChatMessageHistory as DynamoDBChatMessageHistory
     from chatstore.histories import FileChatMessageHistory as FileChatMessageHistory
     from chatstore.histories import PostgresChatMessageHistory as PostgresChatMessageHistory
     from chatstore.histories import SQLChatMessageHistory as SQLChatMessageHistory
@@ -38,6 +39,7 @@ _HOMES = {
     "AsyncRepository": "aio",
     "session_key": "arguments",
     "ChatstoreError": "errors",
+    "DynamoDBChatMessageHistory": "histories",
     "FileChatMessageHistory": "histories",
     "PostgresChatMessageHistory": "histories",
     "SQLChatMessageHistory": "histories",
