@@ -131,3 +131,34 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
     @staticmethod
     def _end(ttl: int) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=ttl)
+
+
+class DynamoDBChatMessageHistory(ChatMessageHistory):
+    """One session in a DynamoDB table that ``chatstore upgrade`` has made."""
+
+    def __init__(
+        self,
+        table_name: str,
+        session_id: str,
+        endpoint_url: str | None = None,
+        *,
+        region_name: str | None = None,
+        boto3_session: Any = None,
+        ttl: int | None = None,
+        last: int | None = None,
+    ) -> None:
+        """Work on session *session_id* of table *table_name*.
+
+        Credentials and region come from the usual places of AWS, or from *boto3_session*. *ttl* is in seconds: each
+        time something is added, the session is set to expire so long afterwards; None leaves it alone.
+        """
+        from chatstore.backends.dynamodb import DynamoDBRepository
+
+        repository = DynamoDBRepository(
+            table_name,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            boto3_session=boto3_session,
+            ttl=ttl,
+        )
+        owned(self, repository, session_id, last)

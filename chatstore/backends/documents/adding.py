@@ -119,6 +119,7 @@ class Adding(Writing):
         if found.session is base.session:
             return None, (answer, False)
         after = base.counted(found, len(known)) if base is header else base.now(session=found.session)
+        after = self._lasting(base, after, now)
         return Commit(session_id, header, after, added=found.rows[len(known) :]), (answer, True)
 
 
