@@ -115,7 +115,7 @@ def _opening(url: URL) -> Any:
 
 @contextmanager
 def _reading(engine: Engine) -> Iterator[Connection]:
-    """Lend a connection whose statements are read row by row, where the database can in a transaction that only reads."""
+    """Lend a connection whose answers come row by row, in a transaction that may only read where there is one."""
     options: dict[str, Any] = {"stream_results": True, "yield_per": PAGE}
     if engine.dialect.name == "postgresql":
         options["postgresql_readonly"] = True
