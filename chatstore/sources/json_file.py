@@ -125,10 +125,10 @@ class _Scanner:
 
 def _opening(stream: BinaryIO) -> bytes:
     """Read up to the array's opening bracket; return what was read behind it."""
-    data = stream.read(_CHUNK).removeprefix(_BOM)
-    while data and not data.strip(_SPACE):
-        data = stream.read(_CHUNK)
-    data = data.lstrip(_SPACE)
+    data = b""
+    while len(data.strip(_SPACE)) <= len(_BOM) and (more := stream.read(_CHUNK)):
+        data += more
+    data = data.removeprefix(_BOM).lstrip(_SPACE)
     if not data:
         msg = "the file is empty: restore it, or write [] for no messages"
         raise Torn(msg)
