@@ -33,6 +33,7 @@ LAYERS = {
     "connect": 3,
     "histories": 3,
     "formats": 4,
+    "sources": 4,
     "integrations": 4,
     "cli": 5,
     "viewer": 5,
@@ -214,21 +215,32 @@ def outside(module: Module, imported: Import) -> str | None:
     if package == "alembic":
         allowed = revision or module.name.startswith(ALEMBIC_MODULES)
         return None if allowed else "only backends/sql/migrations and alembic/ import alembic"
+    if module.part == "sources" and package not in sys.stdlib_module_names:
+        return foreign_client(module, imported, package)
     if package == "sqlalchemy" and layer < TOP and not module.name.startswith("chatstore.backends.sql"):
         return "only backends/sql imports sqlalchemy"
     if package in DRIVERS and not module.name.startswith("chatstore.backends."):
         return "only backends import drivers"
-    if layer in {VALUES, CONTRACT} and package not in {*sys.stdlib_module_names, "pydantic", "pydantic_core"}:
-        return "values and contract need the standard library and pydantic only"
-    return None
+    plain = package in {*sys.stdlib_module_names, "pydantic", "pydantic_core"}
+    fine = plain or layer not in {VALUES, CONTRACT}
+    return None if fine else "values and contract need the standard library and pydantic only"
+
+
+def foreign_client(module: Module, imported: Import, package: str) -> str | None:
+    """Say what is wrong with an import of a source: each has one client, at call time; one reads SQL."""
+    if imported.at_import:
+        return "sources import their clients at call time"
+    if package == "sqlalchemy" and module.name != "chatstore.sources.message_store":
+        return "only backends/sql and sources/message_store import sqlalchemy"
+    return None if package in {*DRIVERS, "sqlalchemy"} else "it is no client of a source"
 
 
 def divided_drivers(sources: Mapping[str, str]) -> list[str]:
-    """Name every driver that more than one module imports."""
+    """Name every driver that more than one module imports; foreign layouts have clients of their own."""
     users: dict[str, set[str]] = {}
     for module in read(sources):
         for imported in module.imports:
-            if (package := imported.target.split(".")[0]) in DRIVERS:
+            if module.part != "sources" and (package := imported.target.split(".")[0]) in DRIVERS:
                 users.setdefault(package, set()).add(module.name)
     return [
         f"{driver} is imported by {', '.join(sorted(who))}" for driver, who in users.items() if len(who) > 1

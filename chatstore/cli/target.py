@@ -243,5 +243,13 @@ def announce(target: Target) -> str | None:
     return found
 
 
+def said_revision(target: Target, before: str | None) -> None:
+    """Say after the work what became of a database's revision, which was *before*."""
+    if target.is_sql:
+        from chatstore.backends.sql.models import HEAD
+
+        note(f"revision   none -> {HEAD}" if before is None else f"revision   {before} (as before)")
+
+
 def _refuse(message: str) -> NoReturn:
     raise Refused(message)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from chatstore.cli.moving_in import move_in, refuse_options, source_options
 from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Refused, Target, announce, on_target
+from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
 from chatstore.errors import Conflict, Invalid, SessionNotFound
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ STDIN = "-"
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.argument("files", nargs=-1, required=True, metavar="FILE|SOURCE…")
+@source_options
 @click.option(
     "--format",
     "name",
@@ -41,7 +43,9 @@ STDIN = "-"
     show_default=True,
     help="What the files hold; auto looks at the first message.",
 )
-@click.option("--session", metavar="ID", help="The one session; appended to if it exists.")
+@click.option(
+    "--session", metavar="ID", help="The one session: what a file becomes, or what is read of a source."
+)
 @click.option("--prefix", metavar="NAME", help="Begins ids that the file does not say; else its name does.")
 @owner_options("The sessions' {}, whatever the file says.")
 @json_option
@@ -56,13 +60,24 @@ def import_(
     user: str | None,
     tenant: str | None,
     json_: bool,
+    kind: str | None,
+    **options: str | None,
 ) -> None:
-    """Store the conversations of files.
+    """Store the conversations of files, or of another program's database.
 
     A file that is imported twice is stored once; "-" is stdin. Read are the page's JSON and OpenAI
     chat-completions JSON: an array of messages, objects with a list of messages under "messages" or "traj",
     and JSON Lines of either, which are read line by line.
+
+    With --from, SOURCE is what that framework's chat histories left in Redis, DynamoDB, Cosmos DB, an SQL table
+    or a file; env:NAME is a URL in the environment. It is only read, and repeating goes on where the last
+    import ended.
     """
+    refuse_options(kind, options, {"format": name != "auto", "prefix": prefix})
+    if kind is not None:
+        owner = {"user_id": user, "tenant_id": tenant}
+        move_in(target, kind, files, options, session=session, owner=owner, json_=json_)
+        return
     if session is not None and len(files) > 1:
         msg = "--session takes the one conversation of one file: import the files one by one"
         raise Refused(msg)
@@ -77,10 +92,7 @@ def import_(
             how = {"source": Path(file).name, "user_id": user, "tenant_id": tenant}
             chosen = _Chosen(session, prefix or Path(file).stem)
             done.append((file, _import_file(repository, file, name, chosen, how)))
-    if target.is_sql:
-        from chatstore.backends.sql.models import HEAD
-
-        note(f"revision   none -> {HEAD}" if before is None else f"revision   {before} (as before)")
+    said_revision(target, before)
     _report(done, json_=json_)
 
 

@@ -1,0 +1,170 @@
+"""``import --from``: conversations out of another program's database.
+
+This module knows options and what to say; the sources are `chatstore.sources`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from chatstore.cli.output import as_json, counted, note, progress, say
+from chatstore.cli.target import Refused, announce, said_revision
+from chatstore.errors import ChatstoreError, CorruptRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatstore.cli.target import Target
+    from chatstore.sources.loading import Tally
+
+#: As in `chatstore.sources.KINDS`, which is loaded when it is needed.
+KINDS: Final = (
+    "redis-list",
+    "redis-json",
+    "dynamodb-item",
+    "cosmos-document",
+    "message-store",
+    "json-file",
+)
+#: What the option of each name says.
+_HELP: Final = {
+    "key_prefix": "Redis: what keys begin with.",
+    "table": "SQL: the table of the messages.",
+    "session_key": "SQL and DynamoDB: the column or attribute of the session's id.",
+    "messages_key": "DynamoDB: the attribute of the messages.",
+    "expiry_key": "DynamoDB: the attribute of the expiry date.",
+}
+_ENVIRONMENT: Final = "env:"
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--from`` and the options of sources."""
+    for name, told in reversed(_HELP.items()):
+        command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=told)(command)
+    told = "Read another program's storage: SOURCE is its URL or table, or a file."
+    return click.option("--from", "kind", type=click.Choice(KINDS), help=told)(command)
+
+
+def from_environment(text: str) -> str:
+    """Return *text*, or for ``env:NAME`` the value of that variable, which no list of processes shows."""
+    if not text.startswith(_ENVIRONMENT):
+        return text
+    name = text.removeprefix(_ENVIRONMENT)
+    if not os.environ.get(name):
+        msg = f"the environment has no {name}: set it, or name the storage itself"
+        raise Refused(msg)
+    return os.environ[name]
+
+
+def refuse_options(kind: str | None, options: dict[str, str | None], others: dict[str, Any]) -> None:
+    """Raise `Refused` for options of sources without one, and for those of files beside one."""
+    given = [name for name, value in options.items() if value is not None]
+    if kind is None and given:
+        msg = f"--{given[0].replace('_', '-')} is for a source: say which kind with --from"
+        raise Refused(msg)
+    if kind is not None and (beside := [name for name, value in others.items() if value]):
+        msg = f"--{beside[0]} is for files without --from: leave it out"
+        raise Refused(msg)
+
+
+def move_in(
+    target: Target,
+    kind: str,
+    names: tuple[str, ...],
+    options: dict[str, str | None],
+    *,
+    session: str | None,
+    owner: dict[str, str | None],
+    json_: bool,
+) -> None:
+    """Import from each of the sources *names*, and say what became of them.
+
+    Raises `CorruptRecord` at the end if anything was damaged or refused.
+    """
+    from chatstore.sources import find, read
+
+    if session is not None and len(names) > 1:
+        msg = "--session takes the one session of one source: import the sources one by one"
+        raise Refused(msg)
+    source, chosen = find(kind), {name: value for name, value in options.items() if value is not None}
+    places = [from_environment(name) for name in names]
+    for place in places:
+        read(
+            kind, place, options=chosen
+        )  # nothing is read yet: a wrong option is told before anything is written
+        note(f"source     {source.shown(place)}")
+    before = announce(target)
+    with target.writing() as repository:
+        done = [
+            (source.shown(place), _import(repository, kind, place, session, chosen, owner))
+            for place in places
+        ]
+    said_revision(target, before)
+    _report(kind, done, json_=json_)
+    left = sum(tally.damaged + tally.refused for _, tally in done)
+    if left:
+        msg = f"{counted(left, 'thing')} could not be imported, each is named above: mend it there and repeat this"
+        raise CorruptRecord(msg)
+
+
+def _import(
+    repository: Any,
+    kind: str,
+    place: str,
+    session: str | None,
+    options: dict[str, str],
+    owner: dict[str, str | None],
+) -> Tally:
+    from chatstore.sources import find, read
+    from chatstore.sources.loading import Loader
+
+    shown = find(kind).shown(place)
+    with progress(f"importing {shown}") as step:
+        loader = Loader(repository, kind, owner["tenant_id"], owner["user_id"], say=_left_out, step=step)
+        try:
+            with closing(read(kind, place, session=session, options=options)) as sessions:
+                for found in sessions:
+                    loader.load(found)
+        except ChatstoreError as error:
+            if loader.tally.new:
+                kept = counted(loader.tally.new, "message")
+                error.args = (f"{error} ({kept} stored before; repeating goes on)", *error.args[1:])
+            raise
+    return loader.tally
+
+
+def _left_out(what: str, place: str, why: str) -> None:
+    note(f"{what:<10} {place}: {why}")
+
+
+def _report(kind: str, done: list[tuple[str, Tally]], *, json_: bool) -> None:
+    if json_:
+        as_json({"sources": [{"source": name, "from": kind, **_names(tally)} for name, tally in done]})
+        return
+    for name, tally in done:
+        parts = [
+            counted(tally.sessions, "session"),
+            f"{counted(tally.new, 'message')} new",
+            f"{tally.known:,} known",
+            *(f"{number:,} {word}" for word, number in asdict(tally).items() if word in _RARE and number),
+        ]
+        say(f"imported   {name}: {', '.join(parts)}")
+
+
+_RARE: Final = ("skipped", "refused", "damaged", "expiring")
+
+
+def _names(tally: Tally) -> dict[str, int]:
+    renamed = {
+        "new": "new_messages",
+        "known": "known_messages",
+        "skipped": "skipped_sessions",
+        "refused": "refused_sessions",
+        "expiring": "expiring_sessions",
+    }
+    return {renamed.get(name, name): number for name, number in asdict(tally).items()}

@@ -1,0 +1,143 @@
+"""The Cosmos DB container of that framework's packages: one document a session, all its messages in a list.
+
+This module knows the layout: a document ``{"id": session id, "user_id": …, "messages": [{"type", "data"}, …]}`` under
+the partition key ``/user_id``. The container's own time to live is not read. Only one query is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
+from chatstore.sources.elements import Found, element, nothing_there
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from chatstore.sources.elements import Element
+
+OPTIONS: Final[dict[str, str]] = {}
+#: Where the account's key is looked for; without one, Entra ID is asked.
+KEY_ENVIRONMENT: Final = "AZURE_COSMOS_KEY"
+#: Documents asked for at a time; one has up to 2 MB.
+_PAGE: Final = 10
+_SCHEMES: Final = {"cosmosdb": "https", "https": "https", "http": "http"}
+
+
+class _Place(NamedTuple):
+    endpoint: str
+    key: str | None
+    database: str
+    container: str
+
+
+def shown(source: str) -> str:
+    """Return the source without its key."""
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        return "cosmosdb:"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+    """Yield the sessions of the container, in no order; *session* alone, of every user, where it is named."""
+    del options
+    place = _place(source)
+    with _client(place) as client:
+        container = client.get_database_client(place.database).get_container_client(place.container)
+        asked: dict[str, Any] = {"query": "SELECT * FROM c"}
+        if session is not None:
+            asked["query"] += " WHERE c.id = @session"
+            asked["parameters"] = [{"name": "@session", "value": session}]
+        there = False
+        with _answering(source):
+            documents = iter(
+                container.query_items(**asked, enable_cross_partition_query=True, max_item_count=_PAGE)
+            )
+        while True:
+            with _answering(source):
+                document = next(documents, None)
+            if document is None:
+                break
+            there = True
+            yield _found(document, f"{place.database}/{place.container}")
+        if session is not None and not there:
+            raise nothing_there(shown(source), session, "check the id")
+
+
+def _place(source: str) -> _Place:
+    try:
+        parts = urlsplit(source)
+        scheme = _SCHEMES[parts.scheme]
+        _, database, container = parts.path.split("/")
+        port = "" if parts.port is None else f":{parts.port}"
+    except (KeyError, ValueError):
+        database = container = ""
+    if not database or not container or not parts.hostname:
+        msg = "write the container as cosmosdb://ACCOUNT.documents.azure.com/DATABASE/CONTAINER"
+        raise Invalid(msg)
+    key = unquote(parts.password) if parts.password else os.environ.get(KEY_ENVIRONMENT)
+    return _Place(f"{scheme}://{parts.hostname}{port}/", key, unquote(database), unquote(container))
+
+
+@contextmanager
+def _client(place: _Place) -> Iterator[Any]:
+    try:
+        from azure.cosmos import CosmosClient
+    except ImportError as error:
+        msg = "the client of Cosmos DB is not installed: pip install 'chatstore[cosmosdb]'"
+        raise MissingDependency(msg) from error
+    with _answering(place.endpoint):
+        client = CosmosClient(
+            place.endpoint, place.key or _identity(), connection_timeout=10, read_timeout=60
+        )
+    with client:
+        yield client
+
+
+def _identity() -> Any:
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError as error:
+        msg = f"there is no key: set {KEY_ENVIRONMENT}, or pip install azure-identity to sign in without one"
+        raise MissingDependency(msg) from error
+    return DefaultAzureCredential()
+
+
+@contextmanager
+def _answering(source: str) -> Iterator[None]:
+    """Turn the client's errors into ours; what a server says is not repeated, it may hold a token."""
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    try:
+        yield
+    except HttpResponseError as error:
+        status = error.status_code
+        if status == 404:  # noqa: PLR2004 - HTTP's number for what is not there
+            raise StorageError(f"{shown(source)} does not exist: check database and container") from error
+        msg = f"{shown(source)} refuses (HTTP {status}): check the key, or the right to read items, and repeat this"
+        raise StorageUnavailable(msg) from error
+    except (AzureError, ValueError) as error:  # a key that is no base64 is a ValueError
+        msg = f"{shown(source)} does not answer ({type(error).__name__}): check account, network and key"
+        raise StorageUnavailable(msg) from error
+
+
+def _found(document: dict[str, Any], origin: str) -> Found:
+    session, user_id = document.get("id"), document.get("user_id")
+    place = f"document {session}"
+    if not isinstance(session, str) or not isinstance(user_id, str | None):
+        return Found("", origin, place, fault="its id or user_id is not text: this is no session")
+    messages = document.get("messages")
+    if not isinstance(messages, list):
+        return Found(session, origin, place, fault="it has no list of messages: this is no session")
+    place += f" of {user_id}"
+    return Found(session, origin, place, _elements(messages, place), user_id=user_id or None)
+
+
+def _elements(messages: list[Any], place: str) -> Iterator[Element]:
+    for ordinal, raw in enumerate(messages, 1):
+        yield element(ordinal, f"{place} message {ordinal}", raw)

@@ -1,0 +1,98 @@
+"""A client for a foreign Redis server, and what can go wrong with it.
+
+This module knows how to reach a server or a cluster, and how to walk over its keys; it refuses to know what is in them.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from chatstore.errors import Invalid, MissingDependency, StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Seconds for a connection, and for an answer.
+_PATIENCE: Final = {"socket_connect_timeout": 10, "socket_timeout": 60}
+_SCAN: Final = 1000
+
+
+def shown(source: str) -> str:
+    """Return the URL without user, password and parameters."""
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        return "redis:"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def imported() -> Any:
+    """Return the client library. Raises `MissingDependency`."""
+    try:
+        import redis
+    except ImportError as error:
+        msg = "the client of Redis is not installed: pip install 'chatstore[redis]'"
+        raise MissingDependency(msg) from error
+    return redis
+
+
+@contextmanager
+def connected(source: str) -> Iterator[Any]:
+    """Lend a client of the server, or of the cluster that the server belongs to."""
+    redis = imported()
+    try:
+        client = redis.Redis.from_url(source, **_PATIENCE)
+    except (ValueError, TypeError):
+        msg = "this is not a Redis URL: write one like redis://user:password@host:6379/0"
+        raise Invalid(msg) from None
+    try:
+        with answering(source):
+            client.ping()
+        if _in_cluster(client):
+            client.close()
+            with answering(source):
+                client = redis.RedisCluster.from_url(source, **_PATIENCE)
+        yield client
+    finally:
+        client.close()
+
+
+def _in_cluster(client: Any) -> bool:
+    try:
+        return bool(client.info("cluster").get("cluster_enabled"))
+    except imported().exceptions.ResponseError:  # INFO is not everybody's right
+        return False
+
+
+@contextmanager
+def answering(source: str) -> Iterator[None]:
+    """Turn the client's errors into ours, which never show what the server said of a user or a value."""
+    exceptions = imported().exceptions
+    try:
+        yield
+    except exceptions.AuthenticationError as error:
+        raise StorageUnavailable(f"{shown(source)} refuses this user: check user and password") from error
+    except exceptions.NoPermissionError as error:
+        advice = "allow it the commands that only read (ACL SETUSER … +@read +scan +ping)"
+        raise StorageUnavailable(f"{shown(source)} does not let this user read: {advice}") from error
+    except (exceptions.RedisError, OSError) as error:
+        kind = type(error).__name__
+        msg = f"{shown(source)} does not answer ({kind}): check host, port and server, then repeat this"
+        raise StorageUnavailable(msg) from error
+
+
+def keys(client: Any, source: str, prefix: str, type_: str) -> Iterator[bytes]:
+    """Yield the keys of this type that begin with *prefix*, each once; their names are held in memory."""
+    seen = set[bytes]()
+    pattern = "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in prefix) + "*"
+    scan = client.scan_iter(match=pattern.encode(), count=_SCAN, _type=type_)
+    while True:
+        with answering(source):
+            key = next(scan, None)
+        if key is None:
+            return
+        if key not in seen:
+            seen.add(key)
+            yield key

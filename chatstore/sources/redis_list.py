@@ -1,0 +1,73 @@
+"""The Redis lists of that framework's community package: one list a session, pushed at its head.
+
+This module knows the layout: a LIST at ``<prefix><session id>``, an element ``{"type", "data"}`` as JSON, newest first,
+and a time to live on the key. Only SCAN, LRANGE and PTTL are sent.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from chatstore.arguments import utcnow
+from chatstore.sources.elements import PAGE, Found, element, nothing_there
+from chatstore.sources.redis_client import answering, connected, keys, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+    from datetime import datetime
+
+    from chatstore.sources.elements import Element
+
+__all__ = ["OPTIONS", "read", "shown"]
+
+OPTIONS: Final = {"key_prefix": "message_store:"}
+_GONE, _FOREVER = -2, -1
+
+
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+    """Yield the sessions below the prefix, in no order; *session* alone where it is named.
+
+    Pushes that come meanwhile do no harm: elements are counted from the oldest.
+    """
+    prefix = options["key_prefix"]
+    with connected(source) as client:
+        if session is not None:
+            found = _found(client, source, (prefix + session).encode(), prefix)
+            if found.skipped:
+                advice = f"look for keys that begin with {prefix!r}, or name another --key-prefix"
+                raise nothing_there(shown(source), session, advice)
+            yield found
+            return
+        for key in keys(client, source, prefix, "list"):
+            yield _found(client, source, key, prefix)
+
+
+def _found(client: Any, source: str, key: bytes, prefix: str) -> Found:
+    try:
+        name = key.decode()
+    except UnicodeDecodeError:
+        place = key.decode(errors="backslashreplace")
+        return Found("", prefix, place, fault="its key is not UTF-8: rename it, or import it as --session")
+    with answering(source):
+        if client.type(key) not in (b"list", b"none"):
+            return Found("", prefix, name, fault="it is not a list: name another --key-prefix or --session")
+        left = client.pttl(key)
+    if left == _GONE:
+        return Found("", prefix, name, skipped="it expired since it was listed")
+    expires_at: datetime | None = None if left == _FOREVER else utcnow() + timedelta(milliseconds=left)
+    elements = _elements(client, source, key, name)
+    return Found(name.removeprefix(prefix), prefix, name, elements, expires_at=expires_at)
+
+
+def _elements(client: Any, source: str, key: bytes, name: str) -> Iterator[Element]:
+    """Read from the tail, where the oldest is; a push at the head moves nothing there."""
+    done = 0
+    while True:
+        with answering(source):
+            part = client.lrange(key, -(done + PAGE), -(done + 1))
+        for ordinal, raw in enumerate(reversed(part), done + 1):
+            yield element(ordinal, f"{name} element {ordinal}", raw)
+        done += len(part)
+        if len(part) < PAGE:
+            return

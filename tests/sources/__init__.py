@@ -1,0 +1,1 @@
+"""Sources as other programs leave them, planted with plain clients, and what reading them must give."""
