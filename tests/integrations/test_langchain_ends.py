@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SUITE = "tests/integrations/langchain"
 ENDS = {
-    "0.3": ["langchain-core==0.3.*", "langchain==0.3.*", "langgraph<1"],
-    "current": ["langchain", "langchain-classic", "langgraph", "langchain-openai"],
+    "0.3": ["langchain-core==0.3.*", "langchain==0.3.*", "langgraph<1", "langgraph-checkpoint-sqlite"],
+    "current": [
+        "langchain",
+        "langchain-classic",
+        "langgraph",
+        "langgraph-checkpoint-sqlite",
+        "langchain-openai",
+    ],
 }
 SUMMARY = re.compile(r"^(?:\d+ \w+, )*(?P<passed>\d+) passed(?P<rest>[^\n]*) in ", re.MULTILINE)
 

@@ -6,7 +6,7 @@ This module knows an agent's hooks; what is stored and what is seeded is decided
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from chatstore.aio import AsyncRepository
 from chatstore.errors import Invalid, MissingDependency
@@ -27,7 +27,6 @@ from langchain_core.messages import RemoveMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import NotRequired
 
     from chatstore.integrations.langchain.state import Step
 
