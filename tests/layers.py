@@ -197,7 +197,7 @@ def sideways(module: Module, imported: Import, part: str) -> str | None:
         and (part == "backends" or LAYERS.get(part, VALUES) >= ADAPTERS)
     ):
         return "adapters know layers 0, 1 and connect"
-    if mine == ADAPTERS and part == "histories":
+    if mine == ADAPTERS and part == "histories" and module.part != "integrations":
         return "adapters know layers 0, 1 and connect"
     if module.part == part == "backends":
         own, other = (f"{name}...".split(".")[2] for name in (module.name, imported.target))

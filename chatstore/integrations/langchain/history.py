@@ -1,0 +1,240 @@
+"""`ChatMessageHistory`: a session of any repository as LangChain's own kind of history.
+
+This module knows what LangChain's chains, memories and runnables call, and where they lose messages; it refuses to
+know where anything is kept. The base class is LangChain's where it still has one, so that pydantic's instance checks
+in the memory classes pass; nothing else of it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict
+
+from langchain_core import messages as theirs
+
+from chatstore import core
+from chatstore import history as plain
+from chatstore.arguments import utcnow
+from chatstore.core import adrive, drive
+from chatstore.errors import NotFound
+from chatstore.integrations.langchain.convert import from_langchain, to_langchain
+from chatstore.integrations.langchain.state import loud, upserted
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+    from chatstore.aio import AsyncRepository
+    from chatstore.core import Answer, T
+    from chatstore.integrations.langchain.state import Step
+    from chatstore.repository import Repository
+
+    class _Base:
+        """LangChain's base class, of which nothing is used but its name."""
+
+else:
+    try:
+        from langchain_core.chat_history import BaseChatMessageHistory as _Base
+    except ImportError:  # langchain-core 2 has none, and no memory class that would ask for one
+        _Base = object
+
+
+class Options(TypedDict, total=False):
+    """What every history of this package takes; `ChatMessageHistory` says what each means."""
+
+    last: int | None
+    pinned: bool
+    prunes: bool
+
+
+class ChatMessageHistory(_Base, plain.ChatMessageHistory):
+    """One session of a repository, in LangChain's messages; without arguments, a conversation in memory.
+
+    Give it to `ConversationBufferMemory` and its relatives as ``chat_memory``, or return it from the function that
+    `RunnableWithMessageHistory` calls. Both sides work, ``messages`` and ``aget_messages``; over an
+    `AsyncRepository` only the latter. What cannot be stored is logged at ERROR and raised, because
+    `RunnableWithMessageHistory` swallows the exception.
+    """
+
+    _read: list[Any] | None = None
+    _unsure: tuple[list[Any], core.Batch] | None = None
+    _pinned = True
+    _prunes = False
+
+    def __init__(
+        self,
+        repository: Repository | AsyncRepository | None = None,
+        session_id: str | None = None,
+        *,
+        last: int | None = None,
+        pinned: bool = True,
+        prunes: bool = False,
+    ) -> None:
+        """Work on session *session_id* (a new id where it is None) of *repository* (one of its own in memory).
+
+        *last* limits what is read to the newest that many. *pinned* keeps what was read first until this object
+        writes: `RunnableWithMessageHistory` reads twice in a call and cuts the user's question off when another
+        worker appends in between. A new object reads anew, and costs nothing. *prunes* deletes from the session what
+        a memory class pops from the list it was given, as `ConversationTokenBufferMemory` and
+        `ConversationSummaryBufferMemory` do.
+        """
+        plain.ChatMessageHistory.__init__(self, repository, session_id, last=last)
+        self._pinned, self._prunes = pinned, prunes
+
+    def _adopt(self, inner: plain.ChatMessageHistory, options: Options) -> None:
+        """Become what *inner*, made by a constructor of `chatstore.histories`, is."""
+        ChatMessageHistory.__init__(self, inner.repository, inner.session_id, **options)
+        self._owned = inner._owned
+
+    # ---- reading
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages, oldest first, in a fresh list (the newest *last* of them)."""
+        return self._do(self._reading())
+
+    @messages.setter
+    def messages(self, messages: Iterable[BaseMessage]) -> None:
+        self._do(self._replacing(list(messages)))
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """Return `messages`."""
+        return await self._ado(self._reading())
+
+    def _reading(self) -> Generator[Step, Any, list[BaseMessage]]:
+        read = self._read
+        if read is None:
+            if self._prunes:
+                found = yield lambda store: store.get_records(self.session_id, last=self.last)
+                read = [(to_langchain(record.message), record.position) for record in found]
+            else:
+                found = yield lambda store: store.get_messages(self.session_id, last=self.last)
+                read = [to_langchain(message) for message in found]
+            if self._pinned:
+                self._read = read
+        return Prunable(self, read) if self._prunes else list(read)
+
+    # ---- writing
+
+    def add_message(self, message: BaseMessage) -> None:
+        """Append one message."""
+        self.add_messages([message])
+
+    def add_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append *messages* in one piece; the session is created if it is missing.
+
+        A call that failed may be repeated with the same messages on this object: nothing is stored twice, also of
+        messages without an id. Raises as `Repository.add_messages`.
+        """
+        self._do(self._adding(list(messages)))
+
+    async def aadd_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """As `add_messages`."""
+        await self._ado(self._adding(list(messages)))
+
+    def add_user_message(self, message: HumanMessage | str) -> None:
+        """Append what the user said."""
+        self.add_message(theirs.HumanMessage(content=message) if isinstance(message, str) else message)
+
+    def add_ai_message(self, message: AIMessage | str) -> None:
+        """Append what the model said."""
+        self.add_message(theirs.AIMessage(content=message) if isinstance(message, str) else message)
+
+    def clear(self) -> None:
+        """Delete all messages and keep the session."""
+        self._do(self._clearing())
+
+    async def aclear(self) -> None:
+        """Delete all messages and keep the session."""
+        await self._ado(self._clearing())
+
+    def upsert_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """Append those of *messages* whose id is not stored, and update those whose body changed.
+
+        For the state of a graph, which is passed whole, again and again. `RemoveMessage`, which tells a graph to
+        forget, changes nothing here. Raises `Invalid` for a message without an id, and as
+        `Repository.add_messages`.
+        """
+        self._do(self._upserting(list(messages)))
+
+    async def aupsert_messages(self, messages: Iterable[BaseMessage]) -> None:
+        """As `upsert_messages`."""
+        await self._ado(self._upserting(list(messages)))
+
+    def _adding(self, given: list[Any]) -> Generator[Step, Any, None]:
+        self._read = None
+        if not given:
+            return
+        with loud(self.session_id, len(given)):
+            now = utcnow()
+            made = self._same_ids(given, core.batch(self.session_id, map(from_langchain, given), now))
+            self._unsure = (given, made)
+            # What `Repository.add_messages` does, but with ids that outlive a call that failed.
+            yield lambda store: store._run(
+                store._core.append, store._scope, self.session_id, made.drafts, None, now
+            )
+            self._unsure = None
+
+    def _same_ids(self, given: list[Any], made: core.Batch) -> core.Batch:
+        """Give messages without an id those of the failed call that this one repeats."""
+        if self._unsure is None:
+            return made
+        before, known = self._unsure
+        if list(map(id, before)) != list(map(id, given)) or len(known.drafts) != len(made.drafts):
+            return made
+        drafts = [
+            new._replace(message_id=old.message_id) if new.id_generated and old.id_generated else new
+            for new, old in zip(made.drafts, known.drafts, strict=True)
+        ]
+        return made._replace(drafts=drafts)
+
+    def _replacing(self, given: list[Any]) -> Generator[Step, Any, None]:
+        self._read = None
+        with loud(self.session_id, len(given)):
+            yield lambda store: store.replace_messages(self.session_id, map(from_langchain, given))
+
+    def _clearing(self) -> Generator[Step, Any, None]:
+        self._read = None
+        with loud(self.session_id, 0):
+            yield lambda store: store.clear(self.session_id)
+
+    def _upserting(self, given: list[Any]) -> Generator[Step, Any, None]:
+        self._read = None
+        with loud(self.session_id, len(given)):
+            yield from upserted(self.session_id, given, {})
+
+    def _forget(self, position: int) -> None:
+        self._read = None
+        with loud(self.session_id, 0):
+            try:
+                self._blocking().delete_message(self.session_id, position)
+            except NotFound:  # another worker pruned it first: it is gone, which was wanted
+                return
+
+    def _do(self, plan: Generator[Step, Any, T]) -> T:
+        """Carry out what *plan* yields on the repository."""
+        answer: Answer[T] = plan
+        return drive(answer, lambda step: step(self._blocking()))
+
+    async def _ado(self, plan: Generator[Step, Any, T]) -> T:
+        """As `_do`, awaiting each step."""
+        answer: Answer[T] = plan
+        return await adrive(answer, lambda step: step(self._awaited()))
+
+
+class Prunable(list[Any]):
+    """The messages that were read; what is popped from this list leaves the session too."""
+
+    def __init__(self, history: ChatMessageHistory, read: Iterable[tuple[Any, int]]) -> None:
+        """Remember the position of each message *read*."""
+        super().__init__(message for message, _ in read)
+        self._history = history
+        self._positions = {id(message): position for message, position in read}
+
+    def pop(self, index: SupportsIndex = -1, /) -> Any:
+        """Remove and return one message, here and in the session."""
+        message = self[index]
+        position = self._positions.get(id(message))
+        if position is not None:  # None: the caller put it there
+            self._history._forget(position)
+        return super().pop(index)
