@@ -279,6 +279,18 @@ _PHRASES: dict[str, Kind] = {
 }
 
 
+def _classes(errors: Any) -> tuple[tuple[Kind, tuple[type[Exception], ...]], ...]:
+    """Return redis-py's classes of errors by what they mean, the narrow ones first."""
+    return (
+        ("exhausted", (errors.MaxConnectionsError,)),
+        ("refused", (errors.AuthenticationError, errors.NoPermissionError)),
+        ("busy", (errors.BusyLoadingError, errors.ClusterDownError, errors.SlotNotCoveredError)),
+        ("readonly", (errors.ReadOnlyError,)),
+        ("cluster", (errors.MovedError, errors.ClusterCrossSlotError)),
+        ("lost", (errors.ConnectionError, errors.TimeoutError, OSError)),
+    )
+
+
 def kind_of(error: BaseException) -> Kind:
     """Return what an error of redis-py means."""
     errors = driver().exceptions
@@ -286,21 +298,12 @@ def kind_of(error: BaseException) -> Kind:
     for phrase, kind in _PHRASES.items():
         if phrase in said:
             return kind
-    if isinstance(error, errors.MaxConnectionsError):
-        return "exhausted"
-    if isinstance(error, errors.AuthenticationError | errors.NoPermissionError):
-        return "refused"
-    if isinstance(error, errors.BusyLoadingError | errors.ClusterDownError | errors.SlotNotCoveredError):
-        return "busy"
-    if isinstance(error, errors.ReadOnlyError):
-        return "readonly"
-    if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
-        return "lost"
+    for kind, classes in _classes(errors):
+        if isinstance(error, classes):
+            return kind
     if isinstance(
         error, errors.RedisClusterException
     ):  # no node of the cluster could be asked for the others
         return kind_of(error.__cause__) if error.__cause__ is not None else "lost"
-    if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError):
-        return "cluster"
     found = _CODE.search(f"{getattr(error, 'status_code', '')} {said}")
     return _CODES[found[1]] if found else "other"

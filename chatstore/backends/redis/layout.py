@@ -154,7 +154,7 @@ def row_of(stored: bytes | str) -> Row:
         else:
             known = json.loads(about)
             rest, generated = [known.get(name) for name in _ABOUT], bool(known.get("id_generated"))
-        draft = Draft(message_id, generated, type_, content, *rest, payload, created_at)
+        draft = Draft._make((message_id, generated, type_, content, *rest, payload, created_at))
         return Row(int(position), draft)
     except (ValueError, TypeError, AttributeError):
         return _damaged(stored)
