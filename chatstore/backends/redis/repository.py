@@ -24,8 +24,6 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.records import Durability
-
 
 def repository_for(target: Any) -> RedisRepository:
     """Return the repository of a URL or a client of redis-py."""
@@ -85,7 +83,7 @@ class RedisRepository(Repository):
         return drive(operation(*args), self._lend)
 
     def _check(self) -> None:
-        found: Durability = drive(self._core.durability(), self._lend)
+        found = drive(self._core.durability(), self._lend)
         refuse_volatile(found)
         self._place.checked = True
 
@@ -139,7 +137,7 @@ class AsyncRedisRepository(AsyncRepository):
         return await adrive(operation(*args), self._lend)
 
     async def _check(self) -> None:
-        found: Durability = await adrive(self._core.durability(), self._lend)
+        found = await adrive(self._core.durability(), self._lend)
         refuse_volatile(found)
         self._place.checked = True
 
