@@ -24,6 +24,8 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chatstore.records import Durability
+
 
 def repository_for(target: Any) -> RedisRepository:
     """Return the repository of a URL or a client of redis-py."""
@@ -83,8 +85,8 @@ class RedisRepository(Repository):
         return drive(operation(*args), self._lend)
 
     def _check(self) -> None:
-        found = drive(self._core.durability(), self._lend)
-        refuse_volatile(found)
+        asked: Answer[Durability] = self._core.durability()
+        refuse_volatile(drive(asked, self._lend))
         self._place.checked = True
 
     def _lend(self, wanted: Any) -> Any:
@@ -137,8 +139,8 @@ class AsyncRedisRepository(AsyncRepository):
         return await adrive(operation(*args), self._lend)
 
     async def _check(self) -> None:
-        found = await adrive(self._core.durability(), self._lend)
-        refuse_volatile(found)
+        asked: Answer[Durability] = self._core.durability()
+        refuse_volatile(await adrive(asked, self._lend))
         self._place.checked = True
 
     async def _lend(self, wanted: Any) -> Any:
