@@ -11,7 +11,7 @@ Knows what each kind of block means; knows nothing of which pages there are, nor
 
 `<!-- not run: reason -->` on the line before a fence excuses one block. `<!-- only: postgresql -->` runs an
 SQL block on that database alone. A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:)
-stands for a fresh database of the tests.
+stands for a fresh database of the tests, and `redis://localhost:6379` for a Redis server of the page's own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from tests import servers
+from tests import redis_servers, servers
 from tests.snippet_hosts import Interpreter, Shell, query
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ COMMENT = re.compile(r"^\s*<!--\s*(?P<word>not run|only):\s*(?P<rest>.*?)\s*-->\
 ADDRESS = re.compile(
     r"\b(?P<scheme>(?P<family>postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?)://[^\s\"'`/@]*@localhost(?::\d+)?/(?P<name>\w+)"
 )
+REDIS = re.compile(r"\bredis://localhost:6379\b")
 DATABASES = ("sqlite", "postgres", "mariadb")
 SHOWS_OUTPUT = {"python", "sh", "sql"}
 
@@ -165,7 +166,9 @@ class Page:
                 self._urls[key] = self._stack.enter_context(servers.fresh_database(kind))
             return f"{found['scheme']}://{self._urls[key].partition('://')[2]}"
 
-        return ADDRESS.sub(fresh, text)
+        if REDIS.search(text) and "redis" not in self._urls:
+            self._urls["redis"] = self._stack.enter_context(redis_servers.started(*redis_servers.QUIET))
+        return REDIS.sub(lambda _: self._urls["redis"], ADDRESS.sub(fresh, text))
 
     def kinds(self, block: Block) -> list[str]:
         """Name the databases that an SQL block runs on."""

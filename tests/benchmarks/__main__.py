@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import appending, concurrency, imports, long_sessions, page, reading
+from tests.benchmarks import appending, concurrency, imports, in_redis, long_sessions, page, reading
 from tests.benchmarks.harness import FULL, QUICK
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
     "reading": reading.figures,
     "long_sessions": long_sessions.figures,
     "concurrency": concurrency.figures,
+    "in_redis": in_redis.figures,
 }
 
 

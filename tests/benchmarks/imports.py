@@ -34,7 +34,7 @@ SQL = f"import chatstore; chatstore.connect(){ADD}"
 LOADED = "; import sys, json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 #: What `import chatstore` must not load: all of it loads on first use.
 SQL_LIBRARIES = {"sqlalchemy", "alembic"}
-HEAVY = {*SQL_LIBRARIES, "pydantic", "pydantic_core", "psycopg", "pymysql", "sqlite3", "asyncio"}
+HEAVY = {*SQL_LIBRARIES, "pydantic", "pydantic_core", "psycopg", "pymysql", "redis", "sqlite3", "asyncio"}
 
 
 def figures(size: Size) -> Iterator[Figure]:

@@ -35,7 +35,7 @@ class Ground(NamedTuple):
     prefix: str
     client: Any
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """Return the names of all keys under the prefix."""
         return sorted(key.decode() for key in self.client.scan_iter(match=f"{self.prefix}*", count=1000))
 
@@ -46,7 +46,7 @@ def _opened(url: str, client: Any) -> Iterator[Ground]:
     with client, chatstore.connect(mine) as store:
         ground = Ground(store, mine, prefix, client)
         yield ground
-        for key in ground.keys():
+        for key in ground.names():
             client.delete(key)
 
 

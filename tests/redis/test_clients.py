@@ -1,4 +1,4 @@
-"""Clients: shared by URL and closed by the last, passed in and never closed, new in a forked child and in a new loop."""
+"""Clients: shared by URL and closed by the last, passed in and never closed, new in a forked child and a new loop."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def test_clients_that_were_passed_in_stay_open_and_as_they_were(ground: Ground, 
             mine = RedisRepository(client, key_prefix=ground.prefix)
             mine.add_messages("s", BATCH)
             assert 1 + decode == len(mine.get_messages("s")) == mine.list_sessions().items[0].message_count
-            mine.close(), store.close()
+            mine.close()
+            store.close()
             assert client.ping()
 
     async def awaited() -> None:

@@ -136,7 +136,7 @@ def test_sessions_that_the_server_swept(where: str, request: pytest.FixtureReque
     assert 1 == sum(row.messages for row in here.store.usage())
     assert ["kept"] == [hit.session_id for hit in here.store.search("x")]
     assert 1 == here.store.purge(updated_before=datetime.now(UTC) + timedelta(days=1)).sessions
-    assert [] == here.keys()
+    assert [] == here.names()
 
 
 def test_an_entry_in_the_list_of_another_owner(cluster: Ground) -> None:
@@ -184,4 +184,4 @@ def test_a_session_that_comes_and_goes_ends_where_it_is(where: str, request: pyt
     assert ["s"] == names(here) == names(here, user_id="u")
     here.store.delete_session("s")
     assert [] == names(here)
-    assert [] == here.keys()
+    assert [] == here.names()

@@ -64,7 +64,7 @@ def test_what_is_stored_can_be_read_by_a_person(ground: Ground) -> None:
     )
     start = f"{ground.prefix}{{garden}}"
     lists = [f"{ground.prefix}sessions{rest}" for rest in ("", ":tenant:acme", ":user:ada")]
-    assert sorted([f"{start}:ids", f"{start}:messages", f"{start}:session", *lists]) == ground.keys()
+    assert sorted([f"{start}:ids", f"{start}:messages", f"{start}:session", *lists]) == ground.names()
     fields = {
         key.decode(): value.decode() for key, value in ground.client.hgetall(f"{start}:session").items()
     }
@@ -92,9 +92,9 @@ def test_nothing_stays_behind(ground: Ground) -> None:
     ground.store.delete_session("a")
     ground.store.clear("b")
     lists = [f"{ground.prefix}sessions", f"{ground.prefix}sessions:user:ada"]
-    assert sorted([f"{ground.prefix}{{b}}:session", *lists]) == ground.keys()
+    assert sorted([f"{ground.prefix}{{b}}:session", *lists]) == ground.names()
     ground.store.delete_session("b")
-    assert [] == ground.keys()
+    assert [] == ground.names()
 
 
 def test_positions_are_exact_where_doubles_are_not(ground: Ground) -> None:
@@ -161,4 +161,4 @@ def test_a_message_beyond_what_redis_takes_is_refused_first(
         ground.store.add_messages("s", [HumanMessage("small"), HumanMessage("ü" * 600)])
     assert 1000 == caught.value.limit
     assert 1200 < caught.value.size < 1400
-    assert [] == ground.keys()
+    assert [] == ground.names()

@@ -217,7 +217,7 @@ def test_a_foreign_key_is_not_touched(ground: Ground) -> None:
     with pytest.raises(StorageError, match="key_prefix"):
         ground.store.add_messages("s", [HumanMessage("x")])
     assert b"theirs" == ground.client.get(f"{ground.prefix}{{s}}:session")
-    assert [f"{ground.prefix}{{s}}:session"] == ground.keys()
+    assert [f"{ground.prefix}{{s}}:session"] == ground.names()
 
 
 def test_the_clock_that_was_set_back(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,29 @@ def place(kind: str) -> Iterator[str]:
     if kind == "file":
         with tempfile.TemporaryDirectory(prefix="chatstore-campaign-") as folder:
             yield f"file:{folder}/chats"
+    elif kind.startswith("redis"):
+        with _redis(kind) as url:
+            yield url
     else:
         with servers.migrated_url(kind) as url:
             yield url
+
+
+@contextmanager
+def _redis(kind: str) -> Iterator[str]:
+    """Give the URL of keys of their own on a server, or on a cluster (*redis-cluster*)."""
+    import redis
+
+    from tests import redis_servers
+
+    prefix = f"campaign:{secrets.token_hex(4)}:"
+    clustered = kind == "redis-cluster"
+    url = redis_servers.cluster_url() if clustered else f"{servers.obtain('redis')}/9"
+    yield f"{url}{'&' if '?' in url else '?'}key_prefix={prefix}"
+    maker = redis.RedisCluster if clustered else redis.Redis
+    with maker.from_url(url.partition("?")[0]) as client:
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            client.delete(key)
 
 
 def worker(what: str, url: str, session: str, name: str, turns: int) -> subprocess.Popen[str]:

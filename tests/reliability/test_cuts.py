@@ -11,11 +11,11 @@ from tests.proxy import FaultProxy, Mode
 from tests.reliability.campaign import Campaign
 from tests.reliability.places import place
 
-PORTS = {"postgres": 5432, "mariadb": 3306}
+PORTS = {"postgres": 5432, "mariadb": 3306, "redis": 6379}
 
 
 @pytest.mark.parametrize("mode", [Mode.BEFORE, Mode.AFTER], ids=["before COMMIT", "after COMMIT"])
-@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "redis"])
 def test_a_cut_connection_neither_loses_nor_doubles(kind: str, mode: Mode) -> None:
     """100 cuts each: every append succeeds in the end, once; also of messages that came without an id."""
     campaign = Campaign(f"connection cut {mode.name.lower()} COMMIT, {kind}", 100)
@@ -28,7 +28,7 @@ def test_a_cut_connection_neither_loses_nor_doubles(kind: str, mode: Mode) -> No
                 for number in campaign.rounds():
                     before = proxy.injected
                     texts = [f"question {number}", f"answer {number}"]
-                    # PostgreSQL's single statement commits itself: its parameters are the last that is sent.
+                    # PostgreSQL's single statement and Redis's script commit themselves: nothing is sent after them.
                     proxy.arm(mode, b"COMMIT" if kind == "mariadb" else texts[1].encode(), times=1)
                     records = repository.add_messages("s", [HumanMessage(texts[0]), AIMessage(texts[1])])
                     assert [record.message.content for record in records] == texts

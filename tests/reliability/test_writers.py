@@ -19,11 +19,11 @@ from tests.reliability.worker import turn
 PROCESSES = 8
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb"])
+@pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb", "redis", "redis-cluster"])
 def test_eight_processes_append_to_one_session(kind: str) -> None:
-    """8 processes x 100 turns: none lost, doubled, refused or torn; a tailing reader sees all, in order."""
+    """8 processes x 100 turns (Redis: 200): none lost, doubled, refused or torn; a tailing reader sees all in order."""
     campaign = Campaign(f"8 processes, one session, {kind}", PROCESSES)
-    turns = campaign.size(100, 10)
+    turns = campaign.size(200 if kind.startswith("redis") else 100, 10)
     with place(kind) as url:
         processes = [worker("append", url, "shared", f"p{number}", turns) for number in range(PROCESSES)]
         tail = _Tail(url)
@@ -85,7 +85,7 @@ class _Tail(threading.Thread):
         return self.seen
 
 
-@pytest.mark.parametrize("kind", ["postgres", "mariadb", "sqlite"])
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "sqlite", "redis", "redis-cluster"])
 def test_overlapping_ids_from_eight_threads(kind: str) -> None:
     """1,600 calls with ids that overlap: each returns all its records, no gap, counters right, one body an id."""
     campaign = Campaign(f"overlapping ids, {kind}", 1600)

@@ -213,25 +213,21 @@ class Across:
         now: datetime,
         args: Sequence[Any],
         *,
+        rest: str = "",
         once: bool = False,
     ) -> Generator[Any, Any, list[Any]]:
-        """Run *script* on the session and return its answer, the first of it as text."""
+        """Run *script* on the session and return its answer, the first of it as text; see `prelude` for *rest*."""
         keys = self.keys.of(session_id)
         if once and self.guarded:
             keys = (*keys, f"{keys[0]}:once:{new_id()}")  # type: ignore[assignment]  # four for this one
-        head = (
-            stamp(now),
-            score(now),
-            scope.tenant_id or "",
-            scope.user_id or "",
-            "" if self.index.apart else self.keys.index,
-            session_id,
-        )
-        word, *rest = yield from attempts(Run(script, keys, (*head, *args), once))
+        index = "" if self.index.apart else self.keys.index
+        owner = f"{scope.tenant_id or ''}\n{scope.user_id or ''}"
+        head = f"{stamp(now)}\n{score(now)}\n{owner}\n{index}\n{session_id}\n{rest}"
+        word, *answer = yield from attempts(Run(script, keys, (head, *args), once))
         word = text(word)
         if word == "repeated":
             raise unknown()
-        return [word, *rest]
+        return [word, *answer]
 
     def _expiry(self, now: datetime) -> datetime | None:
         return None if self.ttl is None else now + timedelta(seconds=self.ttl)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,7 +18,7 @@ from chatstore.errors import Invalid, MissingDependency
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import ModuleType
 
     from chatstore.backends.redis.attempts import Kind, Settings
@@ -86,6 +87,10 @@ class Place:
                 if self._client is None:
                     self._client = self._made(driver())
         return self._client
+
+    def direct(self, client: Any) -> bool:
+        """Tell whether *client* was made here, blocks and has one server, so that its pool can be used directly."""
+        return client is self._client and not self.given and not self.apart
 
     def awaiting(self, user: object) -> Any:
         """Return the client of the running loop, kept until its last *user* closes."""
@@ -184,7 +189,8 @@ def carried_out(place: Place, client: Any, step: Run | Many | Settings) -> Gener
             if step.once:
                 yield from _connected(place, client)
             sent = True
-            return (yield from _run(redis, client, step))
+            send = partial(_sent, redis, client) if place.direct(client) else client.execute_command
+            return (yield from _run(redis, send, step))
         if isinstance(step, Many):
             sent = True
             return (yield from _many(client, step))
@@ -204,13 +210,32 @@ def _connected(place: Place, client: Any) -> Generator[Any, Any, None]:
         yield client.connection_pool.release(connection)
 
 
-def _run(redis: Any, client: Any, step: Run) -> Generator[Any, Any, Any]:
+def _run(redis: Any, send: Callable[..., Any], step: Run) -> Generator[Any, Any, Any]:
     """Run a script by its digest; a server that does not know it yet gets all of it."""
     rest = (len(step.keys), *step.keys, *step.args)
     try:
-        return (yield client.execute_command("EVALSHA", step.script.digest, *rest))
+        return (yield send("EVALSHA", step.script.digest, *rest))
     except redis.exceptions.NoScriptError:
-        return (yield client.execute_command("EVAL", step.script.source, *rest))
+        return (yield send("EVAL", step.script.source, *rest))
+
+
+def _sent(redis: Any, client: Any, *command: Any) -> Any:
+    """Send *command* over a connection of the client's pool, as `execute_command` does, and return the answer.
+
+    It leaves out what that has for repetitions and measurements, a quarter of an append's time: `attempts` repeats.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        connection.send_command(*command)
+        return connection.read_response()
+    except redis.ResponseError:
+        raise
+    except BaseException:
+        connection.disconnect()  # an answer that is still to come must not be taken for that of the next command
+        raise
+    finally:
+        pool.release(connection)
 
 
 def _many(client: Any, step: Many) -> Generator[Any, Any, list[Any]]:
@@ -279,6 +304,18 @@ _PHRASES: dict[str, Kind] = {
 }
 
 
+def _classes(errors: Any) -> tuple[tuple[Kind, tuple[type[Exception], ...]], ...]:
+    """Return redis-py's classes of errors by what they mean, the narrow ones first."""
+    return (
+        ("exhausted", (errors.MaxConnectionsError,)),
+        ("refused", (errors.AuthenticationError, errors.NoPermissionError)),
+        ("busy", (errors.BusyLoadingError, errors.ClusterDownError, errors.SlotNotCoveredError)),
+        ("readonly", (errors.ReadOnlyError,)),
+        ("cluster", (errors.MovedError, errors.ClusterCrossSlotError)),
+        ("lost", (errors.ConnectionError, errors.TimeoutError, OSError)),
+    )
+
+
 def kind_of(error: BaseException) -> Kind:
     """Return what an error of redis-py means."""
     errors = driver().exceptions
@@ -286,21 +323,12 @@ def kind_of(error: BaseException) -> Kind:
     for phrase, kind in _PHRASES.items():
         if phrase in said:
             return kind
-    if isinstance(error, errors.MaxConnectionsError):
-        return "exhausted"
-    if isinstance(error, errors.AuthenticationError | errors.NoPermissionError):
-        return "refused"
-    if isinstance(error, errors.BusyLoadingError | errors.ClusterDownError | errors.SlotNotCoveredError):
-        return "busy"
-    if isinstance(error, errors.ReadOnlyError):
-        return "readonly"
-    if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
-        return "lost"
+    for kind, classes in _classes(errors):
+        if isinstance(error, classes):
+            return kind
     if isinstance(
         error, errors.RedisClusterException
     ):  # no node of the cluster could be asked for the others
         return kind_of(error.__cause__) if error.__cause__ is not None else "lost"
-    if isinstance(error, errors.MovedError | errors.ClusterCrossSlotError):
-        return "cluster"
     found = _CODE.search(f"{getattr(error, 'status_code', '')} {said}")
     return _CODES[found[1]] if found else "other"

@@ -7,7 +7,7 @@ however much it changes. This module knows scripts by name and their arguments; 
 from __future__ import annotations
 
 from dataclasses import replace as replaced
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from chatstore import core as contract
 from chatstore.arguments import Scope, Window
@@ -42,6 +42,19 @@ if TYPE_CHECKING:
 #: How often an edit is tried whose message others edit at the same moment.
 CONTENDED = 50
 _LAST = 2**63 - 2
+
+
+class Wanted(NamedTuple):
+    """What an append or replacement asks of the session: a revision, when it will expire, and the sizes of it all."""
+
+    revision: int | None
+    expires: str
+    swept: str | int
+    sizes: str
+
+    def lines(self, entered: str) -> str:
+        """Return it as a script takes it; *entered*: whether the index knows the session."""
+        return f"{_number(self.revision)}\n{self.expires}\n{self.swept}\n{entered}\n{self.sizes}"
 
 
 class RedisCore(Across):
@@ -133,18 +146,12 @@ class RedisCore(Across):
         now: datetime,
     ) -> Generator[Any, Any, Appended]:
         expires = self._expiry(now)
-        args: list[Any] = [
-            _number(expected_revision),
-            _moment(expires),
-            self._sweep(expires, now),
-            "",
-            len(drafts),
-        ]
-        args += map(packed, drafts)
-        revision, answer = yield from self._written(
-            scripts.REPLACE, scope, session_id, args, expected_revision, now, once=True
+        wanted = Wanted(expected_revision, _moment(expires), self._sweep(expires, now), f"{len(drafts)}")
+        args = [packed(draft) for draft in drafts]
+        revision, answer, owner = yield from self._written(
+            scripts.REPLACE, scope, session_id, args, wanted, now, once=True
         )
-        yield from self._rescored(session_id, answer[1:])
+        yield from self._rescored(session_id, owner)
         first = int(answer[0])
         return Appended(revision, [Row(position, draft) for position, draft in enumerate(drafts, first)])
 
@@ -208,8 +215,8 @@ class RedisCore(Across):
         word, *rest = yield from self._change(scripts.POP, scope, session_id, now, [], once=True)
         if word != "done":
             return None
-        yield from self._rescored(session_id, rest[1][1:])
-        return record_of(session_id, row_of(rest[1][0]))
+        yield from self._rescored(session_id, rest[2])
+        return record_of(session_id, row_of(rest[1]))
 
     def count(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, int]:
         found = yield from self.get(scope, session_id, now)
@@ -234,12 +241,12 @@ class RedisCore(Across):
         expires = self._expiry(now)
         rows = [packed(draft) for draft in drafts]
         equal: dict[int, bytes] = {}
+        sizes = f"{len(rows)}\n{len(positions)}"
+        wanted = Wanted(expected_revision, _moment(expires), self._sweep(expires, now), sizes)
         while True:
-            args: list[Any] = [_number(expected_revision), _moment(expires), self._sweep(expires, now), ""]
-            args += [len(rows), len(positions), *rows, *positions]
-            args += [part for pair in equal.items() for part in pair]
-            revision, answer = yield from self._written(
-                scripts.APPEND, scope, session_id, args, expected_revision, now
+            args = [*rows, *positions, *(part for pair in equal.items() for part in pair)]
+            revision, answer, owner = yield from self._written(
+                scripts.APPEND, scope, session_id, args, wanted, now
             )
             if revision is not None:
                 break
@@ -248,8 +255,8 @@ class RedisCore(Across):
                 if not same_body(drafts[place], stored.draft):
                     raise contract.another_body(session_id, stored.draft.message_id)
                 equal[place + 1] = body(packed(stored.draft))
-        yield from self._rescored(session_id, answer[1:4])
-        known, position = _known(answer[4:]), int(answer[0] or 0)
+        yield from self._rescored(session_id, owner)
+        known, position = _known(answer[1:]), int(answer[0] or 0)
         done = []
         for place, draft in enumerate(drafts):
             if place in known:
@@ -264,25 +271,28 @@ class RedisCore(Across):
         script: scripts.Script,
         scope: Scope,
         session_id: str,
-        args: list[Any],
-        expected_revision: int | None,
+        args: Sequence[Any],
+        wanted: Wanted,
         now: datetime,
         *,
         once: bool = False,
-    ) -> Generator[Any, Any, tuple[Any, list[Any]]]:
-        """Run *script*, which may make the session; return the revision (None: messages differ) and the rest."""
-        word, *rest = yield from self._change(script, scope, session_id, now, args, once=once)
+    ) -> Generator[Any, Any, tuple[Any, list[Any], list[Any]]]:
+        """Run *script*, which may make the session; return the revision (None: messages differ), rows and owner."""
+        rest = wanted.lines("")
+        word, *answer = yield from self._change(script, scope, session_id, now, args, rest=rest, once=once)
         if word == "enter":  # a session that is in no list would be lost there if this process died now
             yield from attempts(self.index.entered(session_id, now, *scope))
-            args[3] = "1"
-            word, *rest = yield from self._change(script, scope, session_id, now, args, once=once)
+            rest = wanted.lines("1")
+            word, *answer = yield from self._change(
+                script, scope, session_id, now, args, rest=rest, once=once
+            )
         if word == "differs":
-            return None, rest[0]
+            return None, answer[0], []
         if word == "order":
-            raise contract.out_of_order(session_id, int(rest[0]), int(rest[1]))
+            raise contract.out_of_order(session_id, int(answer[0]), int(answer[1]))
         if word != "done":
-            _refuse(word, rest, session_id, expected_revision)
-        return int(rest[0]), rest[1]
+            _refuse(word, answer, session_id, wanted.revision)
+        return int(answer[0]), answer[1], answer[2]
 
     def _put(
         self, session: ChatSession, members: Sequence[Any], now: datetime

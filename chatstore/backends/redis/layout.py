@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic_core import to_json
+
 from chatstore.arguments import Scope, microseconds
-from chatstore.codec import Draft, dumps
+from chatstore.codec import Draft
 from chatstore.core import Row
 from chatstore.errors import CorruptRecord, Invalid, MessageTooLarge
 from chatstore.records import ChatSession
@@ -57,6 +60,7 @@ FIELDS: Final = (
 _TIMES = frozenset({"created_at", "updated_at", "archived_at", "expires_at"})
 _NUMBERS = frozenset({"message_count", "last_position", "revision", "forked_at"})
 _GENERATED = '{"id_generated":true}'
+_NOTHING = (None,) * 6
 _ABOUT = ("name", "tool_call_id", "model", "input_tokens", "output_tokens", "source")
 _LONG_AGO = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
@@ -105,6 +109,7 @@ def digits(position: int) -> str:
     return f"{position:0{DIGITS}d}"
 
 
+@lru_cache(maxsize=16)  # all messages of a call have one time
 def stamp(moment: datetime) -> str:
     """Return *moment* (UTC) so that moments sort as text."""
     return moment.isoformat(timespec="microseconds")
@@ -122,9 +127,9 @@ def packed(draft: Draft) -> bytes:
     """Return *draft* as it is stored, without the position and its line."""
     about = _GENERATED if draft.id_generated else "{}"
     values = draft[4:10]
-    if any(value is not None for value in values):
+    if values != _NOTHING:
         known = {name: value for name, value in zip(_ABOUT, values, strict=True) if value is not None}
-        about = dumps(known | ({"id_generated": True} if draft.id_generated else {}))
+        about = to_json(known | ({"id_generated": True} if draft.id_generated else {})).decode()
     lines = (draft.message_id, stamp(draft.created_at), about, draft.type, draft.payload, draft.content)
     data = "\n".join(lines).encode()
     if len(data) > MAX_ROW - DIGITS - 1:
@@ -154,7 +159,7 @@ def row_of(stored: bytes | str) -> Row:
         else:
             known = json.loads(about)
             rest, generated = [known.get(name) for name in _ABOUT], bool(known.get("id_generated"))
-        draft = Draft(message_id, generated, type_, content, *rest, payload, created_at)
+        draft = Draft._make((message_id, generated, type_, content, *rest, payload, created_at))
         return Row(int(position), draft)
     except (ValueError, TypeError, AttributeError):
         return _damaged(stored)

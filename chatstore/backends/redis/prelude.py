@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What the scripts share. ARGV: the time; the same as a score; the scope's tenant and user ('' for any); the index
-#: ('' where it stands in another slot and is kept by the client); the session id.
+#: What the scripts share. ARGV[1] has, each on a line: the time; the same as a score; the scope's tenant and user (''
+#: for any); the index ('' where it stands in another slot and is kept by the client); the session id; and whatever else
+#: the script takes that has no line breaks, as `rest`. One argument, since each costs both sides.
 HEAD: Final = """
 local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local NOW, SCORE, TENANT, USER, INDEX, ID = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local NOW, SCORE, TENANT, USER, INDEX, ID, rest =
+  string.match(ARGV[1], '^(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.*)$')
 local call = redis.call
 
 if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
@@ -20,16 +22,19 @@ local h = call('HMGET', SESSION, 'revision', 'last_position', 'message_count', '
   'expires_at')
 local there = h[1] and true or false
 local expired = there and h[7] and h[7] <= NOW
+local latest = h[4] and h[4] > NOW and h[4] or NOW
 local seen = there and not expired and (TENANT == '' or h[5] == TENANT) and (USER == '' or h[6] == USER)
 
 -- position (text) plus a number, exactly
 local function plus(position, n)
+  local number = tonumber(position) + n
+  if number < 9e15 then return string.format('%019d', number) end
   position = string.rep('0', 19 - #position) .. position
   local high, low = tonumber(string.sub(position, 1, 9)), tonumber(string.sub(position, 10)) + n
   if low >= 1e10 then
     high, low = high + math.floor(low / 1e10), low % 1e10
   end
-  return string.format('%09.0f%010.0f', high, low)
+  return string.format('%09d%010d', high, low)
 end
 
 local function bare(position)
@@ -69,14 +74,10 @@ local function lists(tenant, user)
   return names
 end
 
-local function latest()
-  return (h[4] and h[4] > NOW) and h[4] or NOW
-end
-
 local function listed()
   if INDEX == '' then return end
   -- where the clock was set back, `updated_at` stays, and so does the place in the index
-  if latest() ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
+  if latest ~= NOW then SCORE = call('ZSCORE', INDEX, ID) or SCORE end
   for _, name in ipairs(lists(h[5], h[6])) do call('ZADD', name, SCORE, ID) end
 end
 
@@ -114,8 +115,8 @@ end
 
 -- the end of every change to a session that stays
 local function touch(count, last)
-  local revision = string.format('%.0f', tonumber(h[1]) + 1)
-  call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest())
+  local revision = string.format('%d', tonumber(h[1]) + 1)
+  call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest)
   sweep()
   if ONCE then call('SET', ONCE, '1', 'EX', 60) end
   return revision
@@ -124,6 +125,7 @@ end
 -- a session of the scope's that begins now; `touch` follows
 local function begin()
   vacate()
+  latest = NOW
   h = {SCORE, '0', '0', false, TENANT ~= '' and TENANT, USER ~= '' and USER, false}
   listed()
   call('HSET', SESSION, 'metadata', '{}', 'created_at', NOW)
@@ -131,7 +133,8 @@ local function begin()
   if h[6] then call('HSET', SESSION, 'user_id', h[6]) end
 end
 
+-- what a client needs that keeps the index
 local function owner()
-  return latest(), h[5] or '', h[6] or ''
+  if INDEX == '' then return latest, h[5] or '', h[6] or '' end
 end
 """

@@ -81,10 +81,13 @@ class RedisRepository(Repository):
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if self._strict and not self._place.checked:
-            found: Durability = drive(self._core.durability(), self._lend)
-            refuse_volatile(found)
-            self._place.checked = True
+            self._check()
         return drive(operation(*args), self._lend)
+
+    def _check(self) -> None:
+        asked: Answer[Durability] = self._core.durability()
+        refuse_volatile(drive(asked, self._lend))
+        self._place.checked = True
 
     def _lend(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
@@ -132,10 +135,13 @@ class AsyncRedisRepository(AsyncRepository):
 
     async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         if self._strict and not self._place.checked:
-            found: Durability = await adrive(self._core.durability(), self._lend)
-            refuse_volatile(found)
-            self._place.checked = True
+            await self._check()
         return await adrive(operation(*args), self._lend)
+
+    async def _check(self) -> None:
+        asked: Answer[Durability] = self._core.durability()
+        refuse_volatile(await adrive(asked, self._lend))
+        self._place.checked = True
 
     async def _lend(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):

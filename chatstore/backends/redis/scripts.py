@@ -27,22 +27,23 @@ class Script(NamedTuple):
     digest: str
 
 
-#: Where a message is named by a key: ARGV[7] is 'position' or 'id', ARGV[8] which.
+#: Where a message is named by a key: ARGV[2] is 'position' or 'id', ARGV[3] which.
 _FIND: Final = """
-local position = ARGV[8]
-if ARGV[7] == 'id' then position = call('HGET', IDS, position) end
+local position = ARGV[3]
+if ARGV[2] == 'id' then position = call('HGET', IDS, position) end
 local found = position and at(position)
 """
 
-#: Append. ARGV[7]: the revision expected ('' for any); [8], [9]: when the session will expire, and when it will be
-#: swept ('' to leave that); [10]: '1' once the index has the session; [11]: how many rows; [12]: how many positions
-#: (all or 0); then the rows, their positions, and pairs of a place among the rows and a stored body that is as good.
+#: Append. The rest: the revision expected ('' for any); when the session will expire, and in how many milliseconds it
+#: will be swept ('' to leave that); '1' once the index has the session; how many rows; how many positions (all or 0).
+#: From ARGV[2] on: the rows, their positions, and pairs of a place among the rows and a stored body that is as good.
 _APPEND: Final = """
 if there and not expired and not seen then return {'taken'} end
-local expected, n, m = ARGV[7], tonumber(ARGV[11]), tonumber(ARGV[12])
+local expected, moment, swept, entered, n, m = string.match(rest, '^(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.*)$')
+n, m = tonumber(n), tonumber(m)
 local ids, known, equal, found, differ = {}, {}, {}, 0, {}
-for i = 1, n do ids[i] = line(ARGV[12 + i], 1) end
-for i = 13 + n + m, #ARGV, 2 do equal[tonumber(ARGV[i])] = ARGV[i + 1] end
+for i = 1, n do ids[i] = line(ARGV[1 + i], 1) end
+for i = 2 + n + m, #ARGV, 2 do equal[tonumber(ARGV[i])] = ARGV[i + 1] end
 if seen then
   for from = 1, n, 4000 do
     local to = math.min(from + 3999, n)
@@ -51,7 +52,7 @@ if seen then
       if stored then
         known[place], found = stored, found + 1
         local have = behind(stored, 4)
-        if have ~= behind(ARGV[12 + place], 3) and have ~= equal[place] then
+        if have ~= behind(ARGV[1 + place], 3) and have ~= equal[place] then
           differ[#differ + 1] = tostring(place)
           differ[#differ + 1] = stored
         end
@@ -66,54 +67,54 @@ if found < n then
   if m > 0 then
     for i = 1, n do
       if not known[i] then
-        if ARGV[12 + n + i] <= plus(last, 0) then return {'order', bare(ARGV[12 + n + i]), last} end
+        if ARGV[1 + n + i] <= plus(last, 0) then return {'order', bare(ARGV[1 + n + i]), last} end
         break
       end
     end
   end
-  if not seen and INDEX == '' and ARGV[10] ~= '1' then return {'enter'} end
+  if not seen and INDEX == '' and entered ~= '1' then return {'enter'} end
   if seen then listed() else begin() end
-  expires(ARGV[8], ARGV[9])
+  expires(moment, swept)
   local members, places, position, first = {}, {}, plus(last, 0), ''
   for i = 1, n do
     if not known[i] then
-      position = m > 0 and ARGV[12 + n + i] or plus(position, 1)
+      position = m > 0 and ARGV[1 + n + i] or plus(position, 1)
       if first == '' then first = position end
       members[#members + 1] = '0'
-      members[#members + 1] = position .. '\\n' .. ARGV[12 + i]
+      members[#members + 1] = position .. '\\n' .. ARGV[1 + i]
       places[#places + 1] = ids[i]
       places[#places + 1] = position
     end
   end
   each('ZADD', MESSAGES, members)
   each('HSET', IDS, places)
-  revision = touch(string.format('%.0f', tonumber(h[3]) + n - found), bare(position))
+  revision = touch(string.format('%d', tonumber(h[3]) + n - found), bare(position))
   answer[1] = first
 else
   answer[1] = ''
 end
-answer[2], answer[3], answer[4] = owner()
-for i = 1, n do
+for i = 1, found > 0 and n or 0 do
   if known[i] then
     answer[#answer + 1] = tostring(i)
     answer[#answer + 1] = known[i]
   end
 end
-return {'done', revision, answer}
+return {'done', revision, answer, {owner()}}
 """
 
-#: Replace. ARGV[7] to [10] as in append; [11]: how many rows; then the rows.
+#: Replace. The rest: as in append, up to the number of rows; from ARGV[2] on: the rows.
 _REPLACE: Final = """
 if there and not expired and not seen then return {'taken'} end
-if ARGV[7] ~= '' and ARGV[7] ~= (seen and h[1] or '0') then return {'stale', seen and h[1] or '0'} end
-if not seen and INDEX == '' and ARGV[10] ~= '1' then return {'enter'} end
+local expected, moment, swept, entered, n = string.match(rest, '^(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.*)$')
+if expected ~= '' and expected ~= (seen and h[1] or '0') then return {'stale', seen and h[1] or '0'} end
+if not seen and INDEX == '' and entered ~= '1' then return {'enter'} end
 if seen then listed() else begin() end
-call('HSET', SESSION, 'updated_at', latest())
-expires(ARGV[8], ARGV[9])
+call('HSET', SESSION, 'updated_at', latest)
+expires(moment, swept)
 if seen then call('DEL', MESSAGES, IDS) end
 local members, places, position = {}, {}, plus(h[2], 0)
 local first = plus(position, 1)
-for i = 12, #ARGV do
+for i = 2, #ARGV do
   position = plus(position, 1)
   members[#members + 1] = '0'
   members[#members + 1] = position .. '\\n' .. ARGV[i]
@@ -122,22 +123,23 @@ for i = 12, #ARGV do
 end
 each('ZADD', MESSAGES, members)
 each('HSET', IDS, places)
-local revision = touch(ARGV[11], bare(position))
-return {'done', revision, {first, owner()}}
+local revision = touch(n, bare(position))
+return {'done', revision, {first}, {owner()}}
 """
 
-#: Make a session of what is passed, with its messages. ARGV[7]: when it will be swept, in milliseconds ('' for never);
-#: [8]: how many fields and values; then these; then members.
+#: Make a session of what is passed, with its messages. ARGV[2]: when it will be swept, in milliseconds ('' for never);
+#: [3]: how many fields and values; then these; then members.
 _CREATE: Final = """
 if there and not expired then return {'taken'} end
-local to = 8 + tonumber(ARGV[8])
+local to = 3 + tonumber(ARGV[3])
 vacate()
 local fields = {}
-for i = 9, to, 2 do fields[ARGV[i]] = ARGV[i + 1] end
+for i = 4, to, 2 do fields[ARGV[i]] = ARGV[i + 1] end
 h = {SCORE, '0', '0', false, fields['tenant_id'], fields['user_id'], fields['expires_at']}
+latest = NOW
 listed()
 for field, value in pairs(fields) do call('HSET', SESSION, field, value) end
-if h[7] then call('PEXPIRE', SESSION, ARGV[7]) end
+if h[7] then call('PEXPIRE', SESSION, ARGV[2]) end
 local members, places = {}, {}
 for i = to + 1, #ARGV do
   members[#members + 1] = '0'
@@ -152,13 +154,13 @@ if ONCE then call('SET', ONCE, '1', 'EX', 60) end
 return {'done'}
 """
 
-#: Change a session's own data. ARGV[7]: the revision expected; [8]: when it will be swept ('' for never); then
+#: Change a session's own data. ARGV[2]: the revision expected; [3]: when it will be swept ('' for never); then
 #: triples of a field, '1' if it gets a value, and the value. The answer has, after the word, whether anything changed.
 _UPDATE: Final = """
 if not seen then return {'missing'} end
-if ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'stale', h[1]} end
+if ARGV[2] ~= '' and ARGV[2] ~= h[1] then return {'stale', h[1]} end
 local changed = {}
-for i = 9, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local field, value = ARGV[i], ARGV[i + 1] == '1' and ARGV[i + 2]
   local old = call('HGET', SESSION, field)
   -- what is archived stays archived at its first time
@@ -169,12 +171,12 @@ if next(changed) ~= nil then
   if changed['tenant_id'] ~= nil then h[5] = changed['tenant_id'] end
   if changed['user_id'] ~= nil then h[6] = changed['user_id'] end
   listed()
-  call('HSET', SESSION, 'updated_at', latest())
+  call('HSET', SESSION, 'updated_at', latest)
   for field, value in pairs(changed) do
     if value then call('HSET', SESSION, field, value) else call('HDEL', SESSION, field) end
   end
   if expiring then
-    expires(expiring, ARGV[8])
+    expires(expiring, ARGV[3])
   elseif expiring == false then
     h[7] = false
     for i = 1, 3 do call('PERSIST', KEYS[i]) end
@@ -187,11 +189,11 @@ return {'done', next(changed) ~= nil and '1' or '', call('HMGET', SESSION, %s)}
 
 _EDIT: Final = """
 if not seen then return {'missing'} end
-if not call('ZSCORE', MESSAGES, ARGV[8]) then return {'gone'} end
-if ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'stale', h[1]} end
+if not call('ZSCORE', MESSAGES, ARGV[3]) then return {'gone'} end
+if ARGV[2] ~= '' and ARGV[2] ~= h[1] then return {'stale', h[1]} end
 listed()
-call('ZADD', MESSAGES, '0', ARGV[9])
-call('ZREM', MESSAGES, ARGV[8])
+call('ZADD', MESSAGES, '0', ARGV[4])
+call('ZREM', MESSAGES, ARGV[3])
 local revision = touch(h[3], h[2])
 return {'done', revision, {owner()}}
 """
@@ -218,15 +220,15 @@ call('ZREM', MESSAGES, found)
 call('HDEL', IDS, id_of(found))
 listed()
 local revision = touch(call('ZCARD', MESSAGES), h[2])
-return {'done', revision, {found, owner()}}
+return {'done', revision, found, {owner()}}
 """
 
-#: ARGV[7]: the last position that stays.
+#: ARGV[2]: the last position that stays.
 _TRUNCATE: Final = """
 if not seen then return {'none'} end
-local from, ids = '[' .. ARGV[7] .. '\\11', {}
+local from, ids = '[' .. ARGV[2] .. '\\11', {}
 if call('ZLEXCOUNT', MESSAGES, from, '+') == 0 then return {'none'} end
-if call('ZLEXCOUNT', MESSAGES, '-', '(' .. ARGV[7] .. '\\11') == 0 then
+if call('ZLEXCOUNT', MESSAGES, '-', '(' .. ARGV[2] .. '\\11') == 0 then
   call('DEL', MESSAGES, IDS)
 else
   for i, found in ipairs(call('ZRANGEBYLEX', MESSAGES, from, '+')) do ids[i] = id_of(found) end
@@ -238,9 +240,9 @@ local revision = touch(call('ZCARD', MESSAGES), h[2])
 return {'done', revision, {owner()}}
 """
 
-#: ARGV[7]: '' to delete a session that is seen; else the revision at which it goes, expired or not.
+#: ARGV[2]: '' to delete a session that is seen; else the revision at which it goes, expired or not.
 _DELETE: Final = """
-if ARGV[7] == '' and not seen or ARGV[7] ~= '' and ARGV[7] ~= h[1] then return {'none'} end
+if ARGV[2] == '' and not seen or ARGV[2] ~= '' and ARGV[2] ~= h[1] then return {'none'} end
 vacate()
 if ONCE then call('SET', ONCE, '1', 'EX', 60) end
 return {'done', h[1], {h[4], h[5] or '', h[6] or ''}}
