@@ -104,12 +104,12 @@ class CosmosStore:
 
 
 class _Asking:
-    """One request: what it passes to the SDK, and what is remembered of the answer."""
+    """One request: what it passes to the SDK, and what is remembered of the answers."""
 
     def __init__(self, place: Place, wanted: Any) -> None:
         self.place, self.wanted = place, wanted
+        self.session_id: str | None = getattr(wanted, "session_id", None)
         self.sent = 0
-        self._token: str | None = None
 
     def call(self, container: Any) -> Any:
         """Call the SDK: an answer, something to await, or pages of documents to iterate over."""
@@ -119,6 +119,9 @@ class _Asking:
         if isinstance(wanted, Get):
             return container.read_item(wanted.name, wanted.session_id, **options)
         if isinstance(wanted, Batch):
+            options["retry_connect"] = (
+                0  # else a client with settings of its own may send twice, and not count it
+            )
             return container.execute_item_batch(list(wanted.operations), wanted.session_id, **options)
         parameters = [{"name": name, "value": value} for name, value in wanted.parameters.items()]
         options["max_item_count"] = min(wanted.limit or PAGE, PAGE)
@@ -130,32 +133,23 @@ class _Asking:
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"raw_request_hook": self._send, "response_hook": self._heard}
-        session_id = getattr(self.wanted, "session_id", None)
-        token = self.place.seen.token(session_id) if session_id is not None else None
+        token = self.place.seen.token(self.session_id) if self.session_id is not None else None
         return options | ({"session_token": token} if token is not None else {})
 
     def _send(self, _request: Any) -> None:
         self.sent += 1
 
     def _heard(self, headers: Mapping[str, Any], *_answer: Any) -> None:
-        self._token = headers.get("x-ms-session-token")
-
-    def done(self, answer: Any) -> Any:
-        """Remember what the answer shows, and return it."""
-        if isinstance(self.wanted, Batch) and self.wanted.revision:
-            self.place.seen.note(self.wanted.session_id, self.wanted.revision, self._token)
-        elif isinstance(self.wanted, Get) and answer.get("revision"):
-            self.place.seen.note(self.wanted.session_id, int(answer["revision"]), self._token)
-        return answer
+        """Remember how far the service was when it answered, so that this process never reads older."""
+        if self.session_id is not None:
+            self.place.seen.note(self.session_id, headers.get("x-ms-session-token"))
 
     def failed(self, error: Exception) -> tuple[Exception | None, float]:
         """Return what to raise (None: the document is not there), and how many seconds to wait first."""
+        self._heard(getattr(error, "headers", None) or {})
         status, substatus = getattr(error, "status_code", None), getattr(error, "sub_status", None)
         if isinstance(self.wanted, Get) and status == 404 and not substatus:  # noqa: PLR2004 - not found
             return None, 0.0
-        if isinstance(self.wanted, Batch) and self.wanted.revision and status in {409, 412}:
-            token = (getattr(error, "headers", None) or {}).get("x-ms-session-token")
-            self.place.seen.note(self.wanted.session_id, self.wanted.revision, token)
         found, wait = meaning(error, batch=isinstance(self.wanted, Batch), sent=self.sent)
         if isinstance(found, SchemaError):
             self.place.checked = False
@@ -195,9 +189,7 @@ class CosmosRepository(Repository):
         asking = _Asking(self._place, wanted)
         try:
             answer = asking.call(self._place.container())
-            return asking.done(
-                list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
-            )
+            return list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
         except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:
@@ -249,8 +241,8 @@ class AsyncCosmosRepository(AsyncRepository):
         try:
             answer = asking.call(await self._place.async_container(self._closed))
             if not isinstance(wanted, items.Query):
-                return asking.done(await answer)
-            return asking.done(await _collected(answer, wanted.limit))
+                return await answer
+            return await _collected(answer, wanted.limit)
         except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:
