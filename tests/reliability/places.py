@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests import servers
+from tests import cosmos, servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,9 @@ def place(kind: str) -> Iterator[str]:
     if kind == "file":
         with tempfile.TemporaryDirectory(prefix="chatstore-campaign-") as folder:
             yield f"file:{folder}/chats"
+    elif kind == "cosmosdb":
+        with cosmos.account() as account, account.container() as url:
+            yield url
     else:
         with servers.migrated_url(kind) as url:
             yield url

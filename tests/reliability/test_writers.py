@@ -19,7 +19,7 @@ from tests.reliability.worker import turn
 PROCESSES = 8
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb"])
+@pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb", "cosmosdb"])
 def test_eight_processes_append_to_one_session(kind: str) -> None:
     """8 processes x 100 turns: none lost, doubled, refused or torn; a tailing reader sees all, in order."""
     campaign = Campaign(f"8 processes, one session, {kind}", PROCESSES)

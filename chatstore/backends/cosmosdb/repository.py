@@ -119,9 +119,8 @@ class _Asking:
         if isinstance(wanted, Get):
             return container.read_item(wanted.name, wanted.session_id, **options)
         if isinstance(wanted, Batch):
-            options["retry_connect"] = (
-                0  # else a client with settings of its own may send twice, and not count it
-            )
+            # Else a client with settings of its own may send twice, and not count it.
+            options["retry_connect"] = 0
             return container.execute_item_batch(list(wanted.operations), wanted.session_id, **options)
         parameters = [{"name": name, "value": value} for name, value in wanted.parameters.items()]
         options["max_item_count"] = min(wanted.limit or PAGE, PAGE)
