@@ -305,7 +305,8 @@ def test_a_crash_at_any_step_leaves_all_or_nothing(name: str) -> None:
         later = utcnow() + 2 * shapes.GRACE
         rule = purge_rule(None, archived_only=False, expired_only=None, dry_run=False)
         seen = state(other)
-        drive(other._core.purge(other._scope, rule, later), store.carry_out)
+        core: Any = other._core
+        drive(core.purge(other._scope, rule, later), store.carry_out)
         assert seen == state(other)
         for text in store.headers.values():
             header = shapes.header_of(json.loads(text))
@@ -332,7 +333,8 @@ def test_the_next_write_sweeps_what_a_crash_left(store: DictStore, repository: D
     repository.add_messages("s", say("soon"))
     assert MANY + 1 == len([key for key in store.rows if key[0] == "s"])
     late = utcnow() + 2 * shapes.GRACE
-    drive(repository._core.truncate(repository._scope, "s", MANY, late), store.carry_out)
+    core: Any = repository._core
+    drive(core.truncate(repository._scope, "s", MANY, late), store.carry_out)
 
     assert [] == [key for key in store.rows if key[0] == "s"]
     consistent(store)
