@@ -23,6 +23,9 @@ def place(kind: str) -> Iterator[str]:
     if kind == "file":
         with tempfile.TemporaryDirectory(prefix="chatstore-campaign-") as folder:
             yield f"file:{folder}/chats"
+    elif kind == "dynamodb":
+        with servers.fresh_table() as url:
+            yield url
     else:
         with servers.migrated_url(kind) as url:
             yield url
