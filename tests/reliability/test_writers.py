@@ -22,7 +22,7 @@ SECONDS = 900
 
 @pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb", "dynamodb"])
 def test_eight_processes_append_to_one_session(kind: str) -> None:
-    """8 processes x 100 turns (DynamoDB: 200): none lost, doubled, refused or torn; a tailing reader sees all, in order."""
+    """8 processes x 100 turns (DynamoDB: 200): none lost, doubled, refused or torn; a tailing reader sees all."""
     campaign = Campaign(f"8 processes, one session, {kind}", PROCESSES)
     turns = campaign.size(200 if kind == "dynamodb" else 100, 10)
     with place(kind) as url:
