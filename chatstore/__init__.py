@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chatstore.arguments import session_key as session_key
     from chatstore.errors import ChatstoreError as ChatstoreError
     from chatstore.histories import CosmosDBChatMessageHistory as CosmosDBChatMessageHistory
+    from chatstore.histories import DynamoDBChatMessageHistory as DynamoDBChatMessageHistory
     from chatstore.histories import FileChatMessageHistory as FileChatMessageHistory
     from chatstore.histories import PostgresChatMessageHistory as PostgresChatMessageHistory
     from chatstore.histories import SQLChatMessageHistory as SQLChatMessageHistory
@@ -40,6 +41,7 @@ _HOMES = {
     "session_key": "arguments",
     "ChatstoreError": "errors",
     "CosmosDBChatMessageHistory": "histories",
+    "DynamoDBChatMessageHistory": "histories",
     "FileChatMessageHistory": "histories",
     "PostgresChatMessageHistory": "histories",
     "SQLChatMessageHistory": "histories",

@@ -5,7 +5,6 @@ This module knows the parameters people pass already; it refuses to know how any
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chatstore.connect import connect, connect_async
@@ -13,10 +12,8 @@ from chatstore.history import ChatMessageHistory, owned
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
     from typing import Self
 
-    from chatstore.messages import Message
     from chatstore.repository import Repository
 
 
@@ -53,6 +50,37 @@ class PostgresChatMessageHistory(ChatMessageHistory):
         owned(self, connect(connection_string), session_id, last)
 
 
+class DynamoDBChatMessageHistory(ChatMessageHistory):
+    """One session in a DynamoDB table that ``chatstore upgrade`` has made."""
+
+    def __init__(
+        self,
+        table_name: str,
+        session_id: str,
+        endpoint_url: str | None = None,
+        *,
+        region_name: str | None = None,
+        boto3_session: Any = None,
+        ttl: int | None = None,
+        last: int | None = None,
+    ) -> None:
+        """Work on session *session_id* of table *table_name*.
+
+        Credentials and region come from the usual places of AWS, or from *boto3_session*. *ttl* is in seconds: each
+        time something is added, the session is set to expire so long afterwards; None leaves it alone.
+        """
+        from chatstore.backends.dynamodb import DynamoDBRepository
+
+        repository = DynamoDBRepository(
+            table_name,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            boto3_session=boto3_session,
+            ttl=ttl,
+        )
+        owned(self, repository, session_id, last)
+
+
 class CosmosDBChatMessageHistory(ChatMessageHistory):
     """One session in Azure Cosmos DB."""
 
@@ -78,9 +106,8 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         from chatstore.backends.cosmosdb.repository import repository_of
 
         place = (cosmos_endpoint, cosmos_database, cosmos_container)
-        repository: Repository = repository_of(*place, credential, connection_string)
+        repository: Repository = repository_of(*place, credential, connection_string, ttl)
         owned(self, repository.scope(user_id=user_id) if user_id else repository, session_id, last)
-        self.ttl = ttl
 
     def prepare_cosmos(self) -> None:
         """Create the database and the container where they are missing; ``with`` does it too."""
@@ -91,19 +118,3 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
     def __enter__(self) -> Self:
         self.prepare_cosmos()
         return self
-
-    def add_messages(self, messages: Iterable[Message]) -> None:
-        """Append *messages* in one piece; the session is created if it is missing."""
-        super().add_messages(messages)
-        if self.ttl is not None:
-            self._blocking().update_session(self.session_id, expires_at=self._end(self.ttl))
-
-    async def aadd_messages(self, messages: Iterable[Message]) -> None:
-        """Append *messages* in one piece; the session is created if it is missing."""
-        await super().aadd_messages(messages)
-        if self.ttl is not None:
-            await self._awaited().update_session(self.session_id, expires_at=self._end(self.ttl))
-
-    @staticmethod
-    def _end(ttl: int) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=ttl)

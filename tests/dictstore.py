@@ -149,9 +149,9 @@ class DictStore:
 class DictRepository(Repository):
     """The synchronous repository over a store in dictionaries."""
 
-    def __init__(self, store: DictStore) -> None:
+    def __init__(self, store: DictStore, ttl: int | None = None) -> None:
         self.store = store
-        self._core = DocumentsCore(store)
+        self._core: DocumentsCore = DocumentsCore(store, ttl)
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
         return drive(operation(*args), self.store.carry_out)

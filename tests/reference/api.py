@@ -40,7 +40,7 @@ RECORDS = (
 )  # fmt: skip
 HISTORIES = (
     "BaseChatMessageHistory", "ChatMessageHistory", "FileChatMessageHistory", "SQLChatMessageHistory",
-    "PostgresChatMessageHistory",
+    "PostgresChatMessageHistory", "DynamoDBChatMessageHistory",
 )  # fmt: skip
 ASYNCHRONOUS = """\
 The methods of `Repository`, word for word, with `await`. `iter_records` is iterated with `async for`, and

@@ -26,6 +26,9 @@ def place(kind: str) -> Iterator[str]:
     elif kind == "cosmosdb":
         with cosmos.account() as account, account.container() as url:
             yield url
+    elif kind == "dynamodb":
+        with servers.fresh_table() as url:
+            yield url
     else:
         with servers.migrated_url(kind) as url:
             yield url

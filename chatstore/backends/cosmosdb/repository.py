@@ -20,6 +20,7 @@ from chatstore.backends.cosmosdb.tables import must_be_ours
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
+from chatstore.backends.documents.writing import checked_ttl
 from chatstore.core import Answer, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
@@ -59,15 +60,20 @@ def async_repository_for(target: Any) -> AsyncRepository:
 
 
 def repository_of(
-    endpoint: str, database: str, container: str, credential: Any, connection_string: str | None
+    endpoint: str,
+    database: str,
+    container: str,
+    credential: Any,
+    connection_string: str | None,
+    ttl: int | None = None,
 ) -> CosmosRepository:
     """Return the repository by the parameters that histories take; a credential's clients are shared with nobody."""
     sdk()
     key = credential if isinstance(credential, str) else None
-    address = address_of(endpoint, database, container, key, connection_string)
+    address, lasting = address_of(endpoint, database, container, key, connection_string), checked_ttl(ttl)
     if credential is None or key is not None or connection_string is not None:
-        return CosmosRepository(place=shared(address))
-    return CosmosRepository(place=Place(address, credential=credential))
+        return CosmosRepository(place=shared(address), ttl=lasting)
+    return CosmosRepository(place=Place(address, credential=credential), ttl=lasting)
 
 
 def _awaits(target: Any) -> bool:
@@ -167,10 +173,13 @@ def _inspected() -> Generator[Any, Any, bool]:
 class CosmosRepository(Repository):
     """Conversations in a Cosmos DB container; see `Repository` for what everything does."""
 
-    def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
-        """Work on *container*, a ``ContainerProxy`` of the SDK, whose client is neither configured nor closed here."""
+    def __init__(self, container: Any = None, *, place: Place | None = None, ttl: int | None = None) -> None:
+        """Work on *container*, a ``ContainerProxy`` of the SDK, whose client is neither configured nor closed here.
+
+        *ttl* is in seconds: a session expires so long after something was added to it. Raises `Invalid`.
+        """
         self._place = place if place is not None else Place(container=container)
-        self._core: DocumentsCore = DocumentsCore(CosmosStore())
+        self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
@@ -201,7 +210,7 @@ class CosmosRepository(Repository):
         if self._place.given is not None:
             return ThreadedRepository(self)
         twin = AsyncCosmosRepository(place=self._place)
-        return twin._copied(_scope=self._scope, _lent=True)
+        return twin._copied(_core=self._core, _scope=self._scope, _lent=True)
 
     def close(self) -> None:
         """Give the client back; the last repository on a URL closes it, one that was passed in stays open."""
@@ -217,10 +226,10 @@ class CosmosRepository(Repository):
 class AsyncCosmosRepository(AsyncRepository):
     """The same with ``await``, on an asynchronous ``ContainerProxy`` or, for a URL, a client for each running loop."""
 
-    def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
-        """Work on *container*, of the SDK's ``aio``, whose client is neither configured nor closed here."""
+    def __init__(self, container: Any = None, *, place: Place | None = None, ttl: int | None = None) -> None:
+        """Work on *container*, of the SDK's ``aio``, as `CosmosRepository` does on a blocking one."""
         self._place = place if place is not None else Place(container=container)
-        self._core: DocumentsCore = DocumentsCore(CosmosStore())
+        self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 class DocumentsCore(Adding, Across):
     """Every operation, on the steps of a store."""
 
-    def __init__(self, store: Store) -> None:
-        """Work on *store*."""
-        super().__init__(store)
+    def __init__(self, store: Store, ttl: int | None = None) -> None:
+        """Work on *store*; *ttl* as for `Writing`."""
+        super().__init__(store, ttl)
         self.capabilities = store.capabilities
 
     # ---- sessions
@@ -137,6 +137,7 @@ class DocumentsCore(Adding, Across):
             done = found.replace(drafts, revision, now)
             new = base is not header
             after = base.now(session=found.session) if new else base.emptied(found.session, last, now)
+            after = self._lasting(base, after, now)
             commit = yield from self._whole(session_id, header, after, found.rows)
             return commit, done
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -34,6 +36,8 @@ Attempt: TypeAlias = Callable[[Header | None], Plan | Generator[Any, Any, Plan]]
 _log = logging.getLogger("chatstore")
 #: Attempts to note down that leftovers are swept, while others write; if all fail, the next sweep finds nothing.
 TIDY_ATTEMPTS = 5
+#: Seconds: a hundred years.
+MAX_TTL = 100 * 366 * 86_400
 #: Rows of one `Stage`: each has patience of its own.
 STAGED_ROWS = 100
 
@@ -41,9 +45,9 @@ STAGED_ROWS = 100
 class Writing:
     """The part of `DocumentsCore` that is the same for every change."""
 
-    def __init__(self, store: Store) -> None:
-        """Work on *store*."""
-        self.store = store
+    def __init__(self, store: Store, ttl: int | None = None) -> None:
+        """Work on *store*; *ttl* is in seconds: a session expires so long after something was added to it."""
+        self.store, self.ttl = store, checked_ttl(ttl)
 
     def _written(
         self, session_id: str, attempt: Attempt, now: datetime, *, repeatable: bool = False
@@ -104,6 +108,16 @@ class Writing:
             part = rows[first : first + STAGED_ROWS]
             yield from repeated(partial(_step, Stage(session_id, generation, part, after.sweep_at)))
         return Commit(session_id, announced, after)
+
+    def _lasting(self, old: Header, new: Header, now: datetime) -> Header:
+        """Return *new*, made of *old* by adding something, with its expiry moved; one that is fixed stays.
+
+        The service sweeps no items whose expiry moves: they would have to be written anew each time.
+        """
+        if self.ttl is None or old.sweep_at is not None:
+            return new
+        session = replace(new.data, expires_at=now + timedelta(seconds=self.ttl))
+        return replace(new, session=session, sweep_at=None)
 
     def _piece(
         self, session_id: str, write: Callable[..., Generator[Any, Any, Plan]], stored: int, now: datetime
@@ -220,6 +234,16 @@ class Writing:
                 header = yield Look(session_id)
             else:
                 return
+
+
+def checked_ttl(ttl: int | None) -> int | None:
+    """Return *ttl* if it is a number of seconds, or None, else raise `Invalid`."""
+    if ttl is not None and (type(ttl) is not int or not 1 <= ttl <= MAX_TTL):
+        msg = (
+            f"ttl is not a number of seconds from 1 to {MAX_TTL}: pass an int, or None for sessions that stay"
+        )
+        raise Invalid(msg)
+    return ttl
 
 
 def _step(step: Any) -> Generator[Any, Any, Any]:

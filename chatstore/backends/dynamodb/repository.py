@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.documents.core import DocumentsCore
-from chatstore.backends.dynamodb.address import Address, checked, parsed
+from chatstore.backends.documents.writing import checked_ttl
+from chatstore.backends.dynamodb.address import checked, parsed
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
 from chatstore.core import drive
@@ -32,19 +33,22 @@ class DynamoDBRepository(Repository):
         endpoint_url: str | None = None,
         boto3_session: Any = None,
         client: Any = None,
+        ttl: int | None = None,
     ) -> None:
         """Work on table *table_name*, without any I/O.
 
         Credentials come from the usual places of AWS, or from *boto3_session*. A boto3 *client* for DynamoDB that is
-        passed is used as it is, with its own region, retries and timeouts, and never closed. Raises `Invalid`.
+        passed is used as it is, with its own region, retries and timeouts, and never closed. *ttl* is in seconds: a
+        session expires so long after something was added to it. Raises `Invalid`.
         """
         address = checked(table_name, region_name, endpoint_url)
+        lasting = checked_ttl(ttl)
         self._shared = boto3_session is None and client is None
         self._client = (
             borrowed(address) if self._shared else Client(address, session=boto3_session, given=client)
         )
         self._store = DynamoDBStore(self._client)
-        self._core: DocumentsCore = DocumentsCore(self._store)
+        self._core: DocumentsCore = DocumentsCore(self._store, lasting)
         self._closed = [False]  # shared by the scopes of this repository
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
@@ -73,6 +77,3 @@ def repository_for(url: str) -> DynamoDBRepository:
     """Return the repository behind a ``dynamodb:`` URL. Raises `Invalid`."""
     table, region, endpoint = parsed(url)
     return DynamoDBRepository(table, region_name=region, endpoint_url=endpoint)
-
-
-__all__ = ["Address", "DynamoDBRepository", "repository_for"]
