@@ -207,14 +207,14 @@ def test_preconditions_are_kept(container: ContainerProxy) -> None:
 
 def test_a_document_lives_as_long_as_it_says(fake: Fake, container: ContainerProxy) -> None:
     """With a default of -1, a document with ttl n expires n seconds after its last write (AZURE: time-to-live)."""
-    container.create_item(document("short", ttl=100))
+    container.create_item(document("short", ttl=1000))
     container.create_item(document("long"))
-    fake.store.ahead = 99
+    fake.store.ahead = 800
     assert "short" == container.read_item("short", "garden")["id"]
-    container.upsert_item(document("short", ttl=100))
-    fake.store.ahead = 198
+    container.upsert_item(document("short", ttl=1000))
+    fake.store.ahead = 1600
     assert 2 == len(asked(container, "SELECT * FROM c", partition_key="garden"))
-    fake.store.ahead = 200
+    fake.store.ahead = 1801
     refused(404, lambda: container.read_item("short", "garden"))
     assert ["long"] == [one["id"] for one in asked(container, "SELECT * FROM c", partition_key="garden")]
     container.create_item(document("short"))

@@ -237,23 +237,32 @@ def test_what_has_expired_is_swept_by_the_service(
     fake: Fake, store: Repository, container: ContainerProxy
 ) -> None:
     """Documents of a session that expires have a time to live that ends an hour later; the library hides it sooner."""
-    store.create_session("garden", expires_at=datetime.now(UTC) + timedelta(seconds=100))
+    store.create_session("garden", expires_at=datetime.now(UTC) + timedelta(seconds=1000))
     store.add_messages("garden", [HumanMessage("Hello!")])
-    assert all(3600 < one["ttl"] <= 3701 for one in stored(container))
-    fake.store.ahead = 3650
+    assert all(3600 < one["ttl"] <= 4601 for one in stored(container))
+    fake.store.ahead = 3500
     assert ["Hello!"] == texts(store)  # the service's clock is ahead of ours, and nobody loses anything
-    fake.store.ahead = 4000
+    fake.store.ahead = 4602
     assert [] == stored(container)
     assert [] == texts(store)
     store.add_messages("garden", [HumanMessage("Again!")])
     assert ["Again!"] == texts(store)
 
 
+def test_what_is_expired_from_the_start_stays_for_an_hour(
+    store: Repository, container: ContainerProxy
+) -> None:
+    """A purge can count a session that was created expired: the service does not sweep it away under its hands."""
+    store.create_session("garden", expires_at=datetime.now(UTC) - timedelta(days=1))
+    assert [3600] == [one["ttl"] for one in stored(container)]
+    assert 1 == store.purge().sessions
+
+
 def test_a_longer_life_reaches_every_document(
     fake: Fake, store: Repository, container: ContainerProxy
 ) -> None:
     """Whoever prolongs a session prolongs its messages."""
-    store.create_session("garden", expires_at=datetime.now(UTC) + timedelta(seconds=100))
+    store.create_session("garden", expires_at=datetime.now(UTC) + timedelta(seconds=1000))
     store.add_messages("garden", [HumanMessage("Hello!")])
     store.update_session("garden", expires_at=datetime.now(UTC) + timedelta(days=10))
     fake.store.ahead = 86_400
