@@ -16,8 +16,8 @@ from chatstore.arguments import microseconds
 from chatstore.backends.documents.attempts import Patience, repeated, unknown
 from chatstore.backends.documents.shapes import END, NOTHING, Header, Leftover
 from chatstore.backends.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
-from chatstore.core import Row
-from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, PartialWrite, StorageError
+from chatstore.core import Row, partly
+from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,11 +137,7 @@ class Writing:
         except ChatstoreError as error:
             if not stored:
                 raise
-            raise PartialWrite(
-                f"the first {stored} messages for session {session_id!r} are stored, the others are not: repeat the "
-                f"same call if its messages have ids, else pass those from number {stored + 1} on",
-                stored=stored,
-            ) from error
+            raise partly(session_id, stored) from error
 
     # ---- sizes
 
