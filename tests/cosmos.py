@@ -81,6 +81,12 @@ def account() -> Iterator[Account]:
         yield Account(base_of(fake), client, fake)
 
 
+def connection_string(base: str) -> str:
+    """Return endpoint and key of an account, in the form that the portal shows."""
+    address = parse_url(f"{base}/any/thing")
+    return f"AccountEndpoint={address.endpoint}/;AccountKey={address.key}"
+
+
 @contextlib.contextmanager
 def leaking_sdk() -> Iterator[None]:
     """Sweep up behind the SDK: its blocking client, if it cannot be made, leaves connections to the garbage."""

@@ -11,13 +11,15 @@ Knows what each kind of block means; knows nothing of which pages there are, nor
 
 `<!-- not run: reason -->` on the line before a fence excuses one block. `<!-- only: postgresql -->` runs an
 SQL block on that database alone. A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:)
-stands for a fresh database of the tests.
+stands for a fresh database of the tests, one like `dynamodb://eu-central-1/chat` for a table that is not made yet,
+`cosmosdb://:key@my-account.documents.azure.com` and a connection string for an account without a database.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 import tempfile
@@ -26,7 +28,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from tests import servers
+from tests import cosmos, dynamo, servers
 from tests.snippet_hosts import Interpreter, Shell, query
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ FENCE = re.compile(r"^(?P<indent>[ ]*)(?P<mark>`{3,}|~{3,})[ ]*(?P<language>[\w+
 COMMENT = re.compile(r"^\s*<!--\s*(?P<word>not run|only):\s*(?P<rest>.*?)\s*-->\s*$")
 ADDRESS = re.compile(
     r"\b(?P<scheme>(?P<family>postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?)://[^\s\"'`/@]*@localhost(?::\d+)?/(?P<name>\w+)"
+)
+TABLE = re.compile(r"\bdynamodb://[\w-]+/(?P<name>[\w.-]+)(?:\?endpoint_url=[^\s\"'`]+)?")
+COSMOS = re.compile(
+    r"cosmosdb://(?::[^@\s]*@)?my-account\.documents\.azure\.com"
+    r"|(?P<text>AccountEndpoint=https://my-account\.[^;]*;AccountKey=[^;]*)"
 )
 DATABASES = ("sqlite", "postgres", "mariadb")
 SHOWS_OUTPUT = {"python", "sh", "sql"}
@@ -114,6 +121,8 @@ class Page:
 
     def __enter__(self) -> Self:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="chatstore-docs-")))
+        # The page's processes start now, before it is known whether they will talk to an emulator.
+        dynamo.lend_credentials(os.environ.get(servers.ENVIRONMENT["dynamodb"], "endpoint_url"))
         self.shell = Shell(self.folder, ROOT)
         self.interpreter = self._stack.enter_context(Interpreter(self.folder, self.shell.environment))
         return self
@@ -165,7 +174,19 @@ class Page:
                 self._urls[key] = self._stack.enter_context(servers.fresh_database(kind))
             return f"{found['scheme']}://{self._urls[key].partition('://')[2]}"
 
-        return ADDRESS.sub(fresh, text)
+        def unmade(found: re.Match[str]) -> str:
+            key = "dynamodb", found["name"]
+            if key not in self._urls:
+                self._urls[key] = self._stack.enter_context(servers.unmade_table())
+            return self._urls[key]
+
+        def account(found: re.Match[str]) -> str:
+            key = "cosmosdb", "my-account"
+            if key not in self._urls:
+                self._urls[key] = self._stack.enter_context(cosmos.account()).base
+            return cosmos.connection_string(self._urls[key]) if found["text"] else self._urls[key]
+
+        return COSMOS.sub(account, TABLE.sub(unmade, ADDRESS.sub(fresh, text)))
 
     def kinds(self, block: Block) -> list[str]:
         """Name the databases that an SQL block runs on."""

@@ -203,6 +203,22 @@ def test_all_pages_are_read(fake: Fake, store: Repository) -> None:
     assert [] == store.get_messages("garden")
 
 
+def test_five_thousand_messages_of_ten_kilobytes(fake: Fake, store: Repository) -> None:
+    """A long session is written in batches within the limits, and read whole, from either end, and one by one."""
+    messages = [HumanMessage(f"{number} " + "x" * 10_000, id=f"m{number}") for number in range(5000)]
+    store.add_messages("garden", messages)
+    assert fake.sent["batch"] <= items.MAX_BYTES
+    assert 5000 == store.count_messages("garden")
+    assert messages == store.get_messages("garden")
+    assert messages[-20:] == store.get_messages("garden", last=20)
+    assert messages[:20] == store.get_messages("garden", limit=20)
+    assert [message.id for message in messages] == [one.message_id for one in store.iter_records("garden")]
+    assert messages[2500] == store.get_message("garden", "m2500").message
+    fake.asked.clear()
+    store.get_messages("garden", last=20)
+    assert {"read": 1, "query": 1} == dict(fake.asked)
+
+
 def test_a_swept_session_leaves_nothing(store: Repository, container: ContainerProxy) -> None:
     """Deleting, clearing and replacing many messages leaves no document behind."""
     messages = [HumanMessage(f"{number}") for number in range(230)]
@@ -522,7 +538,7 @@ def test_search_is_refused(store: Repository) -> None:
     assert 99 == store.capabilities.atomic_batch
     with pytest.raises(NotSupported, match="sqlite"):
         store.search("hello")
-    assert "replicated" == store.durability().level
+    assert "machine" == store.durability().level
 
 
 # ---------------------------------------------------------------------------------------- histories

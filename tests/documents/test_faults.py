@@ -24,6 +24,7 @@ from chatstore.errors import (
     OutcomeUnknown,
     PartialWrite,
     SessionExists,
+    StorageError,
     StorageUnavailable,
 )
 from chatstore.messages import HumanMessage
@@ -93,6 +94,11 @@ def at(number: int, kind: type, do: Callable[[], None]) -> Callable[[Any], None]
 def lose() -> None:
     """Lose a race."""
     raise steps.Lost
+
+
+def lose_for_good() -> None:
+    """Be told that the service refuses."""
+    raise StorageError("refused: look")
 
 
 def break_off() -> None:
@@ -383,6 +389,19 @@ def test_a_batch_that_stops_after_any_piece(ids: bool) -> None:
         consistent(store)
 
 
+def test_partial_writes_count_the_messages_passed(store: DictStore, repository: DictRepository) -> None:
+    """An id that is passed twice counts as often as it is passed, so that the rest can be cut off by the number."""
+    twice = [*say("1", "1", "2", "2", ids=True), *numbers(MANY, ids=False, first=3)]
+    store.trouble = at(1, steps.Commit, lose_for_good)
+    with pytest.raises(PartialWrite, match=f"the first {LIMITS.messages + 2} messages") as caught:
+        repository.add_messages("s", twice)
+    store.trouble = lambda _: None
+
+    assert LIMITS.messages + 2 == caught.value.stored
+    repository.add_messages("s", twice[caught.value.stored :])
+    assert [str(one) for one in range(1, MANY + 3)] == texts(repository)
+
+
 def test_what_would_fail_in_a_later_piece_is_refused_before_the_first(
     store: DictStore, repository: DictRepository
 ) -> None:
@@ -444,7 +463,7 @@ def test_nobody_waits_longer_than_the_deadline(store: DictStore, repository: Dic
         with pytest.raises(StorageUnavailable) as caught:
             repository.pop_message("s")
         assert StorageUnavailable is type(caught.value)
-        assert 4 < len(store.taken) < 100
+        assert 4 < len(store.taken) < 400
 
     def silent(step: Any) -> None:
         if not isinstance(step, steps.Pause):

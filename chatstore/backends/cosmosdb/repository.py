@@ -103,7 +103,7 @@ class CosmosStore:
 
     def durability(self) -> Durability:
         return Durability(
-            "replicated",
+            "machine",
             "Cosmos DB acknowledges a write when a majority of a region's replicas has it on disk; what a regional "
             "outage takes depends on the account",
         )
