@@ -20,13 +20,14 @@ from chatstore.core import (
     batch,
     changes_of,
     chunks,
+    counted,
     expected,
     missing,
     new_session,
     page_of,
     rows_of,
 )
-from chatstore.errors import CorruptRecord
+from chatstore.errors import CorruptRecord, PartialWrite
 from chatstore.repository import Facade
 
 if TYPE_CHECKING:
@@ -172,11 +173,11 @@ class AsyncRepository(Facade):
         made = batch(session_id, messages, now)
         if not made.drafts:
             return await self.get_records(session_id, last=0)
-        return answered(
-            session_id,
-            made,
-            await self._run(self._core.append, self._scope, session_id, made.drafts, revision, now),
-        )
+        try:
+            done = await self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+        except PartialWrite as error:
+            raise counted(session_id, made, error) from error.__cause__
+        return answered(session_id, made, done)
 
     async def get_messages(
         self,

@@ -18,6 +18,7 @@ from chatstore.errors import (
     InvalidMessage,
     MessageConflict,
     MessageNotFound,
+    PartialWrite,
     SessionExists,
     SessionNotFound,
 )
@@ -183,6 +184,15 @@ def out_of_order(session_id: str, position: int, last: int) -> Conflict:
     )
 
 
+def partly(session_id: str, stored: int) -> PartialWrite:
+    """Make the error for a batch of which only the first *stored* messages could be written."""
+    return PartialWrite(
+        f"the first {stored} messages for session {session_id!r} are stored, the others are not: repeat the same call "
+        f"if its messages have ids, else pass those from number {stored + 1} on",
+        stored=stored,
+    )
+
+
 # ------------------------------------------------------------------------------------- shared by both facades
 
 
@@ -241,6 +251,14 @@ def answered(session_id: str, made: Batch, done: Appended) -> Records:
     )
     records.revision = done.revision
     return records
+
+
+def counted(session_id: str, made: Batch, error: PartialWrite) -> PartialWrite:
+    """Return *error* about the messages passed: a core counts each id once, a caller may pass it twice."""
+    if made.places is None:
+        return error
+    unstored = (number for number, place in enumerate(made.places) if place >= error.stored)
+    return partly(session_id, next(unstored, len(made.places)))
 
 
 def decoded(session_id: str, row: Row) -> Message:

@@ -120,7 +120,8 @@ class OutcomeUnknown(StorageUnavailable):
 class PartialWrite(StorageError):
     """A batch larger than the backend's transaction failed half way; the same call again completes it.
 
-    *stored* is the number of messages that are stored, from the first.
+    *stored* is the number of messages that are stored, from the first. What the call makes itself, ids of messages
+    that came without one, it would make anew: of such messages pass those behind *stored*.
     """
 
     def __init__(self, message: str, *, stored: int) -> None:

@@ -5,7 +5,6 @@ This module knows the parameters people pass already; it refuses to know how any
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chatstore.connect import connect, connect_async
@@ -13,10 +12,8 @@ from chatstore.history import ChatMessageHistory, owned
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
     from typing import Self
 
-    from chatstore.messages import Message
     from chatstore.repository import Repository
 
 
@@ -77,62 +74,6 @@ class RedisChatMessageHistory(ChatMessageHistory):
         owned(self, connect(f"{url}{mark}{urlencode(options)}"), session_id, last)
 
 
-class CosmosDBChatMessageHistory(ChatMessageHistory):
-    """One session in Azure Cosmos DB."""
-
-    def __init__(
-        self,
-        cosmos_endpoint: str,
-        cosmos_database: str,
-        cosmos_container: str,
-        session_id: str,
-        user_id: str | None = None,
-        credential: Any = None,
-        connection_string: str | None = None,
-        ttl: int | None = None,
-        *,
-        last: int | None = None,
-    ) -> None:
-        """Work on session *session_id* of *user_id* (None: of nobody) in a container of the account.
-
-        *credential* is the account's key or a credential of azure-identity; *connection_string* stands for endpoint
-        and key. Without both, the environment decides as for a ``cosmosdb://`` URL. *ttl* is in seconds: each time
-        something is added, the session is set to expire so long afterwards; None leaves it alone.
-        """
-        from chatstore.backends.cosmosdb.repository import repository_of
-
-        place = (cosmos_endpoint, cosmos_database, cosmos_container)
-        repository: Repository = repository_of(*place, credential, connection_string)
-        owned(self, repository.scope(user_id=user_id) if user_id else repository, session_id, last)
-        self.ttl = ttl
-
-    def prepare_cosmos(self) -> None:
-        """Create the database and the container where they are missing; ``with`` does it too."""
-        from chatstore.backends.cosmosdb.tables import tables_of
-
-        tables_of(self.repository).upgrade()
-
-    def __enter__(self) -> Self:
-        self.prepare_cosmos()
-        return self
-
-    def add_messages(self, messages: Iterable[Message]) -> None:
-        """Append *messages* in one piece; the session is created if it is missing."""
-        super().add_messages(messages)
-        if self.ttl is not None:
-            self._blocking().update_session(self.session_id, expires_at=self._end(self.ttl))
-
-    async def aadd_messages(self, messages: Iterable[Message]) -> None:
-        """Append *messages* in one piece; the session is created if it is missing."""
-        await super().aadd_messages(messages)
-        if self.ttl is not None:
-            await self._awaited().update_session(self.session_id, expires_at=self._end(self.ttl))
-
-    @staticmethod
-    def _end(ttl: int) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=ttl)
-
-
 class DynamoDBChatMessageHistory(ChatMessageHistory):
     """One session in a DynamoDB table that ``chatstore upgrade`` has made."""
 
@@ -162,3 +103,42 @@ class DynamoDBChatMessageHistory(ChatMessageHistory):
             ttl=ttl,
         )
         owned(self, repository, session_id, last)
+
+
+class CosmosDBChatMessageHistory(ChatMessageHistory):
+    """One session in Azure Cosmos DB."""
+
+    def __init__(
+        self,
+        cosmos_endpoint: str,
+        cosmos_database: str,
+        cosmos_container: str,
+        session_id: str,
+        user_id: str | None = None,
+        credential: Any = None,
+        connection_string: str | None = None,
+        ttl: int | None = None,
+        *,
+        last: int | None = None,
+    ) -> None:
+        """Work on session *session_id* of *user_id* (None: of nobody) in a container of the account.
+
+        *credential* is the account's key or a credential of azure-identity; *connection_string* stands for endpoint
+        and key. Without both, the environment decides as for a ``cosmosdb://`` URL. *ttl* is in seconds: each time
+        something is added, the session is set to expire so long afterwards; None leaves it alone.
+        """
+        from chatstore.backends.cosmosdb.repository import repository_of
+
+        place = (cosmos_endpoint, cosmos_database, cosmos_container)
+        repository: Repository = repository_of(*place, credential, connection_string, ttl)
+        owned(self, repository.scope(user_id=user_id) if user_id else repository, session_id, last)
+
+    def prepare_cosmos(self) -> None:
+        """Create the database and the container where they are missing; ``with`` does it too."""
+        from chatstore.backends.cosmosdb.tables import tables_of
+
+        tables_of(self.repository).upgrade()
+
+    def __enter__(self) -> Self:
+        self.prepare_cosmos()
+        return self

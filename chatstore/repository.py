@@ -27,13 +27,14 @@ from chatstore.core import (
     batch,
     changes_of,
     chunks,
+    counted,
     expected,
     missing,
     new_session,
     page_of,
     rows_of,
 )
-from chatstore.errors import CorruptRecord, NotSupported
+from chatstore.errors import CorruptRecord, NotSupported, PartialWrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -246,17 +247,19 @@ class Repository(Facade):
         it raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
         session must not exist yet) a session that has moved raises `Conflict`, unless every message is stored
         already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` where
-        the id belongs to another owner; nothing is written then.
+        the id belongs to another owner; nothing is written then. Some services cap what is atomic
+        (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
+        many messages are stored if a later one fails.
         """
         revision, now = expected(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         if not made.drafts:
             return self.get_records(session_id, last=0)
-        return answered(
-            session_id,
-            made,
-            self._run(self._core.append, self._scope, session_id, made.drafts, revision, now),
-        )
+        try:
+            done = self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+        except PartialWrite as error:
+            raise counted(session_id, made, error) from error.__cause__
+        return answered(session_id, made, done)
 
     def get_messages(
         self,

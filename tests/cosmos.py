@@ -7,8 +7,10 @@ database of its own there, and deletes it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -77,6 +79,23 @@ def account() -> Iterator[Account]:
         return
     with Fake().running() as fake, CosmosClient(fake.url, fake.key) as client:
         yield Account(base_of(fake), client, fake)
+
+
+def connection_string(base: str) -> str:
+    """Return endpoint and key of an account, in the form that the portal shows."""
+    address = parse_url(f"{base}/any/thing")
+    return f"AccountEndpoint={address.endpoint}/;AccountKey={address.key}"
+
+
+@contextlib.contextmanager
+def leaking_sdk() -> Iterator[None]:
+    """Sweep up behind the SDK: its blocking client, if it cannot be made, leaves connections to the garbage."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 def base_of(fake: Fake) -> str:

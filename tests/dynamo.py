@@ -6,14 +6,20 @@ keeps in a table but its two keys.
 
 from __future__ import annotations
 
+import io
+import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
+from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ANY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -64,3 +70,90 @@ def empty(lent: Any, table: str) -> None:
     for first in range(0, len(keys), 25):
         batch = [{"DeleteRequest": {"Key": key}} for key in keys[first : first + 25]]
         assert {} == lent.batch_write_item(RequestItems={table: batch})["UnprocessedItems"]
+
+
+class Hooks:
+    """What a test lets happen to the requests of a repository, by events of botocore; `requests` holds them all."""
+
+    def __init__(self, repository: Any) -> None:
+        """Listen to the client of *repository*."""
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self._answers: dict[str, list[tuple[int, dict[str, Any]] | None]] = {}
+        self._cuts: list[int] = []
+        self._undone: list[Any] = []
+        events = repository._client._boto().meta.events
+        events.register("provide-client-params.dynamodb.*", self._noted)
+        events.register("before-send.dynamodb.*", self._answered)
+        events.register("after-call.dynamodb.*", self._completed)
+
+    def answer(self, operation: str, *answers: dict[str, Any], status: int = 400) -> None:
+        """Let the next requests of *operation* fail with these bodies instead of being sent."""
+        self._answers.setdefault(operation, []).extend((status, one) for one in answers)
+
+    def fail(self, operation: str, code: str, times: int, status: int = 400, skip: int = 0) -> None:
+        """Let *skip* requests of *operation* pass, and the next *times* fail with *code*."""
+        self._answers.setdefault(operation, []).extend([None] * skip)
+        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "as the test wants it"}
+        self.answer(operation, *[body] * times, status=status)
+
+    def cut(self, *counts: int) -> None:
+        """Let the next batches do only so many of their parts, and say that the others are undone."""
+        self._cuts.extend(counts)
+
+    def calm(self) -> None:
+        """Let everything pass from now on."""
+        self._answers.clear()
+        self._cuts.clear()
+
+    def names(self) -> list[str]:
+        """Return the operations that were asked for, in order."""
+        return [name for name, _ in self.requests]
+
+    def _noted(self, params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
+        params = json.loads(json.dumps(params))
+        self.requests.append((model.name, params))
+        if self._cuts and model.name in BATCHES:
+            return self._shortened(params, model.name, self._cuts.pop(0))
+        return params
+
+    def _shortened(self, params: dict[str, Any], name: str, count: int) -> dict[str, Any]:
+        """Return a batch of the first *count* parts; the answer to it will say that the others are undone."""
+        ((table, wanted),) = params["RequestItems"].items()
+        some, rest = (_parts(wanted, slice(count)), _parts(wanted, slice(count, None)))
+        if not count:
+            self._answers.setdefault(name, []).insert(0, (200, {BATCHES[name]: {table: rest}}))
+            return params
+        self._undone.append({table: rest} if rest else {})
+        return {**params, "RequestItems": {table: some}}
+
+    def _answered(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
+        waiting = self._answers.get(event_name.rpartition(".")[2])
+        if not waiting:
+            return None
+        answer = waiting.pop(0)
+        if answer is None:
+            return None
+        status, body = answer
+        return AWSResponse(request.url, status, HeadersDict({}), _Raw(json.dumps(body).encode()))
+
+    def _completed(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+        if self._undone and model.name in BATCHES and not parsed.get(BATCHES[model.name]):
+            parsed[BATCHES[model.name]] = self._undone.pop(0)
+
+
+BATCHES = {"BatchWriteItem": "UnprocessedItems", "BatchGetItem": "UnprocessedKeys"}
+
+
+def _parts(wanted: Any, chosen: slice) -> Any:
+    """Return a slice of a batch's writes, or of its keys; nothing of nothing."""
+    if isinstance(wanted, list):
+        return wanted[chosen]
+    keys = wanted["Keys"][chosen]
+    return {**wanted, "Keys": keys} if keys else {}
+
+
+class _Raw(io.BytesIO):
+    """A body as the HTTP library hands it over."""
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.read()

@@ -11,13 +11,16 @@ Knows what each kind of block means; knows nothing of which pages there are, nor
 
 `<!-- not run: reason -->` on the line before a fence excuses one block. `<!-- only: postgresql -->` runs an
 SQL block on that database alone. A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:)
-stands for a fresh database of the tests, and `redis://localhost:6379` for a Redis server of the page's own.
+stands for a fresh database of the tests, `redis://localhost:6379` for a Redis server of the page's own, one like
+`dynamodb://eu-central-1/chat` for a table that is not made yet, `cosmosdb://:key@my-account.documents.azure.com` and a
+connection string for an account without a database.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 import tempfile
@@ -26,7 +29,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from tests import redis_servers, servers
+from tests import cosmos, dynamo, redis_servers, servers
 from tests.snippet_hosts import Interpreter, Shell, query
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ ADDRESS = re.compile(
     r"\b(?P<scheme>(?P<family>postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?)://[^\s\"'`/@]*@localhost(?::\d+)?/(?P<name>\w+)"
 )
 REDIS = re.compile(r"\bredis://localhost:6379\b")
+TABLE = re.compile(r"\bdynamodb://[\w-]+/(?P<name>[\w.-]+)(?:\?endpoint_url=[^\s\"'`]+)?")
+COSMOS = re.compile(
+    r"cosmosdb://(?::[^@\s]*@)?my-account\.documents\.azure\.com"
+    r"|(?P<text>AccountEndpoint=https://my-account\.[^;]*;AccountKey=[^;]*)"
+)
 DATABASES = ("sqlite", "postgres", "mariadb")
 SHOWS_OUTPUT = {"python", "sh", "sql"}
 
@@ -115,6 +123,8 @@ class Page:
 
     def __enter__(self) -> Self:
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="chatstore-docs-")))
+        # The page's processes start now, before it is known whether they will talk to an emulator.
+        dynamo.lend_credentials(os.environ.get(servers.ENVIRONMENT["dynamodb"], "endpoint_url"))
         self.shell = Shell(self.folder, ROOT)
         self.interpreter = self._stack.enter_context(Interpreter(self.folder, self.shell.environment))
         return self
@@ -166,9 +176,25 @@ class Page:
                 self._urls[key] = self._stack.enter_context(servers.fresh_database(kind))
             return f"{found['scheme']}://{self._urls[key].partition('://')[2]}"
 
-        if REDIS.search(text) and "redis" not in self._urls:
-            self._urls["redis"] = self._stack.enter_context(redis_servers.started(*redis_servers.QUIET))
-        return REDIS.sub(lambda _: self._urls["redis"], ADDRESS.sub(fresh, text))
+        def unmade(found: re.Match[str]) -> str:
+            key = "dynamodb", found["name"]
+            if key not in self._urls:
+                self._urls[key] = self._stack.enter_context(servers.unmade_table())
+            return self._urls[key]
+
+        def account(found: re.Match[str]) -> str:
+            key = "cosmosdb", "my-account"
+            if key not in self._urls:
+                self._urls[key] = self._stack.enter_context(cosmos.account()).base
+            return cosmos.connection_string(self._urls[key]) if found["text"] else self._urls[key]
+
+        def own(_: re.Match[str]) -> str:
+            key = "redis", "own"
+            if key not in self._urls:
+                self._urls[key] = self._stack.enter_context(redis_servers.started(*redis_servers.QUIET))
+            return self._urls[key]
+
+        return REDIS.sub(own, COSMOS.sub(account, TABLE.sub(unmade, ADDRESS.sub(fresh, text))))
 
     def kinds(self, block: Block) -> list[str]:
         """Name the databases that an SQL block runs on."""

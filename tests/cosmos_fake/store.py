@@ -251,7 +251,7 @@ class Store:
             )
         if body.get("id") != name:
             raise Refused(400, "The id of a document cannot change.")
-        if len(key.encode()) > MAX_KEY:
+        if len(str(json.loads(key)[0]).encode()) > MAX_KEY:
             raise Refused(400, "Partition key size is too large")
         if len(compact(body)) > MAX_ITEM:
             raise Refused(413, "Request size is too large")

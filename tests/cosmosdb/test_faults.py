@@ -21,7 +21,7 @@ from chatstore.errors import (
     StorageError,
     StorageUnavailable,
 )
-from tests.cosmos import base_of
+from tests.cosmos import base_of, leaking_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +182,7 @@ def test_a_wrong_key_is_one_clear_error(fake: Fake, container: ContainerProxy) -
     """It names the key's place in the world, never the key."""
     url = base_of(fake).replace(":" + base_of(fake).split(":")[2].split("@")[0], ":d3Jvbmc%3D")
     with (
+        leaking_sdk(),
         chatstore.connect(f"{url}/chat/chat") as store,
         pytest.raises(StorageError, match="refuses the key") as error,
     ):
@@ -231,6 +232,7 @@ def test_nothing_listens(container: ContainerProxy) -> None:
     """An account that does not answer is one error after a few attempts."""
     began = time.monotonic()
     with (
+        leaking_sdk(),
         chatstore.connect("cosmosdb+http://:a2V5@127.0.0.1:9/chat/chat") as store,
         pytest.raises(StorageUnavailable, match="does not answer"),
     ):

@@ -43,7 +43,7 @@ ADVICE = {
     "back and repeat all of it.",
     "OutcomeUnknown": "Look at what is stored before you repeat the call. It is raised only for what cannot be "
     "repeated safely; `add_messages` never raises it.",
-    "PartialWrite": "Repeat the same call.",
+    "PartialWrite": "Repeat the same call if its messages have ids, else pass those behind `stored`.",
     "CorruptRecord": "Go on with `.records`; replace or delete the damaged ones, or restore a backup.",
     "SchemaError": "Run the command that the message names.",
     "SchemaMissing": "Run `chatstore upgrade` on this database.",

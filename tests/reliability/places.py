@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests import servers
+from tests import cosmos, servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,12 @@ def place(kind: str) -> Iterator[str]:
             yield f"file:{folder}/chats"
     elif kind.startswith("redis"):
         with _redis(kind) as url:
+            yield url
+    elif kind == "cosmosdb":
+        with cosmos.account() as account, account.container() as url:
+            yield url
+    elif kind == "dynamodb":
+        with servers.fresh_table() as url:
             yield url
     else:
         with servers.migrated_url(kind) as url:

@@ -17,19 +17,23 @@ from tests.reliability.places import go, place, worker
 from tests.reliability.worker import turn
 
 PROCESSES = 8
+SECONDS = 900
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb", "redis", "redis-cluster"])
+SERVICES = ("redis", "redis-cluster", "dynamodb", "cosmosdb")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file", "postgres", "mariadb", *SERVICES])
 def test_eight_processes_append_to_one_session(kind: str) -> None:
-    """8 processes x 100 turns (Redis: 200): none lost, doubled, refused or torn; a tailing reader sees all in order."""
+    """8 processes x 100 turns (the services: 200): none lost, doubled, refused or torn; a tailing reader sees all."""
     campaign = Campaign(f"8 processes, one session, {kind}", PROCESSES)
-    turns = campaign.size(200 if kind.startswith("redis") else 100, 10)
+    turns = campaign.size(200 if kind in SERVICES else 100, 10)
     with place(kind) as url:
         processes = [worker("append", url, "shared", f"p{number}", turns) for number in range(PROCESSES)]
         tail = _Tail(url)
         for process in processes:
             go(process)
-        said = [process.communicate(timeout=300)[1] for process in processes]
+        said = [process.communicate(timeout=SECONDS)[1] for process in processes]
         failed = [text for process, text in zip(processes, said, strict=True) if process.returncode]
         seen = tail.finish(2 * PROCESSES * turns)
         with chatstore.connect(url) as repository:
@@ -65,7 +69,7 @@ class _Tail(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self.url, self.seen, self.wanted = url, [], 1 << 60
-        self.until = time.monotonic() + 300
+        self.until = time.monotonic() + SECONDS
         self.start()
 
     def run(self) -> None:
@@ -85,7 +89,7 @@ class _Tail(threading.Thread):
         return self.seen
 
 
-@pytest.mark.parametrize("kind", ["postgres", "mariadb", "sqlite", "redis", "redis-cluster"])
+@pytest.mark.parametrize("kind", ["postgres", "mariadb", "sqlite", "redis", "redis-cluster", "dynamodb"])
 def test_overlapping_ids_from_eight_threads(kind: str) -> None:
     """1,600 calls with ids that overlap: each returns all its records, no gap, counters right, one body an id."""
     campaign = Campaign(f"overlapping ids, {kind}", 1600)

@@ -38,9 +38,8 @@ def meaning(error: Exception, *, batch: bool, sent: int) -> Meaning:
     if not isinstance(status, int) or name == "CosmosClientTimeoutError":
         return _of_transport(error, name, batch=batch)
     if name == "CosmosBatchOperationError" and status in _RACES:
-        if (
-            sent > 1
-        ):  # the SDK has tried again by itself: the race may have been lost against its own first attempt
+        # If the SDK has tried again by itself, the race may have been lost against its own first attempt.
+        if sent > 1:
             return Meaning(Failed(_unavailable("answered with errors"), error, unclear=True))
         return Meaning(Lost())
     if status in _PASSING or (status == _NOT_FOUND and getattr(error, "sub_status", None) == _NOT_YET_HERE):

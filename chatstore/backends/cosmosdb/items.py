@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore.arguments import microseconds
 from chatstore.backends.documents.shapes import (
+    LATER,
     WHOLE,
     Header,
     epoch,
@@ -154,11 +155,11 @@ def _exact(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lives(sweep_at: datetime | None, now: datetime) -> dict[str, int]:
-    """Return the time to live of what may go at *sweep_at*, in seconds from now."""
+    """Return the time to live of what may go at *sweep_at*, in seconds from now; at least what clocks may differ."""
     until = epoch(sweep_at)
     if until is None:
         return {}
-    return {"ttl": min(max(1, until - (epoch(now) or 0)), MAX_TTL)}
+    return {"ttl": min(max(LATER, until - (epoch(now) or 0)), MAX_TTL)}
 
 
 # ------------------------------------------------------------------------------------------------ queries

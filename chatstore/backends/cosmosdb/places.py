@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import os
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
@@ -118,8 +119,7 @@ class Place:
         self.checked = False
         self.seen = Seen()
         self._client: Any = None
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, Any, set[int]]]
-        self._async_clients = WeakKeyDictionary()
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lent] = WeakKeyDictionary()
         self._renew()
         renewed_in_child(self)
 
@@ -150,9 +150,13 @@ class Place:
         kept = self._async_clients.get(loop)
         if kept is None:
             client, credential = _async_client(self.known_address, self.credential)
-            kept = self._async_clients[loop] = (client, credential, set())
-        kept[2].add(id(user))
-        return _in_client(kept[0], self.known_address)
+            kept = self._async_clients[loop] = _Lent(client, credential)
+        kept.users.add(id(user))
+        # Until the client has asked the account for its consistency level, it sends no session tokens.
+        if kept.entering is None or (kept.entering.done() and kept.entering.exception() is not None):
+            kept.entering = asyncio.ensure_future(kept.client.__aenter__())
+        await asyncio.shield(kept.entering)
+        return _in_client(kept.client, self.known_address)
 
     @property
     def known_address(self) -> Address:
@@ -178,12 +182,27 @@ class Place:
         loop = asyncio.get_running_loop()
         kept = self._async_clients.get(loop)
         if kept is not None:
-            kept[2].discard(id(user))
-            if not kept[2]:
+            kept.users.discard(id(user))
+            if not kept.users:
                 del self._async_clients[loop]
-                await kept[0].close()
-                if kept[1] is not None:
-                    await kept[1].close()
+                await kept.close()
+
+
+class _Lent:
+    """One loop's client, the credential made for it (None: nobody's to close), and who uses it."""
+
+    def __init__(self, client: Any, credential: Any) -> None:
+        self.client, self.credential = client, credential
+        self.entering: asyncio.Future[Any] | None = None
+        self.users: set[int] = set()
+
+    async def close(self) -> None:
+        if self.entering is not None:
+            await asyncio.wait([self.entering])
+            self.entering.exception()  # whoever needed the client has heard of it
+        await self.client.close()
+        if self.credential is not None:
+            await self.credential.close()
 
 
 class Seen:
@@ -197,23 +216,28 @@ class Seen:
         renewed_in_child(self)
 
     def _renew(self) -> None:
-        self._lock, self._tokens = Lock(), OrderedDict[str, tuple[int, str]]()
+        self._lock, self._tokens = Lock(), OrderedDict[str, str]()
 
     def token(self, session_id: str) -> str | None:
         """Return what to pass when the session is read."""
         with self._lock:
-            found = self._tokens.get(session_id)
-            return found[1] if found else None
+            return self._tokens.get(session_id)
 
-    def note(self, session_id: str, revision: int, token: str | None) -> None:
-        """Remember *token*, of an answer about the session at *revision* or a later one."""
+    def note(self, session_id: str, token: str | None) -> None:
+        """Remember *token*, of any answer about the session, unless a later one is known: answers pass each other."""
         if token is None:
             return
         with self._lock:
-            kept = self._tokens.pop(session_id, (0, token))
-            self._tokens[session_id] = (revision, token) if revision >= kept[0] else kept
+            kept = self._tokens.pop(session_id, token)
+            self._tokens[session_id] = kept if _progress(kept) > _progress(token) else token
             if len(self._tokens) > REMEMBERED:
                 self._tokens.popitem(last=False)
+
+
+def _progress(token: str) -> tuple[int, int]:
+    """Return how far a token goes: version and number of the last write in RANGE:VERSION#NUMBER; else nothing."""
+    found = re.match(r"\w+:(-?\d+)#(\d+)", token)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 # ------------------------------------------------------------------------------------------------ one for each URL

@@ -20,6 +20,7 @@ from chatstore.backends.cosmosdb.tables import must_be_ours
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
+from chatstore.backends.documents.writing import checked_ttl
 from chatstore.core import Answer, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
@@ -59,15 +60,20 @@ def async_repository_for(target: Any) -> AsyncRepository:
 
 
 def repository_of(
-    endpoint: str, database: str, container: str, credential: Any, connection_string: str | None
+    endpoint: str,
+    database: str,
+    container: str,
+    credential: Any,
+    connection_string: str | None,
+    ttl: int | None = None,
 ) -> CosmosRepository:
     """Return the repository by the parameters that histories take; a credential's clients are shared with nobody."""
     sdk()
     key = credential if isinstance(credential, str) else None
-    address = address_of(endpoint, database, container, key, connection_string)
+    address, lasting = address_of(endpoint, database, container, key, connection_string), checked_ttl(ttl)
     if credential is None or key is not None or connection_string is not None:
-        return CosmosRepository(place=shared(address))
-    return CosmosRepository(place=Place(address, credential=credential))
+        return CosmosRepository(place=shared(address), ttl=lasting)
+    return CosmosRepository(place=Place(address, credential=credential), ttl=lasting)
 
 
 def _awaits(target: Any) -> bool:
@@ -97,19 +103,19 @@ class CosmosStore:
 
     def durability(self) -> Durability:
         return Durability(
-            "replicated",
+            "machine",
             "Cosmos DB acknowledges a write when a majority of a region's replicas has it on disk; what a regional "
             "outage takes depends on the account",
         )
 
 
 class _Asking:
-    """One request: what it passes to the SDK, and what is remembered of the answer."""
+    """One request: what it passes to the SDK, and what is remembered of the answers."""
 
     def __init__(self, place: Place, wanted: Any) -> None:
         self.place, self.wanted = place, wanted
+        self.session_id: str | None = getattr(wanted, "session_id", None)
         self.sent = 0
-        self._token: str | None = None
 
     def call(self, container: Any) -> Any:
         """Call the SDK: an answer, something to await, or pages of documents to iterate over."""
@@ -119,6 +125,8 @@ class _Asking:
         if isinstance(wanted, Get):
             return container.read_item(wanted.name, wanted.session_id, **options)
         if isinstance(wanted, Batch):
+            # Else a client with settings of its own may send twice, and not count it.
+            options["retry_connect"] = 0
             return container.execute_item_batch(list(wanted.operations), wanted.session_id, **options)
         parameters = [{"name": name, "value": value} for name, value in wanted.parameters.items()]
         options["max_item_count"] = min(wanted.limit or PAGE, PAGE)
@@ -130,32 +138,23 @@ class _Asking:
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"raw_request_hook": self._send, "response_hook": self._heard}
-        session_id = getattr(self.wanted, "session_id", None)
-        token = self.place.seen.token(session_id) if session_id is not None else None
+        token = self.place.seen.token(self.session_id) if self.session_id is not None else None
         return options | ({"session_token": token} if token is not None else {})
 
     def _send(self, _request: Any) -> None:
         self.sent += 1
 
     def _heard(self, headers: Mapping[str, Any], *_answer: Any) -> None:
-        self._token = headers.get("x-ms-session-token")
-
-    def done(self, answer: Any) -> Any:
-        """Remember what the answer shows, and return it."""
-        if isinstance(self.wanted, Batch) and self.wanted.revision:
-            self.place.seen.note(self.wanted.session_id, self.wanted.revision, self._token)
-        elif isinstance(self.wanted, Get) and answer.get("revision"):
-            self.place.seen.note(self.wanted.session_id, int(answer["revision"]), self._token)
-        return answer
+        """Remember how far the service was when it answered, so that this process never reads older."""
+        if self.session_id is not None:
+            self.place.seen.note(self.session_id, headers.get("x-ms-session-token"))
 
     def failed(self, error: Exception) -> tuple[Exception | None, float]:
         """Return what to raise (None: the document is not there), and how many seconds to wait first."""
+        self._heard(getattr(error, "headers", None) or {})
         status, substatus = getattr(error, "status_code", None), getattr(error, "sub_status", None)
         if isinstance(self.wanted, Get) and status == 404 and not substatus:  # noqa: PLR2004 - not found
             return None, 0.0
-        if isinstance(self.wanted, Batch) and self.wanted.revision and status in {409, 412}:
-            token = (getattr(error, "headers", None) or {}).get("x-ms-session-token")
-            self.place.seen.note(self.wanted.session_id, self.wanted.revision, token)
         found, wait = meaning(error, batch=isinstance(self.wanted, Batch), sent=self.sent)
         if isinstance(found, SchemaError):
             self.place.checked = False
@@ -174,10 +173,13 @@ def _inspected() -> Generator[Any, Any, bool]:
 class CosmosRepository(Repository):
     """Conversations in a Cosmos DB container; see `Repository` for what everything does."""
 
-    def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
-        """Work on *container*, a ``ContainerProxy`` of the SDK, whose client is neither configured nor closed here."""
+    def __init__(self, container: Any = None, *, place: Place | None = None, ttl: int | None = None) -> None:
+        """Work on *container*, a ``ContainerProxy`` of the SDK, whose client is neither configured nor closed here.
+
+        *ttl* is in seconds: a session expires so long after something was added to it. Raises `Invalid`.
+        """
         self._place = place if place is not None else Place(container=container)
-        self._core: DocumentsCore = DocumentsCore(CosmosStore())
+        self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
@@ -195,9 +197,7 @@ class CosmosRepository(Repository):
         asking = _Asking(self._place, wanted)
         try:
             answer = asking.call(self._place.container())
-            return asking.done(
-                list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
-            )
+            return list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
         except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:
@@ -210,7 +210,7 @@ class CosmosRepository(Repository):
         if self._place.given is not None:
             return ThreadedRepository(self)
         twin = AsyncCosmosRepository(place=self._place)
-        return twin._copied(_scope=self._scope, _lent=True)
+        return twin._copied(_core=self._core, _scope=self._scope, _lent=True)
 
     def close(self) -> None:
         """Give the client back; the last repository on a URL closes it, one that was passed in stays open."""
@@ -226,10 +226,10 @@ class CosmosRepository(Repository):
 class AsyncCosmosRepository(AsyncRepository):
     """The same with ``await``, on an asynchronous ``ContainerProxy`` or, for a URL, a client for each running loop."""
 
-    def __init__(self, container: Any = None, *, place: Place | None = None) -> None:
-        """Work on *container*, of the SDK's ``aio``, whose client is neither configured nor closed here."""
+    def __init__(self, container: Any = None, *, place: Place | None = None, ttl: int | None = None) -> None:
+        """Work on *container*, of the SDK's ``aio``, as `CosmosRepository` does on a blocking one."""
         self._place = place if place is not None else Place(container=container)
-        self._core: DocumentsCore = DocumentsCore(CosmosStore())
+        self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
@@ -249,8 +249,8 @@ class AsyncCosmosRepository(AsyncRepository):
         try:
             answer = asking.call(await self._place.async_container(self._closed))
             if not isinstance(wanted, items.Query):
-                return asking.done(await answer)
-            return asking.done(await _collected(answer, wanted.limit))
+                return await answer
+            return await _collected(answer, wanted.limit)
         except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:

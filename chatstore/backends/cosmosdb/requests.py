@@ -56,14 +56,10 @@ class Get(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Carry out *operations* of the SDK on one partition, all or none; return their answers.
-
-    *revision* is the session's afterwards, if this is a commit (else 0).
-    """
+    """Carry out *operations* of the SDK on one partition, all or none; return their answers."""
 
     session_id: str
     operations: Sequence[Operation]
-    revision: int
 
 
 def planned(step: Steps) -> Plan:
@@ -112,7 +108,7 @@ def _commit(step: Commit) -> Plan:
         ("delete", (items.message_name(generation, row.draft.message_id),))
         for generation, row in step.removed
     ]
-    answers = yield Batch(session_id, operations, _revision(before, after))
+    answers = yield Batch(session_id, operations)
     return None if after is None else replace(after, etag=_etag(answers[0]))
 
 
@@ -129,20 +125,13 @@ def _etag(answer: dict[str, Any]) -> str:
     return str(etag)
 
 
-def _revision(before: Header | None, after: Header | None) -> int:
-    """Return a number that grows with every commit of a session."""
-    if after is not None and after.session is not None:
-        return after.session.revision
-    return before.session.revision + 1 if before is not None and before.session is not None else 0
-
-
 def _stage(step: Stage) -> Plan:
     now = utcnow()
     made = (
         items.message_item(step.session_id, step.generation, row, step.sweep_at, now) for row in step.rows
     )
     for batch in _batches([("upsert", (item,)) for item in made]):
-        yield Batch(step.session_id, batch, 0)
+        yield Batch(step.session_id, batch)
 
 
 def _sweep(step: Sweep) -> Plan:
@@ -151,7 +140,7 @@ def _sweep(step: Sweep) -> Plan:
     tries = 0
     while found := (yield query):
         try:
-            yield Batch(step.session_id, [("delete", (item["id"],)) for item in found], 0)
+            yield Batch(step.session_id, [("delete", (item["id"],)) for item in found])
         except Lost:
             tries += 1
             if tries == SWEEPS:

@@ -6,7 +6,7 @@ an upgrade may be repeated, and several processes may do it at once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.cosmosdb import items
@@ -51,12 +51,16 @@ class Tables:
         if before is None:
             with _translated() as cosmos:
                 client, address = self._place.client(), self._place.known_address
-                client.create_database_if_not_exists(address.database).create_container_if_not_exists(
-                    address.container,
-                    cosmos.PartitionKey(items.PARTITION_KEY),
-                    default_ttl=-1,
-                    indexing_policy=items.INDEXING,
-                )
+                # The SDK looks first and creates then: another process may be faster by a moment.
+                with suppress(cosmos.exceptions.CosmosResourceExistsError):
+                    client.create_database_if_not_exists(address.database)
+                with suppress(cosmos.exceptions.CosmosResourceExistsError):
+                    client.get_database_client(address.database).create_container_if_not_exists(
+                        address.container,
+                        cosmos.PartitionKey(items.PARTITION_KEY),
+                        default_ttl=-1,
+                        indexing_policy=items.INDEXING,
+                    )
         return Moved(before, HEAD)
 
     def downgrade(self) -> Moved:

@@ -51,7 +51,10 @@ class Adding(Writing):
             yield from self._checked(scope, session_id, drafts, revision, change, now)
         rows: list[Row] = []
         for piece in pieces:
-            write = partial(self._added, scope, session_id, piece, revision, change, now, named=named)
+            first = named and revision is not None
+            write = partial(
+                self._added, scope, session_id, piece, revision, change, now, named=named, first=first
+            )
             done, moved = yield from self._piece(session_id, write, len(rows), now)
             rows += done.rows
             revision = None if moved else revision
@@ -70,7 +73,7 @@ class Adding(Writing):
             yield from self._checked(scope, session_id, rows, None, change, now)
         new = done = 0
         for piece in pieces:
-            write = partial(self._added, scope, session_id, piece, None, change, now, named=True)
+            write = partial(self._added, scope, session_id, piece, None, change, now)
             count, _ = yield from self._piece(session_id, write, done, now)
             new, done = new + count, done + len(piece)
         return new
@@ -88,7 +91,7 @@ class Adding(Writing):
 
         def look() -> Generator[Any, Any, None]:
             header: Header | None = yield Look(session_id)
-            yield from self._added(scope, session_id, items, revision, change, now, header, named=True)
+            yield from self._added(scope, session_id, items, revision, change, now, header, again=True)
 
         yield from repeated(look)
 
@@ -102,16 +105,18 @@ class Adding(Writing):
         now: datetime,
         header: Header | None,
         *,
-        named: bool,
-        again: bool = False,
+        named: bool = True,
+        first: bool = True,
+        again: bool,
     ) -> Generator[Any, Any, Plan]:
-        """Plan to add *items* (drafts, or rows) by *change*; their ids are looked up if one can be known.
+        """Plan to add *items* (drafts, or rows) by *change*; the answer is that of *change*, and whether it writes.
 
-        The answer is that of *change*, and whether anything is written.
+        Ids are looked up *first*, or *again*, when a commit has been refused: it refuses ids that the open part has. In
+        other parts nothing would, so *named* ids, which may be known, are looked up if there are any.
         """
         base, expected = started(scope, session_id, header, revision, now)
         known: list[Row] = []
-        if base is header and (named or again):
+        if base is header and (first or again or (named and len(base.parts) > 1)):
             ids = [getattr(item, "draft", item).message_id for item in items]
             known = yield from reading.known_in(session_id, base, ids)
         found = Conversation(base.data, list(known))

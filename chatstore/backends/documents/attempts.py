@@ -19,17 +19,19 @@ T = TypeVar("T")
 
 #: Seconds after which an operation (a chunk of a long one) that cannot get through is an error.
 DEADLINE = 20.0
+#: Seconds after which a change that others are always faster than is an error. In each race somebody succeeds.
+RACE_DEADLINE = 60.0
 #: Attempts to reach a service where nothing answers: an application should hear of it soon.
 SILENT_ATTEMPTS = 4
 #: Pauses in seconds: at first, at most while others write the same session, at most while the service has had enough.
-_SHORTEST, _LONGEST_LOST, _LONGEST_FAILED = 0.01, 0.25, 2.0
+_SHORTEST, _LONGEST_LOST, _LONGEST_FAILED = 0.01, 0.1, 2.0
 
 
 class Patience:
     """What is left of one operation's time."""
 
     def __init__(self) -> None:
-        self.until = time.monotonic() + DEADLINE
+        self.began = time.monotonic()
         self._longest, self._silent = _SHORTEST, 0
 
     def pause(self, failure: Lost | Failed, *, unclear: bool = False) -> Generator[Any, Any, None]:
@@ -38,12 +40,20 @@ class Patience:
         *unclear*: something that must not be done twice may have been done.
         """
         failed = failure if isinstance(failure, Failed) else None
-        self._longest = min(2 * self._longest, _LONGEST_FAILED if failed else _LONGEST_LOST)
-        seconds = random.uniform(self._longest / 2, self._longest)  # noqa: S311 - jitter
+        seconds = self._seconds(failure)
         self._silent += failed is not None and failed.soon
-        if time.monotonic() + seconds > self.until or self._silent >= SILENT_ATTEMPTS:
+        late = time.monotonic() + seconds > self.began + (DEADLINE if failed else RACE_DEADLINE)
+        if late or self._silent >= SILENT_ATTEMPTS:
             raise self._final(failed, unclear=unclear) from (failed.cause if failed else None)
         yield Pause(seconds)
+
+    def _seconds(self, failure: Lost | Failed) -> float:
+        if isinstance(failure, Lost) and failure.header is not None:
+            # What it would look at is known, and the longer it waits, the surer that is out of date.
+            return random.uniform(0, _SHORTEST)  # noqa: S311 - jitter
+        longest = _LONGEST_LOST if isinstance(failure, Lost) else _LONGEST_FAILED
+        self._longest = min(2 * self._longest, longest)
+        return random.uniform(self._longest / 2, self._longest)  # noqa: S311 - jitter
 
     @staticmethod
     def _final(failed: Failed | None, *, unclear: bool) -> ChatstoreError:

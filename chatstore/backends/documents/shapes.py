@@ -19,6 +19,7 @@ from chatstore import codec
 from chatstore.arguments import microseconds
 from chatstore.codec import Draft
 from chatstore.core import Row
+from chatstore.errors import CorruptRecord
 from chatstore.ids import new_id
 from chatstore.messages import ChatSession
 
@@ -223,7 +224,21 @@ def header_document(header: Header) -> dict[str, Any]:
 
 
 def header_of(document: Mapping[str, Any], etag: Any = None) -> Header:
-    """Return the header that `header_document` made *document* of; what is missing is None."""
+    """Return the header that `header_document` made *document* of; what is missing is None.
+
+    Raises `CorruptRecord` for one that was damaged.
+    """
+    try:
+        return _header(document, etag)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = (
+            f"the data of session {document.get('session_id')!r} cannot be read: restore its item from a backup, or "
+            "delete its items"
+        )
+        raise CorruptRecord(msg) from error
+
+
+def _header(document: Mapping[str, Any], etag: Any) -> Header:
     session = None
     if document.get("session_id") is not None:
         values = {one.name: _value(one.name, document.get(one.name)) for one in fields(ChatSession)}
@@ -245,11 +260,35 @@ def row_document(row: Row) -> dict[str, Any]:
 
 
 def row_of(document: Mapping[str, Any]) -> Row:
-    """Return the row that `row_document` made *document* of; what is missing is None."""
-    values = {name: _value(name, document.get(name)) for name in Draft._fields}
-    for name in ("input_tokens", "output_tokens"):
-        values[name] = None if values[name] is None else int(values[name])
-    return Row(int(document["position"]), Draft(**values))
+    """Return the row that `row_document` made *document* of; one that was damaged is a row that nobody can decode."""
+    position = int(document["position"])
+    try:
+        values = {name: _value(name, document.get(name)) for name in Draft._fields}
+        for name in ("input_tokens", "output_tokens"):
+            values[name] = None if values[name] is None else int(values[name])
+        draft = Draft(**values)
+        if all(isinstance(getattr(draft, name), kind) for name, kind in _NEEDED.items()):
+            return Row(position, draft)
+    except (TypeError, ValueError):
+        pass  # as a needed value that is missing
+    generated = document.get("id_generated") is not False
+    return Row(
+        position, _DAMAGED._replace(message_id=str(document.get("message_id")), id_generated=generated)
+    )
+
+
+_NEEDED = {
+    "message_id": str,
+    "id_generated": bool,
+    "type": str,
+    "content": str,
+    "payload": str,
+    "created_at": datetime,
+}
+_NOTHING: dict[str, Any] = dict.fromkeys(Draft._fields)
+_DAMAGED = Draft(
+    **_NOTHING | {"type": "", "content": "", "payload": "", "created_at": datetime(1970, 1, 1, tzinfo=UTC)}
+)
 
 
 def _text(value: Any) -> Any:

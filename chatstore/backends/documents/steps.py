@@ -120,7 +120,16 @@ class Pause(NamedTuple):
 
 
 class Lost(Exception):
-    """A condition of a `Commit` did not hold; nothing was written."""
+    """A condition of a `Commit` did not hold; nothing was written.
+
+    *header* is the one that stands there now, where the service says so (None: it must be looked at); *taken* is false
+    only where it is certain that no id or position was in the way.
+    """
+
+    def __init__(self, header: Header | None = None, *, taken: bool = True) -> None:
+        """Keep what the service said."""
+        super().__init__("another writer was faster")
+        self.header, self.taken = header, taken
 
 
 class Failed(Exception):

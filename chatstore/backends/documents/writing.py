@@ -10,15 +10,14 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from chatstore.arguments import microseconds
 from chatstore.backends.documents.attempts import Patience, repeated, unknown
 from chatstore.backends.documents.shapes import END, NOTHING, Header, Leftover
 from chatstore.backends.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
-from chatstore.core import Row
-from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, PartialWrite, StorageError
+from chatstore.core import Row, partly
+from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,25 +49,34 @@ class Writing:
         self.store, self.ttl = store, checked_ttl(ttl)
 
     def _written(
-        self, session_id: str, attempt: Attempt, now: datetime, *, repeatable: bool = False
+        self,
+        session_id: str,
+        attempt: Attempt,
+        now: datetime,
+        *,
+        repeatable: bool = False,
+        again: Attempt | None = None,
     ) -> Generator[Any, Any, Any]:
         """Plan and commit until it succeeds; return the answer of the plan that was committed.
 
-        An outcome that is not known is found out by the header's token; only if another writer has been there in the
-        meantime, what is not *repeatable* raises `OutcomeUnknown`.
+        *again* plans instead of *attempt* where ids may be known that it does not look up. An outcome that is not
+        known is found out by the header's token; only if another writer has been there in the meantime, what is not
+        *repeatable* raises `OutcomeUnknown`.
         """
         patience, tried = Patience(), dict[str | None, Any]()
-        unclear, before = False, None
+        unclear, doubt, before = False, False, None
+        fresh: Header | None = None
         while True:
             failure: Lost | Failed
             try:
-                header: Header | None = yield Look(session_id)
+                header: Header | None = fresh or (yield Look(session_id))
+                fresh = None
                 token = header.token if header else None
                 if header and token in tried:
                     return tried[token]
                 if unclear and not repeatable and token != before:
                     raise unknown()
-                plan = attempt(header)
+                plan = (again if again and doubt else attempt)(header)
                 commit, answer = (yield from plan) if isinstance(plan, Generator) else plan
                 if commit is None:
                     return answer
@@ -78,9 +86,9 @@ class Writing:
                     tried[commit.after.token] = answer
                 stored: Header | None = yield commit
             except Lost as lost:
-                failure = lost
+                failure, fresh, doubt = lost, lost.header, doubt or lost.taken
             except Failed as failed:
-                failure, unclear = failed, unclear or failed.unclear
+                failure, unclear, doubt = failed, unclear or failed.unclear, doubt or failed.unclear
             else:
                 yield from self._swept(session_id, commit, stored, now)
                 return answer
@@ -123,21 +131,13 @@ class Writing:
         self, session_id: str, write: Callable[..., Generator[Any, Any, Plan]], stored: int, now: datetime
     ) -> Generator[Any, Any, Any]:
         """Write one piece of a batch of which *stored* messages are stored; after the first, a failure is partial."""
-        tries = count()
-
-        def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            return write(header, again=next(tries) > 0)
-
+        first, again = partial(write, again=False), partial(write, again=True)
         try:
-            return (yield from self._written(session_id, attempt, now, repeatable=True))
+            return (yield from self._written(session_id, first, now, repeatable=True, again=again))
         except ChatstoreError as error:
             if not stored:
                 raise
-            raise PartialWrite(
-                f"the first {stored} messages for session {session_id!r} are stored, the others are not: repeat the "
-                f"same call if its messages have ids, else pass those from number {stored + 1} on",
-                stored=stored,
-            ) from error
+            raise partly(session_id, stored) from error
 
     # ---- sizes
 

@@ -86,6 +86,10 @@ class Client:
             answer: dict[str, Any] = getattr(boto, name)(**parameters)
         except Exception as error:  # noqa: BLE001 - sorted by class and code; what is nobody's is raised as it is
             self._sorted(error, committing=committing)
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
+        if headers and "x-amzn-requestid" not in headers:
+            # boto3 makes an empty answer of any page, and an empty answer would mean that there is nothing.
+            raise self._unreachable(None, unclear=committing)
         return answer
 
     def close(self) -> None:
@@ -160,7 +164,7 @@ class Client:
             ) from error
         raise error
 
-    def _unreachable(self, error: Exception, *, unclear: bool) -> Failed:
+    def _unreachable(self, error: Exception | None, *, unclear: bool) -> Failed:
         told = StorageUnavailable(
             "DynamoDB cannot be reached: check that the host can, the URL's region and its endpoint_url"
         )

@@ -155,21 +155,20 @@ class DynamoDBStore:
         """Write a header on condition of the one before, with the rows that change; alone, it needs no transaction."""
         header = self._header_write(step)
         writes = list(self._row_writes(step))
-        token = step.after.token if step.after else new_id()
-        if writes:
-            self.client.call(
-                "transact_write_items",
-                committing=True,
-                TransactItems=[header, *writes],
-                ClientRequestToken=token,
-            )
-        else:
-            ((kind, asked),) = header.items()
-            self.client.call(f"{kind.lower()}_item", committing=True, **asked)
+        try:
+            if writes:
+                token = step.after.token if step.after else new_id()
+                asked: dict[str, Any] = {"TransactItems": [header, *writes], "ClientRequestToken": token}
+                self.client.call("transact_write_items", committing=True, **asked)
+            else:
+                ((kind, asked),) = header.items()
+                self.client.call(f"{kind.lower()}_item", committing=True, **asked)
+        except steps.Lost as lost:
+            raise _lost(lost.__cause__) from lost.__cause__
         return step.after
 
     def _header_write(self, step: steps.Commit) -> dict[str, dict[str, Any]]:
-        asked: dict[str, Any] = {"TableName": self.table}
+        asked: dict[str, Any] = {"TableName": self.table, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         if step.before is None:
             asked |= {
                 "ConditionExpression": "attribute_not_exists(#key)",
@@ -294,6 +293,14 @@ class DynamoDBStore:
 
 
 _TTL_BYTES = items.size({items.TTL: {"N": "0" * 12}})
+
+
+def _lost(cause: Any) -> steps.Lost:
+    """Return what the service says of a lost race: the header that is there, and whether an id was in the way."""
+    first, *others = cause.response.get("CancellationReasons") or [cause.response]
+    taken = any(one.get("Code") == "ConditionalCheckFailed" for one in others)
+    found = first.get("Item")
+    return steps.Lost(header_of(items.document(found)) if found else None, taken=taken)
 
 
 def _owned(name: str, value: str, until: datetime | None) -> dict[str, Any]:

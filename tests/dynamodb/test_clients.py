@@ -1,0 +1,122 @@
+"""Clients: shared, passed in, closed, forked; and the history named after the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import Any
+
+import boto3
+import pytest
+
+import chatstore
+from chatstore import DynamoDBChatMessageHistory, HumanMessage
+from chatstore.backends.dynamodb import DynamoDBRepository, client
+from chatstore.backends.dynamodb.address import parsed
+from chatstore.errors import Invalid, MissingDependency
+from tests import dynamo
+
+pytestmark = pytest.mark.dynamodb
+
+
+def test_repositories_on_one_url_share_a_client(dynamodb_url: str) -> None:
+    """A hundred histories have one pool of connections, which the last one closes."""
+    address = parsed(dynamodb_url)
+    histories = [
+        DynamoDBChatMessageHistory(address.table, f"s{number}", address.endpoint, region_name=address.region)
+        for number in range(100)
+    ]
+    clients = {id(history.repository._client) for history in histories}  # type: ignore[union-attr]
+    assert 1 == len(clients)
+    histories[0].add_user_message("x")
+    made = histories[0].repository._client  # type: ignore[union-attr]
+    for history in histories[:-1]:
+        history.close()
+        history.close()
+    assert made._made is not None
+    histories[-1].add_user_message("y")
+    histories[-1].close()
+    assert made._made is None
+    assert not [one for one in client._registry.values() if one is made]
+
+
+def test_clients_and_sessions_that_are_passed_in(dynamodb_url: str) -> None:
+    """They are used as they are, and a client is never closed."""
+    address, lent = parsed(dynamodb_url), dynamo.client(dynamodb_url)
+    closed: list[bool] = []
+    lent.close, close = (lambda: closed.append(True)), lent.close
+    with DynamoDBRepository(address.table, client=lent) as repository:
+        repository.add_messages("s", [HumanMessage("by a client")])
+        assert repository._client._boto() is lent
+    assert [] == closed
+    assert 3 == len(dynamo.items(lent, address.table))
+    close()
+    session = boto3.session.Session(region_name=address.region)
+    with DynamoDBRepository(
+        address.table, endpoint_url=address.endpoint, boto3_session=session
+    ) as repository:
+        assert ["by a client"] == [message.content for message in repository.get_messages("s")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
+def test_a_forked_child_has_connections_of_its_own(dynamodb_url: str) -> None:
+    """A repository that was used before a fork works in the child and in the parent, over different sockets."""
+    with chatstore.connect(dynamodb_url) as repository:
+        repository.add_messages("s", [HumanMessage("parent")])
+        before = repository._client._made  # type: ignore[attr-defined]
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                repository.add_messages("s", [HumanMessage("child")])
+                status = int(repository._client._made is before)  # type: ignore[attr-defined]
+            finally:
+                os._exit(status)
+        assert 0 == os.waitpid(child, 0)[1]
+        repository.add_messages("s", [HumanMessage("parent again")])
+        assert ["parent", "child", "parent again"] == [
+            message.content for message in repository.get_messages("s")
+        ]
+
+
+def test_the_history_by_its_name(dynamodb_url: str) -> None:
+    """It takes what people pass, serves both worlds, and refuses a ttl that is none."""
+    address = parsed(dynamodb_url)
+    named: dict[str, Any] = {"region_name": address.region}
+    history = DynamoDBChatMessageHistory(address.table, "s", address.endpoint, ttl=3600, last=2, **named)
+
+    async def talk() -> list[str]:
+        async with history:
+            await history.aadd_messages([HumanMessage("a"), HumanMessage("b")])
+            await history.aadd_messages([HumanMessage("c")])
+            return [str(message.content) for message in await history.aget_messages()]
+
+    assert ["b", "c"] == asyncio.run(talk())
+    with chatstore.connect(dynamodb_url) as repository:
+        session = repository.get_session("s")
+        assert session.expires_at is not None
+        assert 3590 < (session.expires_at - session.updated_at).total_seconds() <= 3601
+    for wrong in (0, -1, 1.5, True, "60", 10**12):
+        with pytest.raises(Invalid, match="ttl"):
+            DynamoDBChatMessageHistory(address.table, "s", address.endpoint, ttl=wrong, **named)  # type: ignore[arg-type]
+    assert not [one for one in client._registry.values() if one.address == address]
+
+
+def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing package is told at the first call, with the command to type."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    repository = chatstore.connect("dynamodb://eu-central-1/chat")
+    with repository, pytest.raises(MissingDependency, match=r"chatstore\[dynamodb\]"):
+        repository.get_messages("s")
+
+
+def test_nothing_heavy_is_imported_before_the_first_call() -> None:
+    """`connect` and the histories load no boto3."""
+    code = (
+        "import sys, chatstore; chatstore.connect('dynamodb://eu-central-1/chat'); "
+        "chatstore.DynamoDBChatMessageHistory('chat', 's'); "
+        "sys.exit('boto3' in sys.modules or 'botocore' in sys.modules or 'sqlalchemy' in sys.modules)"
+    )
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
