@@ -1,0 +1,164 @@
+"""The commands between all kinds of places, and killed at any moment: repeated, everything is there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatstore.cli.records import all_sessions
+from chatstore.connect import connect
+from tests import servers
+from tests.sources import planting
+from tests.sources.filling import fill, told
+from tests.sources.shapes import MESSAGES, RAW
+from tests.sources.test_reading import said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+KINDS = ("file", "sqlite", "postgres", "mariadb")
+SEED = 20261125
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process of its own, in *folder*."""
+    started = start(folder, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = started.communicate(timeout=120)
+    return subprocess.CompletedProcess(words, started.returncode, out, err)
+
+
+def start(folder: Path, *words: str, **streams: Any) -> subprocess.Popen[str]:
+    """Start the command line as a process of its own, in *folder*."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "chatstore", *words], cwd=folder, env=environment, text=True, **streams
+    )
+
+
+def killed(chance: random.Random, path: Path, process: subprocess.Popen[str]) -> bool:
+    """Kill *process* at some moment after it made *path*; tell whether it was still at work."""
+    deadline = time.monotonic() + 30
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(chance.uniform(0, 0.2))  # the moment of the kill is what varies
+    process.kill()
+    return process.wait(60) == -signal.SIGKILL
+
+
+def options(plant: planting.Plant) -> list[str]:
+    """Return the arguments that read *plant*."""
+    named = [(f"--{name.replace('_', '-')}", value) for name, value in plant.options.items()]
+    return ["--from", plant.kind, plant.source, *(word for pair in named for word in pair)]
+
+
+def test_every_source_arrives_by_the_command(plant: Any, tmp_path: Path) -> None:
+    """Each source by its options, into SQLite: the messages are equal, and both places are named."""
+    plant.add(plant.session("one"), RAW)
+
+    ran = command(tmp_path, "import", *options(plant), "--url", "sqlite:///new.db")
+
+    assert 0 == ran.returncode, ran.stderr
+    assert f"1 session, {len(RAW)} messages new, 0 known" in ran.stdout
+    assert "source     " in ran.stderr
+    assert "target     sqlite:///new.db" in ran.stderr
+    with connect(f"sqlite:///{tmp_path}/new.db") as repository:
+        assert MESSAGES == repository.get_messages(plant.session("one"))
+
+
+@pytest.mark.timeout(300)
+def test_an_import_that_is_killed_and_repeated(tmp_path: Path) -> None:
+    """20 imports of a Redis list are killed and repeated: all is the same as after one in one go."""
+    print(f"seed {SEED}")
+    chance, interrupted = random.Random(SEED), 0
+    with planting.planted("redis-list", "") as plant:
+        for number in range(4):
+            plant.add(f"s{number}", [said(f"{number} {chance.random()}") for _ in range(900)])
+        words = ["import", *options(plant), "--url"]
+        assert 0 == command(tmp_path, *words, "sqlite:///whole.db").returncode
+        expected = imported(tmp_path / "whole.db")
+        for number in range(20):
+            path, url = tmp_path / f"{number}.db", f"sqlite:///{number}.db"
+            process = start(tmp_path, *words, url, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            interrupted += killed(chance, path, process)
+            done = command(tmp_path, *words, url)
+            assert 0 == done.returncode, done.stderr
+            assert expected == imported(path)
+    assert interrupted >= 10
+
+
+def imported(path: Path) -> dict[str, Any]:
+    """Return the messages of all sessions, with their ids and positions; times are those of the import."""
+    with connect(f"sqlite:///{path}") as repository:
+        return {
+            session_id: [record[:3] for record in repository.iter_records(session_id)]
+            for session_id in all_sessions(repository, user_id=None, tenant_id=None)
+        }
+
+
+@pytest.mark.timeout(300)
+def test_a_copy_that_is_killed_and_repeated(tmp_path: Path) -> None:
+    """Ten copies into files are killed and repeated: all is the same as in the source."""
+    print(f"seed {SEED}")
+    chance, interrupted = random.Random(SEED), 0
+    with connect(f"sqlite:///{tmp_path}/old.db") as repository:
+        fill(repository, long=1203)
+        expected = told(repository)
+    path, words = tmp_path / "copy", ["copy", "sqlite:///old.db", "file:copy"]
+    for _ in range(10):
+        process = start(tmp_path, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        interrupted += killed(chance, path, process)
+        done = command(tmp_path, *words)
+        assert 0 == done.returncode, done.stderr
+        with connect(f"file:{path}") as repository:
+            assert expected == told(repository)
+        shutil.rmtree(path)
+    assert interrupted >= 5
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("source", KINDS)
+@pytest.mark.parametrize("target", KINDS)
+def test_everything_is_copied_between_any_two(source: str, target: str, tmp_path: Path) -> None:
+    """Messages, positions, ids, times and the sessions' own data are equal; the second copy finds all known."""
+    with places(tmp_path, source, target) as (old, new):
+        with connect(old) as repository:
+            fill(repository, long=1203)
+            expected = told(repository)
+
+        first, again = (command(tmp_path, "copy", old, new, "--json") for _ in range(2))
+
+        assert (0, 0) == (first.returncode, again.returncode), first.stderr + again.stderr
+        for url in (new, old):
+            with connect(url) as repository:
+                assert expected == told(repository)
+    counts = [json.loads(ran.stdout) for ran in (first, again)]
+    messages = sum(len(records) for _, _, records in expected.values())
+    assert [(messages, 0), (0, messages)] == [(one["new_messages"], one["known_messages"]) for one in counts]
+    compared = counts[0]["compared"]
+    assert set(expected) == {one["session_id"] for one in compared}
+    assert {"same"} == {one["state"] for one in compared}
+    assert {64} == {len(one["sha256"]) for one in compared}
+
+
+@contextmanager
+def places(folder: Path, *kinds: str) -> Iterator[list[str]]:
+    """Give the URLs of new, empty storages of these kinds."""
+    with ExitStack() as stack:
+        yield [
+            f"file:{folder}/place{number}"
+            if kind == "file"
+            else stack.enter_context(servers.migrated_url(kind))
+            for number, kind in enumerate(kinds)
+        ]
