@@ -29,14 +29,12 @@ if TYPE_CHECKING:
     from chatstore.integrations.langchain.state import Step
     from chatstore.repository import Repository
 
-    class _Base:
-        """LangChain's base class, of which nothing is used but its name."""
+try:
+    from langchain_core.chat_history import BaseChatMessageHistory as _Base
+except ImportError:
 
-else:
-    try:
-        from langchain_core.chat_history import BaseChatMessageHistory as _Base
-    except ImportError:  # langchain-core 2 has none, and no memory class that would ask for one
-        _Base = object
+    class _Base:  # type: ignore[no-redef]
+        """Nothing: langchain-core 2 has no base class, and no memory class that would ask for it."""
 
 
 class Options(TypedDict, total=False):
@@ -85,6 +83,8 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         """Become what *inner*, made by a constructor of `chatstore.histories`, is."""
         ChatMessageHistory.__init__(self, inner.repository, inner.session_id, **options)
         self._owned = inner._owned
+
+    __str__ = plain.BaseChatMessageHistory.__str__  # LangChain's fails on some messages
 
     # ---- reading
 
