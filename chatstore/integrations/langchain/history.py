@@ -16,7 +16,7 @@ from chatstore import history as plain
 from chatstore.arguments import utcnow
 from chatstore.core import adrive, drive
 from chatstore.errors import NotFound
-from chatstore.integrations.langchain.convert import from_langchain, to_langchain
+from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         if read is None:
             if self._prunes:
                 found = yield lambda store: store.get_records(self.session_id, last=self.last)
-                read = [(to_langchain(record.message), record.position) for record in found]
+                read = [(become(record.message), record.position) for record in found]
             else:
                 found = yield lambda store: store.get_messages(self.session_id, last=self.last)
-                read = [to_langchain(message) for message in found]
+                read = [become(message) for message in found]
             if self._pinned:
                 self._read = read
         return Prunable(self, read) if self._prunes else list(read)
