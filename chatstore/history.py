@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from chatstore.errors import NotSupported
 from chatstore.ids import new_id
-from chatstore.messages import AIMessage, HumanMessage
+from chatstore.messages import AIMessage, HumanMessage, text_of
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class BaseChatMessageHistory(ABC):
         """Return the conversation as a transcript, a line a message."""
         names = {"human": "Human", "ai": "AI", "system": "System", "tool": "Tool", "function": "Function"}
         return "\n".join(
-            f"{names.get(message.type, getattr(message, 'role', message.type))}: {message.text}"
+            f"{names.get(message.type, getattr(message, 'role', message.type))}: {text_of(message.content)}"
             for message in self.messages
         )
 

@@ -10,10 +10,13 @@ Knows what each kind of block means; knows nothing of which pages there are, nor
     ```text     is what the block before it prints, `…` standing for anything
 
 `<!-- not run: reason -->` on the line before a fence excuses one block. `<!-- only: postgresql -->` runs an
-SQL block on that database alone. A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:)
-stands for a fresh database of the tests, `redis://localhost:6379` for a Redis server of the page's own, one like
-`dynamodb://eu-central-1/chat` for a table that is not made yet, `cosmosdb://:key@my-account.documents.azure.com` and a
-connection string for an account without a database.
+SQL block on that database alone. `<!-- needs: langchain -->` as a page's first line says that it runs where
+that framework is installed, by `tests/integrations/langchain/test_pages.py`.
+
+A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:) stands for a fresh database of the tests,
+`redis://localhost:6379` for a Redis server of the page's own, one like `dynamodb://eu-central-1/chat` for a table that
+is not made yet, `cosmosdb://:key@my-account.documents.azure.com` and a connection string for an account without a
+database.
 """
 
 from __future__ import annotations
@@ -96,6 +99,19 @@ def comment(line: str) -> dict[str, str]:
     """Read the comment that stands before a fence."""
     found = COMMENT.match(line)
     return {found["word"]: found["rest"]} if found else {}
+
+
+def needs(page: Path) -> str | None:
+    """Return the framework in whose environment *page* runs; None for a page that runs everywhere."""
+    first = page.read_text(encoding="utf-8").partition("\n")[0]
+    found = re.fullmatch(r"<!-- needs: (\w+) -->", first)
+    return found[1] if found else None
+
+
+def pages(framework: str | None = None) -> list[Path]:
+    """Return the README and the pages below docs/ that need *framework*."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if needs(page) == framework]
 
 
 def agrees(expected: str, actual: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import servers
-from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks
+from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks, needs, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def run(page: Path) -> Page:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_does_what_the_page_says(
     page: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -38,6 +38,17 @@ def test_every_block_does_what_the_page_says(
 
     for block in running.not_run:
         record_property("not run", f"{page.relative_to(ROOT)}:{block.line}: {block.not_run}")
+
+
+def test_every_page_runs_somewhere() -> None:
+    """A page that needs a framework is run by that framework's suite, which exists."""
+    frameworks = {framework for page in PAGES if (framework := needs(page))}
+
+    assert set(PAGES) == {page for framework in (None, *frameworks) for page in pages(framework)}
+    assert "langchain" in frameworks
+    for framework in frameworks:
+        suite = ROOT / "tests" / "integrations" / framework / "test_pages.py"
+        assert f'pages("{framework}")' in suite.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

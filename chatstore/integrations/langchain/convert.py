@@ -3,9 +3,9 @@
 This module knows the message classes of langchain-core, 0.3 and 1.x; it refuses to know histories and agents. What
 chatstore stores is its own form, which every framework's adapter reads, so nothing here is written to a database.
 
-Reading 10,000 messages is mostly `to_langchain`, so messages are made without validating what was validated when
-it was stored, in a third of the time. Classes that have other fields than the ones known here (those of a later
-release) are made by their constructor.
+Reading a long conversation is mostly `become`, so a message that was just read is given LangChain's class instead
+of being made again: both are pydantic models with the same fields, validated when they were stored. Classes that have
+other fields than the ones known here (those of a later release) are made by their constructor.
 """
 
 from __future__ import annotations
@@ -47,17 +47,25 @@ _OWN: Final[dict[type, Any]] = {cls: mine for mine, cls in _THEIRS.items()}
 _TAGS: Final[dict[type, str]] = {mine: mine.model_fields["type"].default for mine in _THEIRS}
 
 
-def _made_by_hand(mine: type[BaseModel], cls: Any) -> bool:
-    """Tell whether *cls* has the fields known here and nothing that only its constructor would set up."""
-    known = set(BLANK[mine]("", None))
+#: Changes the class of an object; pydantic's own `__setattr__` knows fields only.
+_set_class: Final = object.__dict__["__class__"].__set__
+
+
+def _fits(mine: type[BaseModel], cls: Any) -> bool:
+    """Tell whether *cls* has the fields and slots of *mine*, and nothing that only its constructor would set up."""
+    blank = mine.__new__(mine)
+    try:
+        _set_class(blank, cls)
+    except TypeError:  # another layout
+        return False
     return (
-        set(cls.model_fields) | {_EXAMPLE} == known | {_EXAMPLE}
+        set(cls.model_fields) | {_EXAMPLE} == set(BLANK[mine]("", None)) | {_EXAMPLE}
         and not cls.__private_attributes__
         and cls.__pydantic_post_init__ is None
     )
 
 
-_BY_HAND: Final = {mine: cls for mine, cls in _THEIRS.items() if _made_by_hand(mine, cls)}
+_FITTING: Final = {mine: cls for mine, cls in _THEIRS.items() if _fits(mine, cls)}
 #: The classes whose messages have no field `example`, though chatstore's have.
 _WITHOUT_EXAMPLE: Final = {
     mine
@@ -72,19 +80,19 @@ def to_langchain(message: Message) -> BaseMessage:
     A message of a type that LangChain does not know becomes a ChatMessage in that role, which `from_langchain`
     turns back exactly.
     """
+    return become(message.model_copy())
+
+
+def become(message: Message) -> BaseMessage:
+    """Do `to_langchain` to a message that nobody else holds: it is used up."""
     mine = type(message)
-    cls = _BY_HAND.get(mine)
+    cls = _FITTING.get(mine)
     if cls is None:
         return _constructed(message)
-    values = message.__dict__.copy()
-    extra = message.__pydantic_extra__
-    if mine in _WITHOUT_EXAMPLE and values.pop(_EXAMPLE):
-        extra = {_EXAMPLE: True, **(extra or {})}
-    made = cls.__new__(cls)
-    fill(made, values, message.__pydantic_fields_set__ - {_EXAMPLE, "type"})
-    if extra:
-        own.set_extra(made, dict(extra))
-    return cast("BaseMessage", made)
+    if mine in _WITHOUT_EXAMPLE and message.__dict__.pop(_EXAMPLE):
+        own.set_extra(message, {_EXAMPLE: True, **(message.__pydantic_extra__ or {})})
+    _set_class(message, cls)
+    return cast("BaseMessage", message)
 
 
 def _constructed(message: Message) -> BaseMessage:

@@ -16,7 +16,7 @@ from chatstore import history as plain
 from chatstore.arguments import utcnow
 from chatstore.core import adrive, drive
 from chatstore.errors import NotFound
-from chatstore.integrations.langchain.convert import from_langchain, to_langchain
+from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
 
 if TYPE_CHECKING:
@@ -29,14 +29,12 @@ if TYPE_CHECKING:
     from chatstore.integrations.langchain.state import Step
     from chatstore.repository import Repository
 
-    class _Base:
-        """LangChain's base class, of which nothing is used but its name."""
+try:
+    from langchain_core.chat_history import BaseChatMessageHistory as _Base
+except ImportError:
 
-else:
-    try:
-        from langchain_core.chat_history import BaseChatMessageHistory as _Base
-    except ImportError:  # langchain-core 2 has none, and no memory class that would ask for one
-        _Base = object
+    class _Base:  # type: ignore[no-redef]
+        """Nothing: langchain-core 2 has no base class, and no memory class that would ask for it."""
 
 
 class Options(TypedDict, total=False):
@@ -86,6 +84,8 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         ChatMessageHistory.__init__(self, inner.repository, inner.session_id, **options)
         self._owned = inner._owned
 
+    __str__ = plain.BaseChatMessageHistory.__str__  # LangChain's fails on some messages
+
     # ---- reading
 
     @property
@@ -106,10 +106,10 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         if read is None:
             if self._prunes:
                 found = yield lambda store: store.get_records(self.session_id, last=self.last)
-                read = [(to_langchain(record.message), record.position) for record in found]
+                read = [(become(record.message), record.position) for record in found]
             else:
                 found = yield lambda store: store.get_messages(self.session_id, last=self.last)
-                read = [to_langchain(message) for message in found]
+                read = [become(message) for message in found]
             if self._pinned:
                 self._read = read
         return Prunable(self, read) if self._prunes else list(read)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from chatstore import codec
 from chatstore.arguments import utcnow
 from chatstore.errors import ChatstoreError, Invalid, MessageConflict, NotFound
-from chatstore.integrations.langchain.convert import from_langchain, to_langchain
+from chatstore.integrations.langchain.convert import become, from_langchain
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -125,7 +125,7 @@ def seeded(
 
 def _identified(record: MessageRecord) -> BaseMessage:
     """Return the message with the id that it has in the session, so that the graph gives it no other."""
-    message = to_langchain(record.message)
+    message = become(record.message)
     message.id = record.message_id
     return message
 

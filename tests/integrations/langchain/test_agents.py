@@ -122,7 +122,7 @@ def test_a_run_that_breaks_off(memory: Any) -> None:
     asked = {"messages": [HumanMessage("1 + 2?", id="q")]}
 
     class Down(AgentMiddleware):
-        def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        def wrap_tool_call(self, *_: Any) -> Any:
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
@@ -138,7 +138,7 @@ def test_a_changed_message_is_updated(store: Any) -> None:
     """Law: a message whose body other middleware changes is updated in its place."""
 
     class Shouting(AgentMiddleware):
-        def after_model(self, state: Any, runtime: Any) -> Any:
+        def after_model(self, state: Any, _: Any) -> Any:
             answer = state["messages"][-1]
             return {"messages": [AIMessage(answer.content.upper(), id=answer.id)]}
 
@@ -166,7 +166,7 @@ def test_a_person_edits_a_call(memory: Any) -> None:
 
 
 def test_what_the_agent_forgets_is_kept(memory: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Law: summarisation takes messages from the agent, not from the session, and no summary is stored; the log says so."""
+    """Law: summarisation takes messages from the agent, not from the session; the log says so, no summary is stored."""
     summary = SummarizationMiddleware(
         _model("they talked", "and again"), trigger=("messages", 4), keep=("messages", 1)
     )

@@ -144,15 +144,11 @@ def test_a_state_without_messages(memory: Any) -> None:
         messages: str
 
     saver = InMemorySaver()
-    for state, thread in ((Other, "counting"), (Odd, "odd")):
-        graph = StateGraph(state)
-        graph.add_node(
-            "n", lambda _, key=next(iter(state.__annotations__)): {key: 1 if key == "count" else "text"}
-        )
+    for state, thread, value in ((Other, "counting", {"count": 1}), (Odd, "odd", {"messages": "text"})):
+        graph: Any = StateGraph(state)
+        graph.add_node("n", lambda _, value=value: value)
         graph.add_edge(START, "n")
-        graph.compile(checkpointer=saver).invoke(
-            {"count": 0} if state is Other else {"messages": ""}, _run(thread)
-        )
+        graph.compile(checkpointer=saver).invoke(value, _run(thread))
 
     assert {"counting": 0} == import_checkpoints(saver, memory, threads=["counting"])
     with pytest.raises(NotSupported, match="'odd'"):

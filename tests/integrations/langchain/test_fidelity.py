@@ -207,15 +207,35 @@ def test_what_is_no_message_is_refused(wrong: Any, memory: Any) -> None:
     assert [] == memory.get_messages("s")
 
 
-def test_all_classes_are_made_by_hand() -> None:
+def test_all_classes_fit() -> None:
     """Law: the fast path covers the installed release; else reading is slow without anybody noticing."""
-    assert set(convert._THEIRS) == set(convert._BY_HAND)
+    assert set(convert._THEIRS) == set(convert._FITTING)
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_by_hand_is_as_by_constructor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_layout_is_as_good(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: a class with fields unknown here is made by its constructor, and equal."""
     message = MESSAGES[name]
-    monkeypatch.setattr(convert, "_BY_HAND", {})
+    monkeypatch.setattr(convert, "_FITTING", {})
 
     assert message == to_langchain(from_langchain(message))
+
+
+def test_a_converted_message_is_another() -> None:
+    """Law: converting leaves chatstore's message as it was."""
+    message = own.AIMessage("Hi", id="1", rating=5)
+    made = to_langchain(message)
+
+    assert AIMessage("Hi", id="1", rating=5) == made
+    assert own.AIMessage("Hi", id="1", rating=5) == message
+    assert own.AIMessage is type(message)
+
+
+def test_an_example_is_kept(store: Any) -> None:
+    """Law: `example=True`, which releases before 1.0 had as a field, comes back equal in either."""
+    ChatMessageHistory(store, "s").add_messages(
+        [HumanMessage("a", example=True), AIMessage("b", example=True)]
+    )
+
+    found = ChatMessageHistory(store, "s").messages
+    assert [HumanMessage("a", example=True), AIMessage("b", example=True)] == found

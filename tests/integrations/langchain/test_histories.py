@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, RemoveMessage, ToolMessage
 
 import chatstore
 from chatstore.errors import Invalid, NotSupported, StorageUnavailable
@@ -52,6 +52,15 @@ def test_the_page_in_a_file(tmp_path: Path) -> None:
         {"type": "human", "data": {"content": "Hello!", "additional_kwargs": {}, "example": False}},
         {"type": "ai", "data": {"content": ANSWER, "additional_kwargs": {}, "example": False}},
     ] == json.loads((tmp_path / "chat.json").read_text())
+
+
+def test_a_transcript_of_anything(memory: Any) -> None:
+    """Law: any message can be printed, also those on which LangChain's own transcript fails."""
+    history = ChatMessageHistory(memory, "s")
+    blocks = [{"type": "text", "text": "see"}, {"type": "image", "url": "https://example.org/a.png"}]
+    history.add_messages([HumanMessage(blocks), RemoveMessage(id="1"), ChatMessage("psst", role="whisperer")])
+
+    assert "Human: see\nremove: \nwhisperer: psst" == str(history)
 
 
 def test_chatstores_own_history_is_refused_with_the_error_of_the_howto(memory: Any) -> None:

@@ -1,4 +1,4 @@
-"""A real client, langchain-openai, against a server: what it was answered is stored, and sent again at the next turn."""
+"""A real client, langchain-openai, against a server: what it was answered is stored, and sent at the next turn."""
 
 from __future__ import annotations
 

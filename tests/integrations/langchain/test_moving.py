@@ -1,0 +1,218 @@
+"""The constructors people call already: the import changes, nothing else; what would break in silence is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from chatstore import connect, histories
+from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.sql.migrations import upgrade
+from chatstore.errors import Invalid
+from chatstore.history import ChatMessageHistory as PlainHistory
+from chatstore.integrations.langchain import (
+    ChatMessageHistory,
+    CosmosDBChatMessageHistory,
+    DynamoDBChatMessageHistory,
+    FileChatMessageHistory,
+    PostgresChatMessageHistory,
+    RedisChatMessageHistory,
+    SQLChatMessageHistory,
+)
+from tests import servers
+from tests.integrations.langchain.classic import ANSWER, conversation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TURN = [HumanMessage("Hello!"), AIMessage(ANSWER)]
+
+
+def _converses(history: Any) -> None:
+    """Assert that the page runs with *history*."""
+    with history:
+        assert isinstance(history, ChatMessageHistory)
+        assert ANSWER == conversation(history).run("Hello!")
+        assert TURN == history.messages
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """Law: `FileChatMessageHistory` takes what LangChain's takes."""
+    for number, options in enumerate(({}, {"encoding": "utf-8"}, {"encoding": None, "ensure_ascii": False})):
+        path = tmp_path / f"{number}.json"
+        history = FileChatMessageHistory(str(path), **options)  # type: ignore[arg-type]
+        _converses(history)
+        assert str(path) == str(history.file_path)
+
+    with pytest.raises(Invalid, match="UTF-8"):
+        FileChatMessageHistory(tmp_path / "x.json", encoding="cp1252")
+
+
+SQL_CALLS = [
+    ((), {"connection": True}),
+    ((), {"connection_string": True}),
+    ((True,), {}),
+    ((), {"connection": True, "table_name": "message_store", "session_id_field_name": "session_id"}),
+    ((), {"connection": True, "async_mode": False, "engine_args": {}, "custom_message_converter": None}),
+]
+
+
+@pytest.mark.parametrize(("args", "options"), SQL_CALLS, ids=range(len(SQL_CALLS)))
+def test_sql(args: tuple[Any, ...], options: dict[str, Any], sqlite_url: str) -> None:
+    """Law: `SQLChatMessageHistory` takes what LangChain's classes of this name took, over the releases."""
+    args = tuple(sqlite_url for _ in args)
+    options = {name: sqlite_url if value is True else value for name, value in options.items()}
+    _converses(SQLChatMessageHistory("s", *args, **options))
+
+
+def test_sql_engines(sqlite_url: str) -> None:
+    """Law: engines of both kinds may be passed, and stay open."""
+    upgrade(sqlite_url)
+    engine = create_engine(sqlite_url)
+    _converses(SQLChatMessageHistory("s", connection=engine))
+    with engine.connect() as link:
+        assert 2 == link.exec_driver_sql("SELECT count(*) FROM chatstore_messages").scalar()
+    engine.dispose()
+
+    async def main() -> None:
+        awaited = create_async_engine(sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"))
+        history = SQLChatMessageHistory("s", connection=awaited, async_mode=True)
+        assert TURN == await history.aget_messages()
+        await awaited.dispose()
+
+    asyncio.run(main())
+
+
+def test_sql_by_an_asynchronous_url(sqlite_url: str) -> None:
+    """Law: a URL of an asynchronous driver serves both sides."""
+    _converses(SQLChatMessageHistory("s", connection=sqlite_url.replace("sqlite:", "sqlite+aiosqlite:")))
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_sql_servers(kind: str) -> None:
+    """Law: any database, by its URL."""
+    with servers.migrated_url(kind) as url:
+        _converses(SQLChatMessageHistory("s", connection=url))
+
+
+def test_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: `PostgresChatMessageHistory` takes the page's parameters; without a URL the environment's."""
+    with servers.migrated_url("postgres") as url:
+        plain = url.replace("postgresql+psycopg:", "postgresql:")
+        _converses(PostgresChatMessageHistory("s", plain, "message_store"))
+        _converses(PostgresChatMessageHistory(session_id="t", connection_string=url))
+        monkeypatch.setenv("CHATSTORE_URL", url)
+        assert TURN == PostgresChatMessageHistory("t").messages
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda: SQLChatMessageHistory("s", "message_store"), "write connection=URL"),
+        (lambda: SQLChatMessageHistory("s", "memory:", engine_args={"echo": True}), "create_engine"),
+        (lambda: SQLChatMessageHistory("s", "memory:", custom_message_converter=object()), "metadata"),
+        (lambda: SQLChatMessageHistory("s"), "CHATSTORE_URL"),
+        (lambda: PostgresChatMessageHistory("s", sync_connection=object()), "pass the database's URL"),
+        (lambda: PostgresChatMessageHistory("s", async_connection=object()), "pass the database's URL"),
+        (lambda: RedisChatMessageHistory("s", redis_client=object()), "redis://"),
+        (lambda: DynamoDBChatMessageHistory("t", "s", key={"a": "b"}), "session_key"),
+        (lambda: DynamoDBChatMessageHistory("t", "s", kms_key_id="k"), "on the table"),
+        (
+            lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", "u", cosmos_client_kwargs={"a": 1}),
+            "leave it out",
+        ),
+    ],
+)
+def test_what_would_be_broken_is_refused(wrong: Any, told: str) -> None:
+    """Law: a parameter whose promise chatstore does not keep is refused with what to write instead."""
+    with pytest.raises(Invalid, match=told):
+        wrong()
+
+
+#: The call, the constructor of `chatstore.histories` behind it, and what that one is passed.
+MAPPED: dict[str, tuple[Any, str, tuple[Any, ...], dict[str, Any]]] = {
+    "redis, the page": (
+        lambda: RedisChatMessageHistory("s", url="redis://h:1/2", key_prefix="p:", ttl=60),
+        "RedisChatMessageHistory", ("s", "redis://h:1/2"), {"key_prefix": "p:", "ttl": 60},
+    ),
+    "redis, by position": (
+        lambda: RedisChatMessageHistory("s", "redis://h:1/2", "p:", 60),
+        "RedisChatMessageHistory", ("s", "redis://h:1/2"), {"key_prefix": "p:", "ttl": 60},
+    ),
+    "redis, its default": (
+        lambda: RedisChatMessageHistory("s"), "RedisChatMessageHistory", ("s", "redis://localhost:6379/0"), {},
+    ),
+    "redis, langchain-redis": (
+        lambda: RedisChatMessageHistory("s", redis_url="redis://h", index_name="i", overwrite_index=True),
+        "RedisChatMessageHistory", ("s", "redis://h"), {},
+    ),
+    "dynamodb, the page": (
+        lambda: DynamoDBChatMessageHistory("t", "s", "http://h"),
+        "DynamoDBChatMessageHistory", ("t", "s"), {"endpoint_url": "http://h"},
+    ),
+    "dynamodb, today": (
+        lambda: DynamoDBChatMessageHistory(
+            table_name="t", session_id="s", boto3_session="b", primary_key_name="SessionId", ttl=60,
+            ttl_key_name="e", history_size=5, history_messages_key="H", coerce_float_to_decimal=True,
+        ),
+        "DynamoDBChatMessageHistory", ("t", "s"), {"boto3_session": "b", "ttl": 60},
+    ),
+    "cosmosdb": (
+        lambda: CosmosDBChatMessageHistory(
+            cosmos_endpoint="https://h", cosmos_database="d", cosmos_container="c", session_id="s", user_id="u",
+            connection_string="x", ttl=60,
+        ),
+        "CosmosDBChatMessageHistory", ("https://h", "d", "c", "s", "u"), {"connection_string": "x", "ttl": 60},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_parameters_of_other_stores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: what is passed reaches the constructor of that store; what was not passed is left to its defaults."""
+    call, constructor, args, options = MAPPED[name]
+    seen: list[Any] = []
+
+    def made(*passed: Any, **named: Any) -> Any:
+        seen.append((passed, named))
+        return PlainHistory(MemoryRepository(), "s")
+
+    monkeypatch.setattr(histories, constructor, made, raising=False)
+    history = call()
+
+    assert [(args, options)] == seen
+    assert (5 if "today" in name else None) == history.last
+    _converses(history)
+
+
+def test_cosmos_is_prepared() -> None:
+    """Law: the call that had to be made before is harmless."""
+    assert CosmosDBChatMessageHistory.prepare_cosmos(object()) is None  # type: ignore[arg-type,func-returns-value]
+
+
+def test_a_hundred_histories_share_a_pool(sqlite_url: str) -> None:
+    """Law: histories on one URL share one engine; a closed one leaves the others their connections."""
+    with servers.migrated_url("postgres") as url:
+        made = [PostgresChatMessageHistory(f"s{n}", url) for n in range(100)]
+        threads = [threading.Thread(target=one.add_messages, args=(TURN,)) for one in made]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        engines = {id(one.repository._place.engine) for one in made}  # type: ignore[union-attr]
+        opened = made[0].repository._place.engine.pool.checkedin()  # type: ignore[union-attr]
+        made[0].close()
+
+        assert 1 == len(engines)
+        assert 1 <= opened <= 15
+        assert TURN == made[99].messages
+        with connect(url) as store:
+            assert [2] * 100 == [store.count_messages(f"s{n}") for n in range(100)]
+        for one in made[1:]:
+            one.close()
