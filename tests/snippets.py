@@ -166,9 +166,9 @@ class Page:
                 self._urls[key] = self._stack.enter_context(servers.fresh_database(kind))
             return f"{found['scheme']}://{self._urls[key].partition('://')[2]}"
 
-        if REDIS.search(text) and "redis" not in self._urls:
-            self._urls["redis"] = self._stack.enter_context(redis_servers.started(*redis_servers.QUIET))
-        return REDIS.sub(lambda _: self._urls["redis"], ADDRESS.sub(fresh, text))
+        if REDIS.search(text) and ("redis", "") not in self._urls:
+            self._urls["redis", ""] = self._stack.enter_context(redis_servers.started(*redis_servers.QUIET))
+        return REDIS.sub(lambda _: self._urls["redis", ""], ADDRESS.sub(fresh, text))
 
     def kinds(self, block: Block) -> list[str]:
         """Name the databases that an SQL block runs on."""

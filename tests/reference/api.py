@@ -41,6 +41,7 @@ RECORDS = (
 HISTORIES = (
     "BaseChatMessageHistory", "ChatMessageHistory", "FileChatMessageHistory", "SQLChatMessageHistory",
     "PostgresChatMessageHistory",
+    "RedisChatMessageHistory",
 )  # fmt: skip
 ASYNCHRONOUS = """\
 The methods of `Repository`, word for word, with `await`. `iter_records` is iterated with `async for`, and
