@@ -40,7 +40,7 @@ RECORDS = (
 )  # fmt: skip
 HISTORIES = (
     "BaseChatMessageHistory", "ChatMessageHistory", "FileChatMessageHistory", "SQLChatMessageHistory",
-    "PostgresChatMessageHistory", "DynamoDBChatMessageHistory",
+    "PostgresChatMessageHistory", "RedisChatMessageHistory", "DynamoDBChatMessageHistory",
     "CosmosDBChatMessageHistory",
 )  # fmt: skip
 ASYNCHRONOUS = """\

@@ -310,8 +310,10 @@ def _classes(errors: Any) -> tuple[tuple[Kind, tuple[type[Exception], ...]], ...
         ("exhausted", (errors.MaxConnectionsError,)),
         ("refused", (errors.AuthenticationError, errors.NoPermissionError)),
         ("busy", (errors.BusyLoadingError, errors.ClusterDownError, errors.SlotNotCoveredError)),
+        ("busy", (errors.TryAgainError,)),
+        ("full", (errors.OutOfMemoryError,)),
         ("readonly", (errors.ReadOnlyError,)),
-        ("cluster", (errors.MovedError, errors.ClusterCrossSlotError)),
+        ("cluster", (errors.AskError, errors.ClusterCrossSlotError)),
         ("lost", (errors.ConnectionError, errors.TimeoutError, OSError)),
     )
 

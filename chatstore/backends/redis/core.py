@@ -6,42 +6,35 @@ however much it changes. This module knows scripts by name and their arguments; 
 
 from __future__ import annotations
 
-from dataclasses import replace as replaced
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatstore import core as contract
-from chatstore.arguments import Scope, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.across import Across
 from chatstore.backends.redis.attempts import attempts
 from chatstore.backends.redis.layout import (
     body,
     digits,
-    hash_of,
     member,
     packed,
     row_of,
-    session_of,
     stamp,
-    stored_field,
-    text,
 )
-from chatstore.core import Appended, Row, messages_of, missing, record_of, records_of, same_body, stale, taken
+from chatstore.backends.redis.sessions import Sessions, number, refuse
+from chatstore.core import Appended, Row, messages_of, missing, record_of, records_of, same_body, stale
 from chatstore.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import NewSession
+    from chatstore.arguments import Scope, Window
     from chatstore.codec import Draft
     from chatstore.messages import Message
-    from chatstore.records import ChatSession, MessageRecord, Records
+    from chatstore.records import MessageRecord, Records
 
 #: How often an edit is tried whose message others edit at the same moment.
 CONTENDED = 50
-_LAST = 2**63 - 2
 
 
 class Wanted(NamedTuple):
@@ -54,69 +47,11 @@ class Wanted(NamedTuple):
 
     def lines(self, entered: str) -> str:
         """Return it as a script takes it; *entered*: whether the index knows the session."""
-        return f"{_number(self.revision)}\n{self.expires}\n{self.swept}\n{entered}\n{self.sizes}"
+        return f"{number(self.revision)}\n{self.expires}\n{self.swept}\n{entered}\n{self.sizes}"
 
 
-class RedisCore(Across):
-    """The operations of the contract on Redis; those across sessions are in `Across`."""
-
-    # ---- sessions
-
-    def create(self, scope: Scope, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
-        del scope  # the new session's owner is inside it already
-        if new.expires_at is None:
-            new = new._replace(expires_at=self._expiry(now))
-        return (yield from self._put(rules.fresh(new, now), (), now))
-
-    def get(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, ChatSession | None]:
-        found = yield from self._session(session_id)
-        return found if rules.visible(found, scope, now) else None
-
-    def update(
-        self,
-        scope: Scope,
-        session_id: str,
-        changes: Mapping[str, Any],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, ChatSession]:
-        values = dict(changes)
-        if "archived" in values:
-            values["archived_at"] = now if values.pop("archived") else None
-        if self.index.apart and ("user_id" in values or "tenant_id" in values):
-            entry = self.index.entered(session_id, now, values.get("tenant_id"), values.get("user_id"))
-            if (yield from self.get(scope, session_id, now)) is not None:
-                yield from attempts(entry)
-        args: list[Any] = [_number(expected_revision), self._sweep(values.get("expires_at"), now)]
-        for name, value in values.items():
-            stored = stored_field(name, value)
-            args += [name, "0" if stored is None else "1", stored or ""]
-        word, *rest = yield from self._change(scripts.UPDATE, scope, session_id, now, args, once=True)
-        if word != "done":
-            _refuse(word, rest, session_id, expected_revision)
-        changed = _session_of(session_id, rest[1])
-        if text(rest[0]):
-            yield from self._moved(session_id, changed.updated_at, changed.tenant_id, changed.user_id)
-        return changed
-
-    def delete(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, bool]:
-        word, *rest = yield from self._change(scripts.DELETE, scope, session_id, now, [""], once=True)
-        if word == "done":
-            yield from self._gone(session_id, rest[1])
-        return bool(word == "done")
-
-    def fork(
-        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
-    ) -> Generator[Any, Any, ChatSession]:
-        """Read the source as it is at one moment, then write the copy: they may live on different servers."""
-        before = None if through is None else min(through, _LAST) + 1
-        source, members = yield from self._snapshot(session_id, Window(before=before))
-        if source is None or not rules.visible(source, scope, now):
-            raise missing(session_id)
-        rows = [row_of(one) for one in members]
-        copy = rules.Conversation(source, rows).fork(new_session_id, through, scope, now).session
-        copy = replaced(copy, expires_at=self._expiry(now))
-        return (yield from self._put(copy, members, now))
+class RedisCore(Sessions):
+    """The operations of the contract on Redis: here those on messages."""
 
     def load(
         self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime
@@ -124,8 +59,6 @@ class RedisCore(Across):
         positions = [digits(row.position) for row in rows]
         done = yield from self._add(scope, session_id, [row.draft for row in rows], positions, None, now)
         return sum(stored.draft is row.draft for stored, row in zip(done.rows, rows, strict=True))
-
-    # ---- messages
 
     def append(
         self,
@@ -191,13 +124,13 @@ class RedisCore(Across):
                 raise stale(session_id, expected_revision, revision)
             if same_body(edited.draft, row.draft):
                 return record_of(session_id, row)
-            args = [_number(expected_revision), found, member(edited)]
+            args = [number(expected_revision), found, member(edited)]
             word, *rest = yield from self._change(scripts.EDIT, scope, session_id, now, args, once=True)
             if word == "done":
                 yield from self._rescored(session_id, rest[1])
                 return record_of(session_id, edited)
             if word != "gone":
-                _refuse(word, rest, session_id, expected_revision)
+                refuse(word, rest, session_id, expected_revision)
         msg = f"a message of session {session_id!r} was edited by others at every attempt: repeat the call later"
         raise StorageUnavailable(msg)
 
@@ -208,7 +141,7 @@ class RedisCore(Across):
         if word == "none":
             raise contract.no_message(session_id, key)
         if word != "done":
-            _refuse(word, rest, session_id, None)
+            refuse(word, rest, session_id, None)
         yield from self._rescored(session_id, rest[1])
 
     def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
@@ -291,23 +224,8 @@ class RedisCore(Across):
         if word == "order":
             raise contract.out_of_order(session_id, int(answer[0]), int(answer[1]))
         if word != "done":
-            _refuse(word, answer, session_id, wanted.revision)
+            refuse(word, answer, session_id, wanted.revision)
         return int(answer[0]), answer[1], answer[2]
-
-    def _put(
-        self, session: ChatSession, members: Sequence[Any], now: datetime
-    ) -> Generator[Any, Any, ChatSession]:
-        """Make *session* with these messages in one piece; raise `SessionExists` if the id is taken."""
-        owner = (session.tenant_id, session.user_id)
-        if self.index.apart:
-            yield from attempts(self.index.entered(session.session_id, now, *owner))
-        fields = hash_of(session)
-        args = [self._sweep(session.expires_at, now), len(fields), *fields, *members]
-        word, *_ = yield from self._change(scripts.CREATE, Scope(), session.session_id, now, args, once=True)
-        if word != "done":
-            raise taken(session.session_id)
-        yield from self._moved(session.session_id, session.updated_at, *owner)
-        return rules.handed_out(session)
 
     def _message(
         self, scope: Scope, session_id: str, key: int | str, now: datetime
@@ -331,13 +249,6 @@ class RedisCore(Across):
         return session.revision, rows
 
 
-def _refuse(word: str, rest: Sequence[Any], session_id: str, expected_revision: int | None) -> NoReturn:
-    """Raise what a script means by refusing."""
-    if word == "stale":
-        raise stale(session_id, expected_revision or 0, int(rest[0]))
-    raise taken(session_id) if word == "taken" else missing(session_id)
-
-
 def _known(answer: Sequence[Any]) -> dict[int, Row]:
     """Return the stored rows of an answer by their place among the drafts."""
     return {int(answer[i]) - 1: row_of(answer[i + 1]) for i in range(0, len(answer), 2)}
@@ -347,16 +258,5 @@ def _key(key: int | str) -> list[str]:
     return ["id", key] if isinstance(key, str) else ["position", digits(key)]
 
 
-def _number(revision: int | None) -> str:
-    return "" if revision is None else str(revision)
-
-
 def _moment(moment: datetime | None) -> str:
     return "" if moment is None else stamp(moment)
-
-
-def _session_of(session_id: str, values: Sequence[Any]) -> ChatSession:
-    found = session_of(session_id, values)
-    if found is None:
-        raise missing(session_id)
-    return found
