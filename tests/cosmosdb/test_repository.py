@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import chatstore
 from chatstore import CosmosDBChatMessageHistory, HumanMessage, codec
 from chatstore.backends.cosmosdb import items, places
-from chatstore.backends.cosmosdb.places import Seen, parse_url
+from chatstore.backends.cosmosdb.address import parse_url
+from chatstore.backends.cosmosdb.places import Seen
 from chatstore.core import Row
 from chatstore.errors import (
     Invalid,
