@@ -78,10 +78,7 @@ class Place:
             client, credential = _async_client(self.known_address, self.credential)
             kept = self._async_clients[loop] = _Lent(client, credential)
         kept.users.add(id(user))
-        # Until the client has asked the account for its consistency level, it sends no session tokens.
-        if kept.entering is None or (kept.entering.done() and kept.entering.exception() is not None):
-            kept.entering = asyncio.ensure_future(kept.client.__aenter__())
-        await asyncio.shield(kept.entering)
+        await kept.entered()
         return _in_client(kept.client, self.known_address)
 
     @property
@@ -122,13 +119,24 @@ class _Lent:
         self.entering: asyncio.Future[Any] | None = None
         self.users: set[int] = set()
 
+    async def entered(self) -> None:
+        """Let the client ask the account for its consistency level: before that, it sends no session tokens."""
+        if self.entering is None or (self.entering.done() and _fault(self.entering) is not None):
+            self.entering = asyncio.ensure_future(self.client.__aenter__())
+        await asyncio.shield(self.entering)  # whoever is cancelled leaves it to the others
+
     async def close(self) -> None:
+        """Close what was made for the loop."""
         if self.entering is not None:
             await asyncio.wait([self.entering])
-            self.entering.exception()  # whoever needed the client has heard of it
+            _fault(self.entering)  # whoever needed the client has heard of it
         await self.client.close()
         if self.credential is not None:
             await self.credential.close()
+
+
+def _fault(ended: asyncio.Future[Any]) -> BaseException | None:
+    return asyncio.CancelledError() if ended.cancelled() else ended.exception()
 
 
 class Seen:
