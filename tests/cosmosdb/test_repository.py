@@ -65,6 +65,24 @@ def test_a_turn_is_two_requests(fake: Fake, store: Repository) -> None:
     assert {"read": 1, "query": 1} == dict(fake.asked)
 
 
+def test_a_lost_race_costs_two_requests(fake: Fake, store: Repository, url: str) -> None:
+    """Who lost a race reads the header and commits again; ids are looked up only if a message was in the way.
+
+    One read and one batch of those that are counted are the other writer's.
+    """
+    store.add_messages("garden", [HumanMessage("first", id="first")])
+    with _unshared(url) as other:
+        other.count_messages("garden")
+        for message, lookups in ((HumanMessage("x", id="x"), 0), (HumanMessage("first", id="first"), 1)):
+            fake.fail("batch", lambda: other.add_messages("garden", [HumanMessage("between")]))
+            fake.asked.clear()
+            store.add_messages("garden", [message])
+            assert {"read": 3 + lookups, "batch": 3, "query": lookups} == {
+                name: fake.asked[name] for name in ("read", "batch", "query")
+            }
+    assert ["first", "between", "x", "between"] == texts(store)
+
+
 def test_one_document_a_message(store: Repository, container: ContainerProxy) -> None:
     """A message is a document that people can query, beside one with the session's own data."""
     store.scope(user_id="ada").add_messages("garden", [HumanMessage("Hello!", id="a/b")])
