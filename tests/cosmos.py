@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from azure.cosmos import ContainerProxy, CosmosClient
 
-from chatstore.backends.cosmosdb.places import parse_url
+from chatstore.backends.cosmosdb.address import parse_url
 from chatstore.backends.cosmosdb.tables import tables_for
 from tests.cosmos_fake import Fake
 

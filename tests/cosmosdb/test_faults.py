@@ -228,6 +228,18 @@ def test_a_container_of_somebody_else_is_left_alone(fake: Fake, client: CosmosCl
     assert 0 == fake.asked["batch"]
 
 
+def test_an_account_that_comes_back_is_asked_again(fake: Fake, url: str) -> None:
+    """The first request of an asynchronous client may fail, and be waited for by several: the next one begins anew."""
+
+    async def read() -> list[int]:
+        async with chatstore.connect_async(url) as store:
+            fake.fail("account", "drop before", 2)
+            both = await asyncio.gather(store.count_messages("a"), store.count_messages("b"))
+            return [*both, await store.count_messages("c")]
+
+    assert [0, 0, 0] == asyncio.run(read())
+
+
 def test_nothing_listens(container: ContainerProxy) -> None:
     """An account that does not answer is one error after a few attempts."""
     began = time.monotonic()

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import chatstore
 from chatstore import CosmosDBChatMessageHistory, HumanMessage, codec
 from chatstore.backends.cosmosdb import items, places
-from chatstore.backends.cosmosdb.places import Seen, parse_url
+from chatstore.backends.cosmosdb.address import parse_url
+from chatstore.backends.cosmosdb.places import Seen
 from chatstore.core import Row
 from chatstore.errors import (
     Invalid,
@@ -62,6 +63,24 @@ def test_a_turn_is_two_requests(fake: Fake, store: Repository) -> None:
     fake.asked.clear()
     assert 2 == len(store.get_messages("garden", last=2))
     assert {"read": 1, "query": 1} == dict(fake.asked)
+
+
+def test_a_lost_race_costs_two_requests(fake: Fake, store: Repository, url: str) -> None:
+    """Who lost a race reads the header and commits again; ids are looked up only if a message was in the way.
+
+    One read and one batch of those that are counted are the other writer's.
+    """
+    store.add_messages("garden", [HumanMessage("first", id="first")])
+    with _unshared(url) as other:
+        other.count_messages("garden")
+        for message, lookups in ((HumanMessage("x", id="x"), 0), (HumanMessage("first", id="first"), 1)):
+            fake.fail("batch", lambda: other.add_messages("garden", [HumanMessage("between")]))
+            fake.asked.clear()
+            store.add_messages("garden", [message])
+            assert {"read": 3 + lookups, "batch": 3, "query": lookups} == {
+                name: fake.asked[name] for name in ("read", "batch", "query")
+            }
+    assert ["first", "between", "x", "between"] == texts(store)
 
 
 def test_one_document_a_message(store: Repository, container: ContainerProxy) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -13,7 +14,7 @@ import pytest
 
 import chatstore
 from chatstore import DynamoDBChatMessageHistory, HumanMessage
-from chatstore.backends.dynamodb import DynamoDBRepository, client
+from chatstore.backends.dynamodb import DynamoDBRepository, client, queue
 from chatstore.backends.dynamodb.address import parsed
 from chatstore.errors import Invalid, MissingDependency
 from tests import dynamo
@@ -102,6 +103,30 @@ def test_the_history_by_its_name(dynamodb_url: str) -> None:
         with pytest.raises(Invalid, match="ttl"):
             DynamoDBChatMessageHistory(address.table, "s", address.endpoint, ttl=wrong, **named)  # type: ignore[arg-type]
     assert not [one for one in client._registry.values() if one.address == address]
+
+
+def test_writers_of_one_process_queue_at_their_session(dynamodb_url: str) -> None:
+    """Threads that write to one session lose no races against each other; those of other sessions do not wait."""
+    with chatstore.connect(dynamodb_url) as repository:
+        hooks = dynamo.Hooks(repository)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda text: repository.add_messages("s", [HumanMessage(text)]), "abcdefgh"))
+        assert 8 == hooks.names().count("TransactWriteItems")
+        line = repository._client.queue  # type: ignore[attr-defined]
+        with line.at("s"):
+            repository.add_messages("t", [HumanMessage("at once")])
+        assert {} == line._places
+
+
+def test_a_queue_is_no_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has waited long enough goes ahead, and does not let the next one in by mistake."""
+    monkeypatch.setattr(queue, "PATIENCE", 0.01)
+    line = queue.Queue()
+    with line.at("s"):
+        with line.at("s"):
+            pass
+        assert line._places["s"][0].locked()
+    assert {} == line._places
 
 
 def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ def meaning(error: Exception, *, batch: bool, sent: int) -> Meaning:
         # If the SDK has tried again by itself, the race may have been lost against its own first attempt.
         if sent > 1:
             return Meaning(Failed(_unavailable("answered with errors"), error, unclear=True))
-        return Meaning(Lost())
+        # The first operation is the header's; only behind it can a message be in the way.
+        return Meaning(Lost(taken=getattr(error, "error_index", 1) != 0))
     if status in _PASSING or (status == _NOT_FOUND and getattr(error, "sub_status", None) == _NOT_YET_HERE):
         return Meaning(
             Failed(_busy() if status == _BUSY else _unavailable("is moving data"), error), _wait(error)

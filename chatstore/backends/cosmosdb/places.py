@@ -1,31 +1,23 @@
 """`Place`: a container of ours or of the caller's, the clients that reach it, and what has been seen of it.
 
-This module knows URLs, keys, credentials and how long clients live: one for each URL and process, counted, new in a
+This module knows credentials, and how long clients live: one for each URL and process, counted, new in a
 forked child; under asyncio one for each running loop. It refuses to know documents. No key stands in any error or repr.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import os
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from chatstore.errors import Invalid, MissingDependency
+from chatstore.backends.cosmosdb.address import KEY_ENVIRONMENT, Address, checked_key
+from chatstore.errors import MissingDependency
 from chatstore.forks import renewed_in_child
 
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
-SCHEMES: Final = {"cosmosdb": "https", "cosmosdb+http": "http"}
-KEY_ENVIRONMENT: Final = "AZURE_COSMOS_KEY"
 PIP: Final = 'pip install "chatstore[cosmosdb]"'
 #: Settings of clients made here. Attempts are counted, and pauses made, in one place: `documents.attempts`.
 OPTIONS: Final[dict[str, Any]] = {
@@ -39,72 +31,6 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 #: Sessions of which it is remembered what this process has seen.
 REMEMBERED: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Address:
-    """Where a container is, and the account's *key* (None: from the environment, or a credential)."""
-
-    endpoint: str
-    database: str
-    container: str
-    key: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Address({self.endpoint!r}, {self.database!r}, {self.container!r})"
-
-
-def parse_url(url: str) -> Address:
-    """Return what ``cosmosdb://:KEY@ACCOUNT.documents.azure.com/DATABASE/CONTAINER`` names; raise `Invalid`."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-        parts = urlsplit("")
-    path = [unquote(part) for part in parts.path.split("/")[1:]]
-    if parts.scheme not in SCHEMES or not host or len(path) != 2 or not all(path) or parts.query:  # noqa: PLR2004 - database, container
-        msg = (
-            "a Cosmos DB URL is cosmosdb://ACCOUNT.documents.azure.com/DATABASE/CONTAINER: write it so, a key as "
-            f"cosmosdb://:KEY@…, in per cent ('/' is %2F), or in {KEY_ENVIRONMENT}"
-        )
-        raise Invalid(msg)
-    endpoint = f"{SCHEMES[parts.scheme]}://{host}" + (f":{port}" if port else "")
-    return Address(endpoint, path[0], path[1], _key_in(parts))
-
-
-def _key_in(parts: SplitResult) -> str | None:
-    """Return the key of a URL; one that is no base64 was cut somewhere, and is refused before the SDK shows it."""
-    if parts.username:
-        msg = "a Cosmos DB URL has no user, only a key: write cosmosdb://:KEY@ACCOUNT…, with the colon"
-        raise Invalid(msg)
-    return checked_key(unquote(parts.password)) if parts.password else None
-
-
-def checked_key(key: str) -> str:
-    """Return *key* if it can be an account's, else raise `Invalid`."""
-    try:
-        base64.b64decode(key, validate=True)
-    except binascii.Error:
-        msg = "the key of the Cosmos DB account is not base64: copy the whole key, in a URL in per cent ('/' is %2F)"
-        raise Invalid(msg) from None
-    return key
-
-
-def address_of(
-    endpoint: str, database: str, container: str, key: str | None, connection_string: str | None
-) -> Address:
-    """Return the address of a container by the parameters that histories take; raise `Invalid`."""
-    if connection_string is not None:
-        parts = dict(part.split("=", 1) for part in connection_string.split(";") if "=" in part)
-        endpoint, key = parts.get("AccountEndpoint", ""), parts.get("AccountKey")
-        if not endpoint or not key:
-            msg = "a connection string of Cosmos DB is AccountEndpoint=https://…;AccountKey=…;: copy the whole of it"
-            raise Invalid(msg)
-    if urlsplit(endpoint).scheme not in {"https", "http"} or not database or not container:
-        msg = "Cosmos DB needs an endpoint (https://ACCOUNT.documents.azure.com), a database and a container: name them"
-        raise Invalid(msg)
-    return Address(endpoint.rstrip("/"), database, container, checked_key(key) if key else None)
 
 
 class Place:
@@ -152,10 +78,7 @@ class Place:
             client, credential = _async_client(self.known_address, self.credential)
             kept = self._async_clients[loop] = _Lent(client, credential)
         kept.users.add(id(user))
-        # Until the client has asked the account for its consistency level, it sends no session tokens.
-        if kept.entering is None or (kept.entering.done() and kept.entering.exception() is not None):
-            kept.entering = asyncio.ensure_future(kept.client.__aenter__())
-        await asyncio.shield(kept.entering)
+        await kept.entered()
         return _in_client(kept.client, self.known_address)
 
     @property
@@ -196,13 +119,24 @@ class _Lent:
         self.entering: asyncio.Future[Any] | None = None
         self.users: set[int] = set()
 
+    async def entered(self) -> None:
+        """Let the client ask the account for its consistency level: before that, it sends no session tokens."""
+        if self.entering is None or (self.entering.done() and _fault(self.entering) is not None):
+            self.entering = asyncio.ensure_future(self.client.__aenter__())
+        await asyncio.shield(self.entering)  # whoever is cancelled leaves it to the others
+
     async def close(self) -> None:
+        """Close what was made for the loop."""
         if self.entering is not None:
             await asyncio.wait([self.entering])
-            self.entering.exception()  # whoever needed the client has heard of it
+            _fault(self.entering)  # whoever needed the client has heard of it
         await self.client.close()
         if self.credential is not None:
             await self.credential.close()
+
+
+def _fault(ended: asyncio.Future[Any]) -> BaseException | None:
+    return asyncio.CancelledError() if ended.cancelled() else ended.exception()
 
 
 class Seen:

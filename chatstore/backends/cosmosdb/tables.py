@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.cosmosdb import items
+from chatstore.backends.cosmosdb.address import parse_url
 from chatstore.backends.cosmosdb.faults import meaning
-from chatstore.backends.cosmosdb.places import Place, parse_url, sdk, sdk_error
+from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
 from chatstore.backends.documents.steps import Failed
 from chatstore.backends.provisioning import Moved
 from chatstore.errors import SchemaOutdated

@@ -20,7 +20,7 @@ T = TypeVar("T")
 #: Seconds after which an operation (a chunk of a long one) that cannot get through is an error.
 DEADLINE = 20.0
 #: Seconds after which a change that others are always faster than is an error. In each race somebody succeeds.
-RACE_DEADLINE = 60.0
+RACE_DEADLINE = 120.0
 #: Attempts to reach a service where nothing answers: an application should hear of it soon.
 SILENT_ATTEMPTS = 4
 #: Pauses in seconds: at first, at most while others write the same session, at most while the service has had enough.

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatstore.backends.documents.steps import Failed, Lost
+from chatstore.backends.dynamodb.queue import Queue
 from chatstore.errors import (
     ChatstoreError,
     Invalid,
@@ -67,7 +68,7 @@ class Client:
 
     def __init__(self, address: Address, *, session: Any = None, given: Any = None) -> None:
         """Talk to the service of *address*, by a boto3 *session* of the caller's, or a client that was *given*."""
-        self.address, self.users = address, 0
+        self.address, self.users, self.queue = address, 0, Queue()
         self._session, self._given, self._made = session, given, None
         self._renew()
         renewed_in_child(self)

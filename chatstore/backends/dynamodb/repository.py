@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from chatstore.core import Answer, T
 
 
+#: The operations that write to the session which is their second argument.
+QUEUED = frozenset({"append", "load", "replace", "edit", "remove", "pop", "truncate", "update", "delete"})
+
+
 class DynamoDBRepository(Repository):
     """Sessions in a DynamoDB table that ``chatstore upgrade`` has made; safe for threads and forks."""
 
@@ -52,7 +56,10 @@ class DynamoDBRepository(Repository):
         self._closed = [False]  # shared by the scopes of this repository
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
-        return drive(operation(*args), self._store.carry_out)
+        if operation.__name__ not in QUEUED:
+            return drive(operation(*args), self._store.carry_out)
+        with self._client.queue.at(args[1]):
+            return drive(operation(*args), self._store.carry_out)
 
     def _asynchronous(self) -> AsyncRepository:
         from chatstore.threads import ThreadedRepository
