@@ -17,7 +17,7 @@ from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, said_revision
 from chatstore.connect import SCHEMA_ENVIRONMENT
-from chatstore.errors import ChatstoreError, Conflict, Invalid, SessionNotFound, StorageError
+from chatstore.errors import ChatstoreError, Conflict, CorruptRecord, Invalid, SessionNotFound, StorageError
 
 if TYPE_CHECKING:
     from chatstore.cli.copying import Pair
@@ -107,7 +107,7 @@ class _Work:
             self.new += self.pair.copy(session, damaged, read)
         except SessionNotFound:  # deleted since it was listed
             self.revisions.pop(session_id, None)
-        except (Conflict, Invalid) as error:
+        except (Conflict, Invalid, CorruptRecord) as error:
             self.refused[session_id] = str(error)
         except ChatstoreError as error:
             if self.new:
