@@ -17,7 +17,7 @@ from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, said_revision
 from chatstore.connect import SCHEMA_ENVIRONMENT
-from chatstore.errors import ChatstoreError, Conflict, Invalid, SessionNotFound, StorageError
+from chatstore.errors import ChatstoreError, Conflict, CorruptRecord, Invalid, SessionNotFound, StorageError
 
 if TYPE_CHECKING:
     from chatstore.cli.copying import Pair
@@ -95,19 +95,23 @@ class _Work:
         self.refused: dict[str, str] = {}
 
     def copy(self, session_id: str, step: Any) -> None:
+        """Copy a session. Raises `StorageError` where one of the storages fails; all else is kept for `compare`."""
         damaged: list[str] = []
+        seen = 0
 
         def read(messages: int) -> None:
-            self.read += messages
+            nonlocal seen
+            seen += messages
             step(messages)
 
         try:
             session = self.pair.source.get_session(session_id)
             self.revisions[session_id] = session.revision
             self.new += self.pair.copy(session, damaged, read)
+            self.read += seen
         except SessionNotFound:  # deleted since it was listed
             self.revisions.pop(session_id, None)
-        except (Conflict, Invalid) as error:
+        except (Conflict, Invalid, CorruptRecord) as error:
             self.refused[session_id] = str(error)
         except ChatstoreError as error:
             if self.new:
@@ -166,7 +170,9 @@ class _Work:
             )
         if failed := sum(states[state] for state in _FAILED):
             told = ", ".join(f"{states[state]:,} {state}" for state in _FAILED if states[state])
-            msg = f"{counted(failed, 'session')} are not the same in both ({told}), each is named above: see to it"
+            msg = (
+                f"not the same in both: {counted(failed, 'session')} ({told}); each is named above: see to it"
+            )
             raise NotTheSame(msg)
 
 

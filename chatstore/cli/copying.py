@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore.cli.records import whole_records
-from chatstore.errors import Conflict, MessageNotFound, SessionNotFound
+from chatstore.errors import Conflict, CorruptRecord, MessageNotFound, SessionNotFound
 from chatstore.strictjson import canonical
 from chatstore.wire import to_wire
 
@@ -104,7 +104,7 @@ class Pair(NamedTuple):
         for record in newest:
             try:
                 twin = self.source.get_message(session.session_id, record.position)
-            except MessageNotFound:
+            except (MessageNotFound, CorruptRecord):
                 twin = None
             if twin is None or twin.message_id != record.message_id:
                 msg = (

@@ -56,6 +56,10 @@ def connected(source: str) -> Iterator[Any]:
                 client = redis.RedisCluster.from_url(source, **_PATIENCE)
         yield client
     finally:
+        if hasattr(
+            client, "disconnect_connection_pools"
+        ):  # closing a cluster's client leaves its sockets open
+            client.disconnect_connection_pools()
         client.close()
 
 
@@ -77,7 +81,7 @@ def answering(source: str) -> Iterator[None]:
     except exceptions.NoPermissionError as error:
         advice = "allow it the commands that only read (ACL SETUSER … +@read +scan +ping)"
         raise StorageUnavailable(f"{shown(source)} does not let this user read: {advice}") from error
-    except (exceptions.RedisError, OSError) as error:
+    except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
         kind = type(error).__name__
         msg = f"{shown(source)} does not answer ({kind}): check host, port and server, then repeat this"
         raise StorageUnavailable(msg) from error

@@ -97,18 +97,20 @@ def test_what_was_changed_in_the_target_is_found(places: Any, cli: Run) -> None:
     """A message that was edited or deleted there, or more of them: named, with the position where it begins."""
     old, new = places("sqlite"), places("sqlite")
     with connect(old) as repository, connect(new) as there:
-        for name in ("edited", "deleted", "longer", "same"):
+        for name in ("edited", "deleted", "longer", "shorter", "same"):
             repository.add_messages(name, [HumanMessage(f"{number}", id=f"m{number}") for number in range(5)])
         cli("copy", old, new)
         there.update_message("edited", 3, HumanMessage("better"))
         there.delete_message("deleted", 5)
         there.add_messages("longer", [HumanMessage("more")])
+        repository.delete_message("shorter", 2)
 
         ran = cli("copy", old, new, "--json")
 
         states = {one["session_id"]: (one["state"], one["why"]) for one in json.loads(ran.out)["compared"]}
         assert 1 == ran.code
         assert ("same", "") == states["same"]
+        assert ("differs", "from position 2 on the messages differ") == states["shorter"]
         assert "refused" == states["edited"][0]
         assert "refused" == states["deleted"][0]
         assert "refused" == states["longer"][0]

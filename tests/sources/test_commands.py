@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from chatstore.cli import main
 from chatstore.cli.records import all_sessions
 from chatstore.connect import connect
 from tests import servers
@@ -32,23 +34,19 @@ KINDS = ("file", "sqlite", "postgres", "mariadb")
 SEED = 20261125
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a process of its own, in *folder*."""
-    started = start(folder, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = started.communicate(timeout=120)
-    return subprocess.CompletedProcess(words, started.returncode, out, err)
+def command(*words: str) -> Any:
+    """Run the command line in this process."""
+    return CliRunner().invoke(main, words, catch_exceptions=False)
 
 
-def start(folder: Path, *words: str, **streams: Any) -> subprocess.Popen[str]:
-    """Start the command line as a process of its own, in *folder*."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "chatstore", *words], cwd=folder, env=environment, text=True, **streams
+def killed(chance: random.Random, path: Path, *words: str) -> bool:
+    """Start the command line, kill it at some moment after it made *path*; tell whether it was still at work."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chatstore", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-
-
-def killed(chance: random.Random, path: Path, process: subprocess.Popen[str]) -> bool:
-    """Kill *process* at some moment after it made *path*; tell whether it was still at work."""
     deadline = time.monotonic() + 30
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -67,17 +65,18 @@ def test_every_source_arrives_by_the_command(plant: Any, tmp_path: Path) -> None
     """Each source by its options, into SQLite: the messages are equal, and both places are named."""
     plant.add(plant.session("one"), RAW)
 
-    ran = command(tmp_path, "import", *options(plant), "--url", "sqlite:///new.db")
+    url = f"sqlite:///{tmp_path}/new.db"
+    ran = command("import", *options(plant), "--url", url)
 
-    assert 0 == ran.returncode, ran.stderr
+    assert 0 == ran.exit_code, ran.stderr
     assert f"1 session, {len(RAW)} messages new, 0 known" in ran.stdout
     assert "source     " in ran.stderr
-    assert "target     sqlite:///new.db" in ran.stderr
-    with connect(f"sqlite:///{tmp_path}/new.db") as repository:
+    assert f"target     {url}" in ran.stderr
+    with connect(url) as repository:
         assert MESSAGES == repository.get_messages(plant.session("one"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_import_that_is_killed_and_repeated(tmp_path: Path) -> None:
     """20 imports of a Redis list are killed and repeated: all is the same as after one in one go."""
     print(f"seed {SEED}")
@@ -86,14 +85,13 @@ def test_an_import_that_is_killed_and_repeated(tmp_path: Path) -> None:
         for number in range(4):
             plant.add(f"s{number}", [said(f"{number} {chance.random()}") for _ in range(900)])
         words = ["import", *options(plant), "--url"]
-        assert 0 == command(tmp_path, *words, "sqlite:///whole.db").returncode
+        assert 0 == command(*words, f"sqlite:///{tmp_path}/whole.db").exit_code
         expected = imported(tmp_path / "whole.db")
         for number in range(20):
-            path, url = tmp_path / f"{number}.db", f"sqlite:///{number}.db"
-            process = start(tmp_path, *words, url, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            interrupted += killed(chance, path, process)
-            done = command(tmp_path, *words, url)
-            assert 0 == done.returncode, done.stderr
+            path, url = tmp_path / f"{number}.db", f"sqlite:///{tmp_path}/{number}.db"
+            interrupted += killed(chance, path, *words, url)
+            done = command(*words, url)
+            assert 0 == done.exit_code, done.stderr
             assert expected == imported(path)
     assert interrupted >= 10
 
@@ -107,7 +105,7 @@ def imported(path: Path) -> dict[str, Any]:
         }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_copy_that_is_killed_and_repeated(tmp_path: Path) -> None:
     """Ten copies into files are killed and repeated: all is the same as in the source."""
     print(f"seed {SEED}")
@@ -115,12 +113,11 @@ def test_a_copy_that_is_killed_and_repeated(tmp_path: Path) -> None:
     with connect(f"sqlite:///{tmp_path}/old.db") as repository:
         fill(repository, long=1203)
         expected = told(repository)
-    path, words = tmp_path / "copy", ["copy", "sqlite:///old.db", "file:copy"]
+    path, words = tmp_path / "copy", ["copy", f"sqlite:///{tmp_path}/old.db", f"file:{tmp_path}/copy"]
     for _ in range(10):
-        process = start(tmp_path, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        interrupted += killed(chance, path, process)
-        done = command(tmp_path, *words)
-        assert 0 == done.returncode, done.stderr
+        interrupted += killed(chance, path, *words)
+        done = command(*words)
+        assert 0 == done.exit_code, done.stderr
         with connect(f"file:{path}") as repository:
             assert expected == told(repository)
         shutil.rmtree(path)
@@ -137,9 +134,9 @@ def test_everything_is_copied_between_any_two(source: str, target: str, tmp_path
             fill(repository, long=1203)
             expected = told(repository)
 
-        first, again = (command(tmp_path, "copy", old, new, "--json") for _ in range(2))
+        first, again = (command("copy", old, new, "--json") for _ in range(2))
 
-        assert (0, 0) == (first.returncode, again.returncode), first.stderr + again.stderr
+        assert (0, 0) == (first.exit_code, again.exit_code), first.stderr + again.stderr
         for url in (new, old):
             with connect(url) as repository:
                 assert expected == told(repository)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import sqlite3
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +22,7 @@ from chatstore.errors import NotSupported, StorageError
 from chatstore.messages import AIMessage, HumanMessage, ToolMessage
 from chatstore.sources import read
 from chatstore.sources.loading import Tally
-from tests import servers
+from tests import embedded, servers
 from tests.sources import planting
 from tests.sources.planting import TABLES, Cosmos, Dynamodb, RedisList, Sqlite
 from tests.sources.shapes import REDIS_DOCUMENTS
@@ -27,6 +30,7 @@ from tests.sources.test_reading import moved, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def one(name: str) -> Any:
@@ -127,6 +131,51 @@ def test_keys_that_are_no_sessions(redis_list: RedisList) -> None:
     assert ["good"] == [session.session_id for session in repository.list_sessions().items]
     assert any("\\xff\\xfe" in place and "UTF-8" in why for _, place, why in left)
     assert Tally(damaged=1) == moved(redis_list, repository, "text")[0]
+
+
+def test_a_cluster_is_read_as_a_whole(cluster_url: str) -> None:
+    """A node's URL is enough: the client asks whether it belongs to a cluster, and goes where the keys are."""
+    with contextlib.closing(redis.Redis.from_url(cluster_url)) as client:
+        for number in range(20):
+            client.lpush(f"message_store:s{number}", said("b"), said("a"))
+    plant = _Lists(cluster_url)
+    repository = MemoryRepository()
+
+    assert Tally(sessions=20, new=40) == moved(plant, repository)[0]
+    assert Tally(sessions=1, known=2) == moved(plant, repository, "s7")[0]
+
+
+class _Lists:
+    """Lists under the usual prefix."""
+
+    kind, options = "redis-list", dict[str, str]()
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+
+@pytest.fixture
+def cluster_url(tmp_path: Path) -> Iterator[str]:
+    """Run a cluster of one node; give its URL."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on PATH to make a cluster of")
+    port = embedded.free_port()
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes"]
+    process = subprocess.Popen(
+        ["redis-server", *words, "--cluster-port", str(embedded.free_port())],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )
+    node: Any = redis.Redis(port=port)
+    try:
+        embedded.wait_until(lambda: planting.answers(port), 20, "redis-server")
+        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        embedded.wait_until(lambda: node.cluster("info").get("cluster_state") == "ok", 20, "the cluster")
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        node.close()
+        process.terminate()
+        process.wait(20)
 
 
 def test_documents_want_the_json_module(redis_url: str) -> None:
