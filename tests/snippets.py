@@ -11,8 +11,8 @@ Knows what each kind of block means; knows nothing of which pages there are, nor
 
 `<!-- not run: reason -->` on the line before a fence excuses one block. `<!-- only: postgresql -->` runs an
 SQL block on that database alone. `<!-- needs: langchain -->` as a page's first line says that it runs where
-that framework is installed, by `tests/integrations/langchain/test_pages.py`. A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:)
-stands for a fresh database of the tests.
+that framework is installed, by `tests/integrations/langchain/test_pages.py`. A URL like
+`postgresql://app:secret@localhost/app` (or mysql:, mariadb:) stands for a fresh database of the tests.
 """
 
 from __future__ import annotations
