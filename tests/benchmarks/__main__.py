@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +25,11 @@ SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
     "concurrency": concurrency.figures,
     "in_redis": in_redis.figures,
 }
+#: What the figures of LangChain's histories need; the `test` extra has neither.
+if all(importlib.util.find_spec(name) for name in ("langchain_community", "langchain_postgres")):
+    from tests.benchmarks import langchain_histories
+
+    SUBJECTS["langchain"] = langchain_histories.figures
 
 
 def main() -> int:

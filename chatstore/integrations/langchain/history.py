@@ -7,6 +7,7 @@ in the memory classes pass; nothing else of it is used.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict
 
 from langchain_core import messages as theirs
@@ -20,7 +21,7 @@ from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Iterator
 
     from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
@@ -55,6 +56,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
     """
 
     _read: list[Any] | None = None
+    _writes = 0
     _unsure: tuple[list[Any], core.Batch] | None = None
     _pinned = True
     _prunes = False
@@ -102,7 +104,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         return await self._ado(self._reading())
 
     def _reading(self) -> Generator[Step, Any, list[BaseMessage]]:
-        read = self._read
+        read, writes = self._read, self._writes
         if read is None:
             if self._prunes:
                 found = yield lambda store: store.get_records(self.session_id, last=self.last)
@@ -110,7 +112,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
             else:
                 found = yield lambda store: store.get_messages(self.session_id, last=self.last)
                 read = [become(message) for message in found]
-            if self._pinned:
+            if self._pinned and writes == self._writes:  # else another thread wrote by this object meanwhile
                 self._read = read
         return Prunable(self, read) if self._prunes else list(read)
 
@@ -162,10 +164,9 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         await self._ado(self._upserting(list(messages)))
 
     def _adding(self, given: list[Any]) -> Generator[Step, Any, None]:
-        self._read = None
         if not given:
             return
-        with loud(self.session_id, len(given)):
+        with self._writing(len(given)):
             now = utcnow()
             made = self._same_ids(given, core.batch(self.session_id, map(from_langchain, given), now))
             self._unsure = (given, made)
@@ -174,6 +175,16 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
                 store._core.append, store._scope, self.session_id, made.drafts, None, now
             )
             self._unsure = None
+
+    @contextmanager
+    def _writing(self, count: int) -> Iterator[None]:
+        """Log a failed write of *count* messages; what was read before it, or during it, is not kept."""
+        self._read, self._writes = None, self._writes + 1
+        try:
+            with loud(self.session_id, count):
+                yield
+        finally:
+            self._read, self._writes = None, self._writes + 1
 
     def _same_ids(self, given: list[Any], made: core.Batch) -> core.Batch:
         """Give messages without an id those of the failed call that this one repeats."""
@@ -189,23 +200,19 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         return made._replace(drafts=drafts)
 
     def _replacing(self, given: list[Any]) -> Generator[Step, Any, None]:
-        self._read = None
-        with loud(self.session_id, len(given)):
+        with self._writing(len(given)):
             yield lambda store: store.replace_messages(self.session_id, map(from_langchain, given))
 
     def _clearing(self) -> Generator[Step, Any, None]:
-        self._read = None
-        with loud(self.session_id, 0):
+        with self._writing(0):
             yield lambda store: store.clear(self.session_id)
 
     def _upserting(self, given: list[Any]) -> Generator[Step, Any, None]:
-        self._read = None
-        with loud(self.session_id, len(given)):
+        with self._writing(len(given)):
             yield from upserted(self.session_id, given, {})
 
     def _forget(self, position: int) -> None:
-        self._read = None
-        with loud(self.session_id, 0):
+        with self._writing(0):
             try:
                 self._blocking().delete_message(self.session_id, position)
             except NotFound:  # another worker pruned it first: it is gone, which was wanted

@@ -138,7 +138,7 @@ def test_a_changed_message_is_updated(store: Any) -> None:
     """Law: a message whose body other middleware changes is updated in its place."""
 
     class Shouting(AgentMiddleware):
-        def after_model(self, state: Any, _: Any) -> Any:
+        def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002 - passed by its name
             answer = state["messages"][-1]
             return {"messages": [AIMessage(answer.content.upper(), id=answer.id)]}
 

@@ -331,3 +331,15 @@ def test_upsert_refuses_what_it_cannot_tell_apart(memory: Any) -> None:
         ChatMessageHistory(memory, "s").upsert_messages([HumanMessage("a", id="1"), AIMessage("b")])
 
     assert 0 == memory.count_messages("s")
+
+
+def test_what_was_read_during_a_write_is_not_kept(memory: Any) -> None:
+    """Law: a read that a write by the same object overtakes is not what the next read gives."""
+    history = ChatMessageHistory(memory, "s")
+    reading = history._reading()
+    found = next(reading)(memory)
+    history.add_messages(TURN)
+    with pytest.raises(StopIteration):
+        reading.send(found)
+
+    assert TURN == history.messages
