@@ -5,6 +5,9 @@ Knows the names of the fixtures; which server answers behind them is decided in 
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +73,12 @@ def mariadb_url() -> Iterator[str]:
 def redis_url() -> str:
     """Give the URL of a Redis server; a test uses keys under a prefix of its own and never flushes."""
     return servers.obtain("redis")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that another user can come to."""
+    folder = Path(tempfile.mkdtemp(prefix="chatstore-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)

@@ -309,6 +309,14 @@ _ADVICE: dict[str, tuple[type[ChatstoreError], str]] = {
         StorageError,
         "the database refuses access: check the URL's user, password, path and database name",
     ),
+    "no_database": (
+        StorageError,
+        "the file is not a SQLite database: check the URL's path, or move that file away",
+    ),
+    "damaged": (
+        StorageError,
+        "the database file is damaged: restore it from a backup, or try sqlite3's .recover",
+    ),
     "other": (
         StorageError,
         "the database refused a statement: its own error is this error's __cause__; look there",
