@@ -106,8 +106,9 @@ def export(
     """Write one session, or all of them, as JSON.
 
     SESSION becomes an array of messages; --all writes JSON Lines, an object for each session. What --all
-    writes in the page's format, `chatstore import` restores: ids, owners, titles, metadata, positions and
-    times. OpenAI's format keeps what that API knows of a message.
+    writes in the page's format, `chatstore import` restores: messages with their ids, positions and times;
+    the sessions' ids, owners, titles, metadata, archiving and expiry. When a session was created and last
+    changed, and of which it is a fork, is not written. OpenAI's format keeps what that API knows of a message.
     """
     from chatstore.cli.records import all_sessions, complain
 
@@ -220,7 +221,7 @@ def _report(done: list[tuple[str, list[Loaded]]], *, json_: bool) -> None:
             if len(all_loaded) == 1
             else counted(len(all_loaded), "session")
         )
-        say(f"imported   {file}: {what}, {counted(new, 'message')} new, {known} known")
+        say(f"imported   {file}: {what}, {counted(new, 'message')} new, {known:,} known")
 
 
 # ---------------------------------------------------------------------------------------------- export
@@ -266,7 +267,11 @@ def _output(path: str | None) -> Iterator[BinaryIO]:
         with place.open("wb") as stream:
             yield stream
         return
-    handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    except OSError as error:
+        error.filename = path
+        raise
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream

@@ -82,7 +82,7 @@ def _item(form: Format, message: Any, place: str) -> Item:
     try:
         if isinstance(message, dict):
             return Item.around(message, form.load(message))
-        msg = f"{place}: a message is an object, not a {type(message).__name__}: write one"
+        msg = f"{place}: it is of type {type(message).__name__}: write an object"
     except InvalidMessage as error:
         msg = f"{place}: {error}"
     except RecursionError:
