@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from chatstore.formats import Conversation
     from chatstore.formats.loading import Loaded
+    from chatstore.messages import MessageRecord
     from chatstore.repository import Repository
 
 FORMATS = ("page", "openai")
@@ -229,10 +230,9 @@ def _report(done: list[tuple[str, list[Loaded]]], *, json_: bool) -> None:
 
 def _export_one(repository: Repository, session: str, name: str, stream: BinaryIO, damaged: list[str]) -> int:
     from chatstore import formats
-    from chatstore.cli.records import whole_records
 
     repository.get_session(session)
-    messages = (record.message for record in whole_records(repository, session, damaged))
+    messages = (record.message for record in _records(repository, session, name, damaged))
     return formats.write_array(stream, formats.find(name), messages)
 
 
@@ -240,18 +240,28 @@ def _export_all(
     repository: Repository, ids: list[str], name: str, stream: BinaryIO, damaged: list[str]
 ) -> tuple[int, int]:
     from chatstore import formats
-    from chatstore.cli.records import whole_records
 
     form, sessions, messages = formats.find(name), 0, 0
     with progress("exporting", len(ids)) as step:
         for session_id in ids:
             with suppress(SessionNotFound):  # deleted since it was listed
                 session = repository.get_session(session_id)
-                records = whole_records(repository, session_id, damaged)
+                records = _records(repository, session_id, name, damaged)
                 messages += formats.write_line(stream, form, session, records)
                 sessions += 1
             step(1)
     return sessions, messages
+
+
+def _records(
+    repository: Repository, session_id: str, name: str, damaged: list[str]
+) -> Iterator[MessageRecord]:
+    """Yield the records of a session that can be read, and written as JSON."""
+    from chatstore import formats
+    from chatstore.cli.records import sayable, whole_records
+
+    form, records = formats.find(name), whole_records(repository, session_id, damaged)
+    return sayable(records, session_id, lambda message: formats.as_json(form.dump(message)), damaged)
 
 
 @contextmanager

@@ -351,3 +351,20 @@ def test_large_numbers_are_written_alike(cli: Run, sqlite_url: str) -> None:
 
     assert "1,200 messages new, 0 known" in first
     assert "0 messages new, 1,200 known" in second
+
+
+@pytest.mark.parametrize("command", ["export s", "export --all", "export --all --format openai"])
+def test_what_json_cannot_say_is_named_and_the_rest_goes_out(command: str, cli: Run, sqlite_url: str) -> None:
+    """Two surrogates that every reader would join can be stored, but not be exported as they are."""
+    with connect(sqlite_url) as repository:
+        repository.add_messages(
+            "s", [HumanMessage("one"), HumanMessage("\ud83d\ude00"), HumanMessage("three")]
+        )
+        repository.add_messages("t", [HumanMessage("four")])
+
+    ran = cli(*command.split(), "--url", sqlite_url)
+
+    assert 1 == ran.code
+    assert "left out ('s' at 2)" in ran.errors[0]
+    assert [True, True] == [word in ran.out for word in ("one", "three")]
+    assert ("--all" in command) == ("four" in ran.out)
