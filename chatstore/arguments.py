@@ -134,7 +134,7 @@ class Scope(NamedTuple):
 def natural(value: int, name: str) -> int:
     """Return *value* if it is an int of 0 or more, else raise `Invalid`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        given = repr(value) if isinstance(value, int) else f"a {type(value).__name__}"
+        given = repr(value) if isinstance(value, int) else f"of type {type(value).__name__}"
         msg = f"{name} is {given}: pass an integer of 0 or more"
         raise Invalid(msg)
     return min(value, 2**63 - 1)
@@ -220,7 +220,7 @@ def metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     try:
         if not isinstance(value, dict):
-            msg = f"it is a {type(value).__name__}: pass a dict"
+            msg = f"it is of type {type(value).__name__}: pass a dict"
             raise InvalidMessage(msg)
         codec.check_json(value, "metadata", depth=METADATA_DEPTH)
         text = codec.dumps(value)
@@ -376,7 +376,7 @@ def search_filter(
 ) -> SearchFilter:
     """Return the checked filter. The query is always literal words; one without any finds nothing."""
     if not isinstance(query, str):
-        msg = f"the query is a {type(query).__name__}: pass text"
+        msg = f"the query is of type {type(query).__name__}: pass text"
         raise Invalid(msg)
     if isinstance(types, str):
         msg = "types is one text: pass a list of message types, such as ['human', 'ai']"

@@ -409,7 +409,7 @@ def rows_of(session_id: str, records: Iterable[MessageRecord]) -> list[Row]:
 
 def _loaded(record: MessageRecord) -> Row:
     if not isinstance(record, MessageRecord):
-        msg = f"load_records takes records, not a {type(record).__name__}: pass MessageRecord, or use add_messages"
+        msg = f"load_records takes records, not a value of type {type(record).__name__}: pass MessageRecord"
         raise Invalid(msg)
     position = arguments.natural(record.position, "position")
     if position > arguments.MAX_POSITION:

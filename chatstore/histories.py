@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.connect import connect, connect_async
+from chatstore.errors import Invalid
 from chatstore.history import ChatMessageHistory, owned
 
 if TYPE_CHECKING:
@@ -46,7 +47,13 @@ class PostgresChatMessageHistory(ChatMessageHistory):
     """One session in PostgreSQL, by psycopg 3."""
 
     def __init__(self, session_id: str, connection_string: str, *, last: int | None = None) -> None:
-        """Work on session *session_id* of the database behind *connection_string*, a ``postgresql://`` URL."""
+        """Work on session *session_id* of the database behind *connection_string*, a ``postgresql://`` URL.
+
+        Raises `Invalid` for any other database's URL.
+        """
+        if str(connection_string).partition(":")[0].partition("+")[0] not in {"postgresql", "postgres"}:
+            msg = "PostgresChatMessageHistory takes a postgresql:// URL: use SQLChatMessageHistory for other databases"
+            raise Invalid(msg)
         owned(self, connect(connection_string), session_id, last)
 
 

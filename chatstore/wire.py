@@ -94,7 +94,7 @@ class Shape:
             raise InvalidMessage(fault_of(error, data)) from None
         for name, value in made.__dict__.items():
             if name in data and data[name] != value:
-                msg = f"data.{name} is of type {type(data[name]).__name__}: write a {type(value).__name__}"
+                msg = f"data.{name} is of type {type(data[name]).__name__}: write one of type {type(value).__name__}"
                 raise InvalidMessage(msg)
 
 
@@ -106,7 +106,7 @@ def shape_of(message: object) -> Shape:
     for cls in type(message).__mro__:
         if cls in SHAPES:
             return SHAPES[cls]
-    msg = f"a {type(message).__name__} is no message: pass one of chatstore's, such as HumanMessage"
+    msg = f"a value of type {type(message).__name__} is no message: pass one of chatstore's, such as HumanMessage"
     raise InvalidMessage(msg)
 
 

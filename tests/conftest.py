@@ -5,6 +5,9 @@ Knows the names of the fixtures; which server answers behind them is decided in 
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +80,12 @@ def dynamodb_url() -> Iterator[str]:
     """Give the URL of a new, empty DynamoDB table."""
     with servers.fresh_table() as url:
         yield url
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that another user can come to."""
+    folder = Path(tempfile.mkdtemp(prefix="chatstore-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 LAYERS = {
     "errors": 0,
+    "extras": 0,
     "forks": 0,
     "ids": 0,
     "strictjson": 0,

@@ -20,5 +20,7 @@ else:
 
     def main() -> NoReturn:
         """Say what is missing."""
-        sys.stderr.write("chatstore: the command line is not installed: pip install 'chatstore[cli]'\n")
+        from chatstore.extras import pip_install
+
+        sys.stderr.write(f"chatstore: the command line is not installed: {pip_install('cli')}\n")
         sys.exit(1)

@@ -19,7 +19,7 @@ from chatstore import __version__
 from chatstore.cli import copy, demo, doctor, index, reading, removal, schema, transfer, writing
 from chatstore.cli.demo import TORN
 from chatstore.cli.output import scrubbed
-from chatstore.errors import ChatstoreError
+from chatstore.errors import ChatstoreError, SessionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Shows the traceback of what should not have happened.
 TRACEBACK = "CHATSTORE_TRACEBACK"
 FAILED, INTERRUPTED = 1, 130
+#: Where a caller in Python is sent for the driver's error, which may show stored text.
+_CAUSE = "its own error is this error's __cause__; look there"
 
 
 class App(click.Group):
@@ -80,7 +82,7 @@ def _end(error: BaseException) -> NoReturn:
         case click.ClickException():
             code, line = error.exit_code, _advised(error)
         case ChatstoreError():
-            line = str(error)
+            line = _told(error)
         case BrokenPipeError():
             _drop_output()
             sys.exit(TORN)
@@ -100,6 +102,15 @@ def _advised(error: click.ClickException) -> str:
     message = error.format_message().rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
     return f"{message} ({context.command_path} --help tells more)" if context else message
+
+
+def _told(error: ChatstoreError) -> str:
+    """Return what an error of ours says, with what to do about it here instead of in Python."""
+    if os.environ.get(TRACEBACK):
+        raise error
+    if isinstance(error, SessionNotFound):
+        return f"{str(error).rpartition(': ')[0]}: chatstore sessions lists those there are"
+    return str(error).replace(_CAUSE, f"{TRACEBACK}=1 shows its own error")
 
 
 def _os_fault(error: OSError) -> str:

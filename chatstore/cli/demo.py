@@ -12,15 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
 from chatstore.cli.output import say
-from chatstore.cli.target import Refused, Target
+from chatstore.cli.schema import way
+from chatstore.cli.target import Refused, Target, refuse_empty
 from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
 from chatstore.errors import ChatstoreError
+from chatstore.extras import pip_install
 
 READER: Final = "chatstore.cli.demo_reader"
 #: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
@@ -37,6 +40,7 @@ def demo(*, url: str | None, schema: str | None, keep: str | None) -> None:
     A new database is migrated, conversations are stored, and another process reads them. Without --url it is
     a new SQLite file; CHATSTORE_URL is left alone. Nothing is deleted at the end.
     """
+    refuse_empty(url)
     target = Target(url or _new_file(keep), schema, chosen=True)
     if url and keep:
         msg = "--keep makes a SQLite file and --url names a database: pass one of them"
@@ -73,18 +77,36 @@ def _migrate(target: Target) -> None:
     moved = upgrade(target.sql, schema=target.schema)
     _heading("1", "Migrate")
     say(f"   database   {target.shown}")
-    say(f"   revision   {moved.before or 'none'} -> {moved.after}")
+    say(f"   revision   {way(moved)}")
 
 
 def _store(target: Target) -> None:
     from chatstore.cli.samples import samples, store
 
+    began = datetime.now(UTC)
     with connect(target.url, schema=target.schema) as repository:
         stored = store(repository)
+    _date(target, began)
     users = " and ".join(sorted({sample.user_id for sample in samples()}))
     _heading("2", "Store")
     say(f"   stored     {stored} messages in {len(samples())} sessions of {users}")
     say(f"   by         process {os.getpid()}")
+
+
+def _date(target: Target, began: datetime) -> None:
+    """Give the sessions that were made since *began* their samples' times: a list tells them apart by these."""
+    from sqlalchemy import update
+
+    from chatstore.backends.sql.models import sessions
+    from chatstore.cli.samples import records, samples
+
+    with target.connection(write=True) as connection:
+        placed = connection.execution_options(schema_translate_map={None: target.schema})
+        for sample in samples():
+            *_, last = records(sample)
+            new = (sessions.c.session_id == sample.session_id) & (sessions.c.created_at >= began)
+            times = {"created_at": sample.begun, "updated_at": last.created_at}
+            placed.execute(update(sessions).where(new).values(times))
 
 
 def _read(target: Target) -> None:
@@ -122,7 +144,7 @@ def _what_next(target: Target) -> None:
         say(f"   {one}")
     if target.sql.get_backend_name() == "sqlite":
         say("\n   The same on PostgreSQL:\n")
-        say("   pip install 'chatstore[postgres]'")
+        say(f"   {pip_install('postgres')}")
         say(f"   {command} demo --url postgresql://user:password@localhost/database")
 
 

@@ -75,7 +75,7 @@ def _sessions(repository: Repository) -> None:
         (one.session_id, one.title, one.user_id, one.message_count, moment(one.updated_at))
         for one in page.items
     ]
-    table(("session", "title", "user", "messages", "updated (UTC)"), rows)
+    table(("session", "title", "user", "messages", "updated (UTC)"), rows, shorten="title")
 
 
 def _queries(where: Target) -> None:

@@ -5,6 +5,7 @@ This module knows what is worth looking at and which advice follows; it changes 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from chatstore import __version__
 from chatstore.cli.options import json_option
 from chatstore.cli.output import as_json, console, line, progress, styled
 from chatstore.cli.target import Target, on_target
-from chatstore.errors import ChatstoreError
+from chatstore.errors import ChatstoreError, SchemaError, StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 LIBRARIES: Final = ("sqlalchemy", "alembic", "pydantic")
 _PRIVATE: Final = 0o077
+#: What a level of durability says about a message that was acknowledged.
+_SURVIVES: Final = {
+    "none": "nothing survives the process",
+    "process": "survives the process, not a crash of the machine",
+    "machine": "survives a crash of the machine",
+    "fsync": "survives a crash of the machine",
+}
 
 
 @click.command()
@@ -75,6 +83,7 @@ def examine(target: Target) -> dict[str, Any]:
             _look_at_database(target, facts)
         with target.reading() as repository:
             _look_at_repository(target, repository, facts)
+            _look_closer(target, facts)
     except ChatstoreError as error:
         facts["error"] = str(error)
     facts["advice"] = _advice(target, facts)
@@ -107,6 +116,26 @@ def _look_at_database(target: Target, facts: dict[str, Any]) -> None:
     with target.connection() as connection:
         if schema_state(connection, target.schema) == "ready":
             facts["search_index"] = search_index_exists(connection, target.schema)
+
+
+def _look_closer(target: Target, facts: dict[str, Any]) -> None:
+    """Raise what a first look does not show: tables that somebody changed, a place that cannot be written."""
+    if target.is_sql and facts["revision"] == facts["head"]:
+        from chatstore.cli.schema import tables_differ
+
+        if differing := tables_differ(target):
+            msg = f"the tables are not as this release expects them ({differing[0]}): see chatstore check, undo that"
+            raise SchemaError(msg)
+    path = target.path
+    # SQLite writes a journal beside its file; in a folder of files, locks are taken.
+    for place in [] if path is None else [path, path.parent if target.is_sql else path / ".locks"]:
+        if place.exists() and not os.access(
+            place, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
+            msg = (
+                f"this user cannot write to {place}, only read: give it the right to, or choose another place"
+            )
+            raise StorageError(msg)
 
 
 def _look_at_server(connection: Connection, facts: dict[str, Any]) -> None:
@@ -182,7 +211,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("driver", facts["driver"]),
         ("schema", f"{schema} (head is {facts['head']})" if schema else None),
         ("search", {True: "full-text index", False: "scans, no index"}.get(facts["search_index"])),
-        ("durability", facts["durability"] and "{level}: {detail}".format(**facts["durability"])),
+        ("durability", _durability(facts["durability"])),
         ("sessions", facts["sessions"]),
         ("messages", facts["messages"]),
         ("cannot", ", ".join(facts["cannot"]) or None),
@@ -190,3 +219,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("versions", ", ".join(versions)),
     ]
     return [(label, value) for label, value in known if value is not None]
+
+
+def _durability(found: dict[str, str] | None) -> str | None:
+    return f"{_SURVIVES.get(found['level'], found['level'])} ({found['detail']})" if found else None

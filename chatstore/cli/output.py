@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PATIENCE: Final = 1.0
 #: Columns where output goes into a file or a pipe: nothing is cut there.
 WIDE: Final = 200
+#: Columns between those of a table, and of a text that is cut at least.
+_GAP: Final = 3
+_LEAST: Final = 8
 _HARMFUL: Final = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -111,24 +114,54 @@ def styled(*parts: tuple[str, str]) -> Text:
     return made
 
 
-def table(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print *rows* under the column *names*; columns of numbers are aligned on the right."""
+def table(names: Iterable[str], rows: Iterable[Iterable[Any]], *, shorten: str | None = None) -> None:
+    """Print *rows* under the column *names*; columns of numbers are aligned on the right.
+
+    Where there is no room, long texts fold; with *shorten*, the column of this name is cut on a terminal, times
+    break between date and time, and the rest stays whole, wider than the terminal if it must be.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    cells, to = [list(row) for row in rows], console()
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for place, name in enumerate(names):
+    titles, cells, to = list(names), [list(row) for row in rows], console()
+    tight = shorten in titles and to.is_terminal and _shorten(titles, cells, titles.index(shorten), to.width)
+    made = Table(
+        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 0 if tight else 1)
+    )
+    for place, name in enumerate(titles):
         numbers = all(isinstance(row[place], int | float | Decimal | None) for row in cells)
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        breaks = shorten is None or name.endswith("(UTC)") or (name == shorten and not to.is_terminal)
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=not breaks)
     for row in cells:
         made.add_row(*(styled((line(_written(cell)), "")) for cell in row))
+    if shorten is not None:
+        to.width = max(to.width, made.__rich_measure__(to, to.options).minimum)
     if to.is_terminal:
         to.print(made)
         return
     with to.capture() as captured:
         to.print(made)
     click.echo("\n".join(one.rstrip() for one in captured.get().splitlines()))
+
+
+def _shorten(names: list[str], cells: list[list[Any]], place: int, width: int) -> bool:
+    """Cut the cells at *place* so that a table of *names* and *cells* is at most *width* columns wide.
+
+    Return whether it can only be with less space between its columns.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    columns = zip(names, *cells, strict=True)
+    widths = [max(cell_len(line(_written(cell))) for cell in column) for column in columns]
+    room = widths[place] + width - sum(widths) - _GAP * (len(widths) - 1)
+    tight = room < _LEAST
+    room += (_GAP - 1) * (len(widths) - 1) if tight else 0
+    for row in cells:
+        text = Text(line(_written(row[place])))
+        text.truncate(max(room, _LEAST), overflow="ellipsis")
+        row[place] = text.plain
+    return tight
 
 
 def _written(cell: Any) -> str:
@@ -141,16 +174,23 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
     if not sys.stderr.isatty():
         yield lambda _steps: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    of = "" if total is None else f"/{total:,}"
+    # Without a total the count shows once something is counted: many tasks have nothing to count.
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+    )
     bar = Progress(*columns, console=console(err=True), transient=True)
-    task = bar.add_task(label, total=total)
+    task = bar.add_task(label, total=total, done=f"0{of}" if of else "")
     patience = threading.Timer(PATIENCE, bar.start)
     patience.daemon = True
     patience.start()
     try:
-        yield lambda steps: bar.advance(task, steps)
+        yield lambda steps: bar.update(task, advance=steps, done=f"{bar.tasks[0].completed + steps:,.0f}{of}")
     finally:
         patience.cancel()
         patience.join()

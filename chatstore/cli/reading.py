@@ -165,7 +165,7 @@ def _session_table(found: list[ChatSession]) -> None:
     }
     # A column that would be empty is left out.
     shown = {name: cells for name, cells in columns.items() if name == "session" or any(map(_is_told, cells))}
-    table(shown, zip(*shown.values(), strict=True))
+    table(shown, zip(*shown.values(), strict=True), shorten="title")
 
 
 def _is_told(cell: Any) -> bool:

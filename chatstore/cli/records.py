@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.errors import CorruptRecord
+from chatstore.errors import CorruptRecord, InvalidMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from chatstore.messages import MessageRecord
+    from chatstore.messages import Message, MessageRecord
     from chatstore.repository import Repository
 
 CHUNK: Final = 500
@@ -41,6 +41,19 @@ def whole_records(
         if last is not None or len(part) + len(lost) < CHUNK:
             return
         after = max([*lost, *(record.position for record in part)])
+
+
+def sayable(
+    records: Iterable[MessageRecord], session_id: str, say: Callable[[Message], object], damaged: list[str]
+) -> Iterator[MessageRecord]:
+    """Yield the *records* whose message *say* does not refuse; where the others are goes into *damaged*."""
+    for record in records:
+        try:
+            say(record.message)
+        except InvalidMessage:
+            damaged.append(f"{session_id!r} at {record.position}")
+        else:
+            yield record
 
 
 def complain(damaged: list[str]) -> None:

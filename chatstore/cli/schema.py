@@ -12,8 +12,8 @@ import click
 
 from chatstore.cli.options import json_option
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Target, agree, on_target
-from chatstore.errors import SchemaMissing, SchemaOutdated
+from chatstore.cli.target import Refused, Target, agree, on_target
+from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated
 
 if TYPE_CHECKING:
     from chatstore.backends.provisioning import Moved as Made
@@ -39,6 +39,9 @@ def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> Non
     from chatstore.backends.sql import migrations
 
     if offline:
+        if json_:
+            msg = "--sql prints SQL, which --json cannot be: leave one of them out"
+            raise Refused(msg)
         click.echo(migrations.upgrade_sql(target.sql, revision, schema=target.schema), nl=False)
         return
     target.must_be_possible()
@@ -66,6 +69,7 @@ def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
 
     target.must_exist()
     before = migrations.current(target.sql, schema=target.schema)
+    migrations.refuse_unreachable(revision, before)
     note(f"database   {target.shown}")
     note(f"revision   {before or 'none'} -> {revision}")
     if before not in (None, revision):
@@ -119,9 +123,8 @@ def check(target: Target, *, json_: bool) -> None:
 
     target.must_exist()
     found = migrations.current(target.sql, schema=target.schema)
-    differences = (
-        [_difference(one) for one in migrations.check(target.sql, schema=target.schema)] if found else []
-    )
+    there = found is not None or has_tables(target)
+    differences = tables_differ(target) if there else []
     sound = found is not None and found >= migrations.HEAD and not differences
     if json_:
         about = {"url": target.shown, "revision": found, "head": migrations.HEAD}
@@ -134,7 +137,7 @@ def check(target: Target, *, json_: bool) -> None:
         if sound:
             say("tables     as this release expects them")
     if not sound:
-        _complain(found, migrations.HEAD)
+        _complain(found, migrations.HEAD, there=there)
 
 
 @click.command("alembic-ini")
@@ -149,6 +152,21 @@ def alembic_ini() -> None:
 
 
 COMMANDS = (upgrade, downgrade, current, check, alembic_ini)
+
+
+def has_tables(target: Target) -> bool:
+    """Tell whether there is a table of sessions, whatever is known about it."""
+    from sqlalchemy import inspect
+
+    with target.connection() as connection:
+        return inspect(connection).has_table("chatstore_sessions", schema=target.schema)
+
+
+def tables_differ(target: Target) -> list[str]:
+    """Say how the tables differ from what this release expects, a line each."""
+    from chatstore.backends.sql import migrations
+
+    return [_difference(one) for one in migrations.check(target.sql, schema=target.schema)]
 
 
 def rows(target: Target) -> tuple[int, int]:
@@ -175,10 +193,14 @@ def report(target: Target, moved: Moved | Made, *, json_: bool) -> None:
         as_json({"url": target.shown, "before": moved.before, "after": moved.after})
         return
     say(f"database   {target.shown}")
+    say(f"revision   {way(moved)}")
+
+
+def way(moved: Moved) -> str:
+    """Say from where to where the tables were moved."""
     if moved.before == moved.after:
-        say(f"revision   {moved.after or 'none'} (nothing to do)")
-    else:
-        say(f"revision   {moved.before or 'none'} -> {moved.after or 'none'}")
+        return f"{moved.after or 'none'} (nothing to do)"
+    return f"{moved.before or 'none'} -> {moved.after or 'none'}"
 
 
 def standing(found: str | None, head: str) -> str:
@@ -192,8 +214,14 @@ def standing(found: str | None, head: str) -> str:
     return f" (this release knows {head}: upgrade chatstore)"
 
 
-def _complain(found: str | None, head: str) -> None:
-    """Raise the error that ends a check of tables that are not in order."""
+def _complain(found: str | None, head: str, *, there: bool) -> None:
+    """Raise the error that ends a check of tables that are not in order, or not *there* at all."""
+    if found is None and there:
+        msg = (
+            "nothing says at which revision these tables are: run chatstore upgrade on them, which goes on if "
+            "they do not differ"
+        )
+        raise SchemaError(msg)
     if found is None:
         msg = "the database has no chatstore tables: run chatstore upgrade on it"
         raise SchemaMissing(msg)

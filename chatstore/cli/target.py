@@ -45,6 +45,12 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
+class Interrupted(Refused):
+    """Ctrl-C came while the command was asking; exit code 130."""
+
+    exit_code = 130
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A storage: its *url* and database *schema*; *chosen* tells whether somebody named it."""
@@ -167,7 +173,7 @@ def is_bare(path: Path) -> bool:
         link = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
             found = link.execute(
-                "SELECT count(*) FROM sqlite_master WHERE name = 'chatstore_alembic_version'"
+                "SELECT count(*) FROM sqlite_master WHERE name IN ('chatstore_alembic_version', 'chatstore_sessions')"
             )
             return bool(found.fetchone() == (0,))
         finally:
@@ -205,6 +211,7 @@ def target(
     url: str | None, schema: str | None, *, chosen: bool, sql: bool = False, tables: bool = False
 ) -> Target:
     """Return the target that is named; raise `Refused` for what the command does not take."""
+    refuse_empty(url)
     named = url or os.environ.get(ENVIRONMENT)
     if chosen and not named:
         msg = f"which storage? This command changes it and takes no default: pass --url, or set {ENVIRONMENT}"
@@ -218,6 +225,13 @@ def target(
     return found
 
 
+def refuse_empty(url: str | None) -> None:
+    """Raise `Refused` for ``--url ""``: an unset variable of a script must not mean another storage."""
+    if url is not None and not url.strip():
+        msg = f"--url is empty: name a storage, or leave it out to use {ENVIRONMENT}"
+        raise Refused(msg)
+
+
 # ---------------------------------------------------------------------------------------------- asking
 
 
@@ -227,7 +241,12 @@ def agree(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         _refuse(f"{question} Nobody can be asked here, so nothing was done: add --yes if it is meant")
-    if not click.confirm(line(question), err=True):
+    try:
+        agreed = click.confirm(line(question), err=True)
+    except click.Abort:
+        click.echo(err=True)  # the prompt's line ends here
+        _refuse("interrupted before anything was done: run the same again", Interrupted)
+    if not agreed:
         _refuse("nothing was done: add --yes to be asked no more")
 
 
@@ -251,5 +270,5 @@ def said_revision(target: Target, before: str | None) -> None:
         note(f"revision   none -> {HEAD}" if before is None else f"revision   {before} (as before)")
 
 
-def _refuse(message: str) -> NoReturn:
-    raise Refused(message)
+def _refuse(message: str, kind: type[Refused] = Refused) -> NoReturn:
+    raise kind(message)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from chatstore.formats import Conversation
     from chatstore.formats.loading import Loaded
+    from chatstore.messages import MessageRecord
     from chatstore.repository import Repository
 
 FORMATS = ("page", "openai")
@@ -118,8 +119,9 @@ def export(
     """Write one session, or all of them, as JSON.
 
     SESSION becomes an array of messages; --all writes JSON Lines, an object for each session. What --all
-    writes in the page's format, `chatstore import` restores: ids, owners, titles, metadata, positions and
-    times. OpenAI's format keeps what that API knows of a message.
+    writes in the page's format, `chatstore import` restores: messages with their ids, positions and times;
+    the sessions' ids, owners, titles, metadata, archiving and expiry. When a session was created and last
+    changed, and of which it is a fork, is not written. OpenAI's format keeps what that API knows of a message.
     """
     from chatstore.cli.records import all_sessions, complain
 
@@ -232,7 +234,7 @@ def _report(done: list[tuple[str, list[Loaded]]], *, json_: bool) -> None:
             if len(all_loaded) == 1
             else counted(len(all_loaded), "session")
         )
-        say(f"imported   {file}: {what}, {counted(new, 'message')} new, {known} known")
+        say(f"imported   {file}: {what}, {counted(new, 'message')} new, {known:,} known")
 
 
 # ---------------------------------------------------------------------------------------------- export
@@ -240,10 +242,9 @@ def _report(done: list[tuple[str, list[Loaded]]], *, json_: bool) -> None:
 
 def _export_one(repository: Repository, session: str, name: str, stream: BinaryIO, damaged: list[str]) -> int:
     from chatstore import formats
-    from chatstore.cli.records import whole_records
 
     repository.get_session(session)
-    messages = (record.message for record in whole_records(repository, session, damaged))
+    messages = (record.message for record in _records(repository, session, name, damaged))
     return formats.write_array(stream, formats.find(name), messages)
 
 
@@ -251,18 +252,28 @@ def _export_all(
     repository: Repository, ids: list[str], name: str, stream: BinaryIO, damaged: list[str]
 ) -> tuple[int, int]:
     from chatstore import formats
-    from chatstore.cli.records import whole_records
 
     form, sessions, messages = formats.find(name), 0, 0
     with progress("exporting", len(ids)) as step:
         for session_id in ids:
             with suppress(SessionNotFound):  # deleted since it was listed
                 session = repository.get_session(session_id)
-                records = whole_records(repository, session_id, damaged)
+                records = _records(repository, session_id, name, damaged)
                 messages += formats.write_line(stream, form, session, records)
                 sessions += 1
             step(1)
     return sessions, messages
+
+
+def _records(
+    repository: Repository, session_id: str, name: str, damaged: list[str]
+) -> Iterator[MessageRecord]:
+    """Yield the records of a session that can be read, and written as JSON."""
+    from chatstore import formats
+    from chatstore.cli.records import sayable, whole_records
+
+    form, records = formats.find(name), whole_records(repository, session_id, damaged)
+    return sayable(records, session_id, lambda message: formats.as_json(form.dump(message)), damaged)
 
 
 @contextmanager
@@ -278,7 +289,11 @@ def _output(path: str | None) -> Iterator[BinaryIO]:
         with place.open("wb") as stream:
             yield stream
         return
-    handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    except OSError as error:
+        error.filename = path
+        raise
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream

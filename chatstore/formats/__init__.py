@@ -15,14 +15,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 from chatstore.errors import Invalid, InvalidMessage
-from chatstore.formats.containers import Conversation, Item, envelopes, write_array, write_line
+from chatstore.formats.containers import Conversation, Item, as_json, envelopes, write_array, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatstore.messages import Message
 
-__all__ = ["FORMATS", "Conversation", "Format", "Item", "find", "read", "write_array", "write_line"]
+__all__ = [
+    "FORMATS",
+    "Conversation",
+    "Format",
+    "Item",
+    "as_json",
+    "find",
+    "read",
+    "write_array",
+    "write_line",
+]
 
 #: The name of each format, and the module that knows it; recognised in this order.
 FORMATS: Final = {"page": "chatstore.formats.page", "openai": "chatstore.formats.openai"}
@@ -82,7 +92,7 @@ def _item(form: Format, message: Any, place: str) -> Item:
     try:
         if isinstance(message, dict):
             return Item.around(message, form.load(message))
-        msg = f"{place}: a message is an object, not a {type(message).__name__}: write one"
+        msg = f"{place}: it is of type {type(message).__name__}: write an object"
     except InvalidMessage as error:
         msg = f"{place}: {error}"
     except RecursionError:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import create_engine, text
 
 from chatstore.cli import main
 from chatstore.cli.samples import store
@@ -31,6 +32,14 @@ class Ran(NamedTuple):
         return [line for line in self.err.splitlines() if line.startswith("chatstore: ")]
 
 
+def execute(url: str, statement: str) -> None:
+    """Run one statement behind chatstore's back."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
 class Run(Protocol):
     """Run the command line with these arguments."""
 
@@ -50,8 +59,8 @@ def cli(folder: Path) -> Run:
     """Give a function that runs the command line in this process."""
 
     def run(*args: str, **options: Any) -> Ran:
-        text = options.pop("input", None)
-        done = CliRunner().invoke(main, args, input=text, env=options, catch_exceptions=False)
+        typed = options.pop("input", None)
+        done = CliRunner().invoke(main, args, input=typed, env=options, catch_exceptions=False)
         return Ran(done.exit_code, done.stdout, done.stderr)
 
     return run
@@ -62,13 +71,13 @@ def process(folder: Path) -> Run:
     """Give a function that runs the command line as a process of its own."""
 
     def run(*args: str, **options: Any) -> Ran:
-        text = options.pop("input", "")
+        typed = options.pop("input", "")
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **options}
         done = subprocess.run(
             [sys.executable, "-m", "chatstore", *args],
             cwd=folder,
             env=environment,
-            input=text,
+            input=typed,
             capture_output=True,
             encoding="utf-8",
             timeout=60,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from chatstore.backends.sql.migrations import HEAD
-from chatstore.cli.samples import samples, store
+from chatstore.cli.samples import records, samples, store
 from chatstore.connect import connect
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def test_the_demo_in_a_schema_of_postgresql(cli: Run, postgres_url: str) -> None
     assert (0, 0) == (first.code, second.code)
     assert "stored     29 messages" in first.out
     assert "stored     0 messages" in second.out
+    assert f"revision   {HEAD} (nothing to do)" in second.out
     assert "FROM chat.chatstore_transcript" in first.out
     assert re.search(r"kenji +wheel-1 +404 +132", first.out)
 
@@ -114,3 +116,24 @@ def test_the_samples_are_what_the_docs_rely_on() -> None:
     assert {"ada", "kenji"} == {sample.user_id for sample in samples()}
     assert ["2026-03-02", "2026-03-03", "2026-03-04"] == sorted({str(row.day) for row in repository.usage()})
     assert 5 == sum(len(getattr(one, "tool_calls", [])) for sample in samples() for one in sample.messages)
+
+
+def test_the_demo_keeps_the_samples_times(cli: Run) -> None:
+    """Sessions were touched when their last message was said, so that a list tells them apart; a second demo agrees."""
+    cli("demo", "--url", "sqlite:///demo.db")
+    cli("append", "ada-chain", "And in winter?", "--url", "sqlite:///demo.db")
+    cli("demo", "--url", "sqlite:///demo.db")
+
+    with connect("sqlite:///demo.db") as repository:
+        touched = {one.session_id: one.updated_at for one in repository.list_sessions().items}
+        said = {sample.session_id: [*records(sample)][-1].created_at for sample in samples()}
+        assert repository.get_session("kenji-invoice").created_at == samples()[3].begun
+    assert touched.pop("ada-chain") > said.pop("ada-chain")
+    assert said == touched
+
+
+def test_the_demo_says_how_to_go_on_with_postgresql(cli: Run) -> None:
+    """The command is this interpreter's, for this installation; the extra's name can be seen."""
+    ran = cli("demo", "--keep", "demo.db")
+
+    assert re.search(rf"{re.escape(sys.executable)} -m pip install .*\[postgres\]", ran.out)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from chatstore import __version__
+from chatstore.backends.sql.dialects import Kind
 from chatstore.backends.sql.migrations import HEAD
 from chatstore.cli.samples import store
 from chatstore.connect import connect
 from tests import servers
+from tests.cli.conftest import execute
+from tests.others import someone_else
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -136,3 +140,63 @@ def test_advice(filled: str, cli: Run) -> None:
     assert "nothing is kept" in "\n".join(facts(cli, "memory:")["advice"])
     cli("append", "s", "Hi")
     assert "set CHATSTORE_URL" in cli("doctor").out
+
+
+def test_tables_that_somebody_changed_are_not_well(filled: str, cli: Run) -> None:
+    """A column too few is found without a command that asks for it, and named."""
+    execute(filled, "ALTER TABLE chatstore_sessions DROP COLUMN forked_at")
+
+    found = facts(cli, filled)
+
+    assert not found["ok"]
+    assert "add column: chatstore_sessions forked_at" in found["error"]
+    assert "chatstore check" in found["error"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes of files")
+@pytest.mark.parametrize("url", ["file:{}/chats", "sqlite:///{}/chat.db"])
+def test_a_place_that_cannot_be_written_is_not_well(url: str, cli: Run, open_folder: Path) -> None:
+    """Whoever may only read is told so, with the place."""
+    url = url.format(open_folder)
+    cli("append", "s", "Hi", "--url", url)
+    for path in open_folder.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+    with someone_else():
+        found = facts(cli, url)
+
+    assert not found["ok"]
+    assert f"cannot write to {open_folder}" in found["error"]
+
+
+@pytest.mark.skipif(
+    not {"no_database", "damaged"} <= {*get_args(Kind)}, reason="dialects does not tell these from others yet"
+)
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"no database at all", "is not a SQLite database"), (None, "is damaged")]
+)
+@pytest.mark.parametrize("command", ["doctor", "sessions", "upgrade", "append s t"])
+def test_what_is_no_sqlite_database_is_called_so(
+    content: bytes | None, said: str, command: str, filled: str, cli: Run
+) -> None:
+    """A text file is no database, and one that was overwritten is damaged; neither refuses a user."""
+    path = Path(filled.removeprefix("sqlite:///"))
+    execute(filled, "PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    path.write_bytes(content or whole[:100] + b"\xff" * (len(whole) - 100))
+
+    ran = cli(*command.split(), "--url", filled)
+
+    assert 1 == ran.code
+    assert said in ran.out + ran.err
+    assert "user" not in ran.out + ran.err
+
+
+def test_durability_is_told_in_words(filled: str, cli: Run) -> None:
+    """What a commit survives is said, and the level by its name."""
+    said = cli("doctor", "--url", f"{filled}?synchronous=normal").out
+
+    assert (
+        "survives the process, not a crash of the machine (SQLite, journal_mode=wal, synchronous=NORMAL)"
+        in said
+    )

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.cli.output import scrubbed
+from chatstore.errors import StorageError
+from tests.cli.conftest import execute
+from tests.others import someone_else
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -57,7 +60,10 @@ def test_without_the_extra_there_is_one_line_with_the_command_to_type(missing: s
     )
 
     assert 1 == run.returncode
-    assert "chatstore: the command line is not installed: pip install 'chatstore[cli]'\n" == run.stderr
+    assert run.stderr.startswith(
+        f"chatstore: the command line is not installed: {sys.executable} -m pip install "
+    )
+    assert run.stderr.endswith("[cli]'\n")
 
 
 def test_the_module_is_the_command(process: Run) -> None:
@@ -293,3 +299,61 @@ def test_an_interrupt_is_one_line(folder: Path) -> None:
     assert 130 == run.returncode
     assert [True] == [line.startswith("chatstore: interrupted: ") for line in err.splitlines() if line]
     assert [] == list(folder.iterdir())
+
+
+@pytest.mark.parametrize("command", ["show nope", "export nope", "delete nope --yes"])
+def test_a_session_that_is_missing_can_be_looked_for(command: str, filled: str, cli: Run) -> None:
+    """Nobody who mistyped an id wants to create it: the hint is the list."""
+    ran = cli(*command.split(), "--url", filled)
+
+    assert ["chatstore: there is no session 'nope': chatstore sessions lists those there are"] == ran.errors
+
+
+@pytest.mark.parametrize("command", ["sessions", "append s t", "upgrade", "doctor", "demo"])
+@pytest.mark.parametrize("url", ["", " "])
+def test_an_empty_url_is_not_another_storage(command: str, url: str, cli: Run, folder: Path) -> None:
+    """An unset variable of a script names nothing, and never the default or CHATSTORE_URL."""
+    ran = cli(*command.split(), "--url", url, CHATSTORE_URL="sqlite:///mine.db")
+
+    assert (2, "") == (ran.code, ran.out)
+    assert "--url is empty" in ran.errors[0]
+    assert [] == list(folder.iterdir())
+
+
+def test_a_drivers_error_is_shown_on_request(filled: str, cli: Run) -> None:
+    """What a driver says may hold stored text: the line names the variable that shows it, not a __cause__."""
+    execute(
+        filled,
+        "CREATE TRIGGER no BEFORE INSERT ON chatstore_messages BEGIN SELECT RAISE(ABORT, 'secret'); END",
+    )
+
+    ran = cli("append", "s", "t", "--url", filled)
+
+    assert (1, True) == (ran.code, "CHATSTORE_TRACEBACK=1" in ran.errors[0])
+    assert "__cause__" not in ran.err
+    assert "secret" not in ran.err
+    with pytest.raises(StorageError) as caught:
+        cli("append", "s", "t", "--url", filled, CHATSTORE_TRACEBACK="1")
+    assert "secret" in str(caught.value.__cause__)
+
+
+def test_a_path_that_will_not_do_is_told_once(cli: Run) -> None:
+    """A file in the place of a folder is named itself, not what the store would have made in it."""
+    Path("afile").touch()
+
+    ran = cli("append", "s", "t", "--url", "file:afile")
+
+    assert 1 == ran.code
+    assert "/afile cannot be used (Not a directory): a directory belongs there" in ran.errors[0]
+    assert ".locks" not in ran.err
+
+
+def test_a_folder_that_is_there_need_not_be_created(cli: Run, open_folder: Path) -> None:
+    """Where rights are missing, the advice is about rights."""
+    open_folder.chmod(0o555)
+
+    with someone_else():
+        ran = cli("append", "s", "t", "--url", f"sqlite:///{open_folder}/chat.db")
+
+    assert 1 == ran.code
+    assert "give this user the right to write in its folder" in ran.errors[0]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from chatstore.backends.sql.migrations import HEAD, current
 from chatstore.connect import connect
 from tests import servers
+from tests.cli.conftest import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,14 +32,6 @@ def database(kind: str) -> Iterator[str]:
         servers.obtain(kind)
     with servers.fresh_database(kind) as url:
         yield url
-
-
-def execute(url: str, statement: str) -> None:
-    """Run one statement behind chatstore's back."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
@@ -233,3 +225,69 @@ def test_old_sessions_are_there_after_down_and_up(filled: str, cli: Run) -> None
 
     with connect(filled) as repository:
         assert 5 == len(repository.list_sessions().items)
+
+
+# ------------------------------------------------------------------------------------------------ whose revision
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
+def test_tables_of_unknown_revision_are_taken_only_as_they_should_be(kind: str, cli: Run) -> None:
+    """Without a version table, upgrade goes on where the tables are right, and refuses where they are not."""
+    with database(kind) as url:
+        cli("upgrade", "--url", url)
+        cli("append", "s", "kept", "--url", url)
+        execute(url, "DROP TABLE chatstore_alembic_version")
+        before = [cli(command, "--url", url) for command in ("sessions", "check", "doctor")]
+        right = cli("upgrade", "--url", url)
+        execute(url, "DROP TABLE chatstore_alembic_version")
+        execute(url, "ALTER TABLE chatstore_sessions RENAME COLUMN title TO heading")
+        wrong = cli("upgrade", "--url", url)
+
+        assert [1, 1, 1] == [ran.code for ran in before]
+        assert ["run chatstore upgrade" in ran.out + ran.err for ran in before] == [True] * 3
+        assert not any("no chatstore tables" in ran.out + ran.err for ran in before)
+        assert (0, True) == (right.code, f"none -> {HEAD}" in right.out)
+        assert (1, "") == (wrong.code, wrong.out)
+        assert "no chatstore_alembic_version" in wrong.errors[0]
+        assert current(url) is None
+        assert "heading" in cli("check", "--url", url).out
+
+
+def test_a_revision_in_the_hosts_version_table(filled: str, cli: Run) -> None:
+    """Where a host took our revisions into its own history, all commands find them there and leave them to it."""
+    execute(filled, "ALTER TABLE chatstore_alembic_version RENAME TO alembic_version")
+    execute(filled, "INSERT INTO alembic_version VALUES ('host1')")
+
+    assert "(head)" in cli("current", "--url", filled).out
+    assert [0, 0] == [cli(command, "--url", filled).code for command in ("check", "sessions")]
+    assert json.loads(cli("doctor", "--url", filled, "--json").out)["ok"]
+    assert "nothing to do" in cli("upgrade", "--url", filled).out
+    execute(filled, "UPDATE alembic_version SET version_num = 'chatstore_0002' WHERE version_num <> 'host1'")
+    for command in ("upgrade", "downgrade chatstore_0001 --yes", "sessions"):
+        ran = cli(*command.split(), "--url", filled)
+        assert (1, True) == (ran.code, "alembic upgrade heads" in ran.errors[0]), command
+    assert "chatstore_0002" == current(filled)
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("upgrade --sql --json", "--json"),
+        (f"upgrade {HEAD}:chatstore_0001 --sql", "name the older revision first"),
+        ("downgrade bogus --yes", "bogus"),
+        ("downgrade chatstore_0001:base --yes", "chatstore_0001:base"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_said(
+    arguments: str, said: str, filled: str, cli: Run
+) -> None:
+    """No empty script, no plan to a revision that is none: one line, and nothing on stdout."""
+    ran = cli(*arguments.split(), "--url", filled)
+
+    assert (True, "") == (ran.code in (1, 2), ran.out)
+    assert ran.err.splitlines() == ran.errors
+    assert said in ran.errors[0]
+    assert HEAD == current(filled)

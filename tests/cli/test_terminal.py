@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.cells import cell_len
 
 from chatstore.cli import output
+from chatstore.cli.samples import TENANT, samples
 from chatstore.connect import connect
 from chatstore.messages import AIMessage, ChatMessage, HumanMessage, OpaqueMessage, ToolMessage
 from tests import hostile
@@ -86,7 +90,6 @@ def test_nothing_a_terminal_obeys_is_printed(command: str, evil: str, cli: Run) 
 def test_on_a_terminal_only_our_own_colours_are_obeyed(command: str, evil: str) -> None:
     """With a real terminal on the other side, the only escapes are those of colours."""
     import pty
-    import re
 
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -212,3 +215,83 @@ def test_long_work_is_silent_where_nobody_watches() -> None:
     run = subprocess.run(command, env=environment, input=b"\n", capture_output=True, timeout=60, check=True)
 
     assert (b"done\n", b"") == (run.stdout, run.stderr)
+
+
+def at_terminal(command: list[str], columns: int, **options: Any) -> tuple[int, list[str]]:
+    """Run the program on a terminal that is so wide; return how it ended, and the lines without colours."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(
+        [sys.executable, *command],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as run:
+        os.close(theirs)
+        seen = b""
+        while part := _read(ours):
+            seen += part
+            if (typed := options.pop("at", None)) is not None:
+                if typed[0] in seen:
+                    os.kill(run.pid, typed[1])
+                else:
+                    options["at"] = typed
+    os.close(ours)
+    return run.returncode, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "").splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("columns", [50, 62, 80, 120])
+def test_a_narrow_terminal_costs_the_title_not_the_ids(columns: int, filled: str) -> None:
+    """Ids, owners and times stay whole; titles are cut; where there is room nothing is."""
+    code, lines = at_terminal(["-m", "chatstore", "sessions", "--url", filled], columns)
+    shown = " ".join(lines)
+
+    assert 0 == code
+    words = shown.split()
+    for sample in samples():
+        assert {sample.session_id, sample.user_id, TENANT} <= {*words}
+    assert 5 == sum(bool(re.fullmatch(r"\d\d:\d\d:\d\d", word)) for word in words)
+    assert 5 == sum(bool(re.fullmatch(r"\d{4}-\d\d-\d\d", word)) for word in words)
+    assert {"updated", "(UTC)", "messages"} <= {*words}
+    assert (columns == 120) == ("How often to oil a chain" in shown)
+    if columns > 60:
+        assert columns >= max(map(cell_len, lines))
+
+
+UNCOUNTED = WORK.replace('"working", 2', '"working"').replace("step(1)", "step(int(sys.argv[1]))")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize(("steps", "shown"), [("0", None), ("1200", "1,200")])
+def test_a_bar_of_unknown_length_shows_no_total(steps: str, shown: str | None) -> None:
+    """What has no total shows what was counted, if anything was, and never a question mark."""
+    work = UNCOUNTED.replace("sys.stdin.readline()", "import time; time.sleep(0.3)")
+    _, lines = at_terminal(["-c", work, steps], 80)
+    text = "\n".join(lines)
+
+    assert "working" in text
+    assert "?" not in text
+    assert "/" not in text
+    assert shown is None or shown in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_an_interrupted_question_did_nothing_and_says_so(filled: str) -> None:
+    """Ctrl-C at the question ends on a line of its own, with code 130, and everything is there."""
+    command = ["-m", "chatstore", "delete", "ada-chain", "--url", filled]
+    code, lines = at_terminal(command, 100, at=(b"[y/N]", signal.SIGINT))
+
+    assert 130 == code
+    assert "chatstore: interrupted before anything was done: run the same again" in lines
+    with connect(filled) as repository:
+        assert 3 == repository.count_messages("ada-chain")

@@ -312,3 +312,59 @@ def test_the_history_of_an_import_is_the_pages(cli: Run, sqlite_url: str) -> Non
 
     with connect(sqlite_url) as repository:
         assert "Human: Hi\nAI: Yo" == str(ChatMessageHistory(repository, "x"))
+
+
+@pytest.mark.parametrize("command", ["export s", "export --all", "show s", "show s --json"])
+def test_what_is_no_json_is_named_and_the_rest_goes_out(command: str, cli: Run) -> None:
+    """A NaN that somebody wrote into a file is left out, with its session and position, and the exit code is 1."""
+    with connect("file:chats") as repository:
+        repository.add_messages("s", [HumanMessage("one"), HumanMessage("two"), HumanMessage("three")])
+        repository.add_messages("t", [HumanMessage("four")])
+    path = Path("chats/s.json")
+    path.write_text(
+        path.read_text().replace('"content":"two","additional_kwargs":{}', '"content":"two","x":NaN')
+    )
+
+    ran = cli(*command.split(), "--url", "file:chats")
+
+    assert 1 == ran.code
+    assert [
+        "chatstore: damaged records are left out ('s' at 2): mend or delete them, then repeat this"
+    ] == ran.errors
+    assert [True, False, True] == [word in ran.out for word in ("one", "two", "three")]
+    assert ("--all" in command) == ("four" in ran.out)
+
+
+def test_a_folder_that_is_missing_is_told_by_the_path_that_was_given(filled: str, cli: Run) -> None:
+    """The file that would have been written first is nobody's business."""
+    ran = cli("export", "--all", "-o", "no/such/x.jsonl", "--url", filled)
+
+    assert 1 == ran.code
+    assert ran.errors[0].startswith("chatstore: no/such/x.jsonl: No such file or directory")
+
+
+def test_large_numbers_are_written_alike(cli: Run, sqlite_url: str) -> None:
+    """What was known and what is new have their thousands apart."""
+    write("x.json", [HI] * 1200)
+
+    first, second = (cli("import", "x.json", "--url", sqlite_url).out for _ in range(2))
+
+    assert "1,200 messages new, 0 known" in first
+    assert "0 messages new, 1,200 known" in second
+
+
+@pytest.mark.parametrize("command", ["export s", "export --all", "export --all --format openai"])
+def test_what_json_cannot_say_is_named_and_the_rest_goes_out(command: str, cli: Run, sqlite_url: str) -> None:
+    """Two surrogates that every reader would join can be stored, but not be exported as they are."""
+    with connect(sqlite_url) as repository:
+        repository.add_messages(
+            "s", [HumanMessage("one"), HumanMessage("\ud83d\ude00"), HumanMessage("three")]
+        )
+        repository.add_messages("t", [HumanMessage("four")])
+
+    ran = cli(*command.split(), "--url", sqlite_url)
+
+    assert 1 == ran.code
+    assert "left out ('s' at 2)" in ran.errors[0]
+    assert [True, True] == [word in ran.out for word in ("one", "three")]
+    assert ("--all" in command) == ("four" in ran.out)

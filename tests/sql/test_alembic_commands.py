@@ -23,6 +23,7 @@ from tests import servers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from alembic.config import Config
     from sqlalchemy import Engine
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,7 @@ def test_where_the_url_comes_from(tmp_path: Path) -> None:
     alembic("upgrade", "head", cwd=tmp_path)
     assert [migrations.current(url) for url in urls] == [HEAD, HEAD, HEAD]
     write_ini(tmp_path)
-    assert "Set CHATSTORE_URL" in alembic("upgrade", "head", cwd=tmp_path, fails=True)
+    assert "set CHATSTORE_URL" in alembic("upgrade", "head", cwd=tmp_path, fails=True)
 
 
 @pytest.mark.postgres
@@ -219,5 +220,48 @@ def test_a_configuration_for_alembics_functions(
         command.upgrade(lent, "head")
     assert migrations.current(sqlite_url) == HEAD
     monkeypatch.delenv("CHATSTORE_URL")
-    with pytest.raises(CommandError, match="which database"):
+    with pytest.raises(CommandError, match=r"into the ini file$"):
         command.upgrade(migrations.config(), "head")
+
+
+@pytest.mark.parametrize(
+    "call", [command.check, lambda config: command.revision(config, "x", autogenerate=True)]
+)
+def test_the_advice_fits_what_alembic_says(
+    call: Callable[[Config], Any], sqlite_url: str, plant: Any
+) -> None:
+    """A revision is asked for where one is unknown, and not where the database is behind."""
+    plant("def upgrade(): pass\ndef downgrade(): pass\n")
+    config = migrations.config()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHATSTORE_URL", sqlite_url)
+        command.upgrade(config, "chatstore_0001")
+
+        with pytest.raises(CommandError) as caught:
+            call(config)
+        assert str(caught.value).startswith("Alembic refuses (Target database is not up to date): ")
+        with pytest.raises(CommandError, match="name a revision that"):
+            command.upgrade(config, "bogus")
+
+
+@pytest.mark.parametrize("taken", ["renamed", "dropped"])
+def test_tables_of_unknown_revision_are_looked_at(
+    taken: str, any_url: str, monkeypatch: pytest.MonkeyPatch, new_engine: Callable[..., Engine]
+) -> None:
+    """Alembic's own upgrade takes tables without a version table as they should be only; a stamp takes any."""
+    monkeypatch.setenv("CHATSTORE_URL", any_url)
+    migrations.upgrade(any_url)
+    with new_engine(any_url).begin() as connection:
+        connection.execute(text(f"DROP TABLE {migrations.VERSION_TABLE}"))
+        if taken == "renamed":
+            connection.execute(text("ALTER TABLE chatstore_messages RENAME COLUMN name TO nickname"))
+
+    if taken == "renamed":
+        with pytest.raises(CommandError, match="not as this release expects"):
+            command.upgrade(migrations.config(), "head")
+        assert migrations.current(any_url) is None
+        command.stamp(migrations.config(), "head")
+    else:
+        command.upgrade(migrations.config(), "head")
+
+    assert HEAD == migrations.current(any_url)

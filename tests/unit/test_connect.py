@@ -17,6 +17,7 @@ import chatstore
 from chatstore import HumanMessage, connect, connect_async
 from chatstore.aio import AsyncRepository
 from chatstore.errors import ChatstoreError, Invalid, MissingDependency
+from chatstore.histories import PostgresChatMessageHistory
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
@@ -222,3 +223,27 @@ def test_the_public_names_are_the_functions() -> None:
     """`chatstore.connect` is the function, whoever imports the module of that name first."""
     assert chatstore.connect is connect
     assert callable(chatstore.connect_async)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "mysql://h/d", "memory:", "file:chats", ""])
+def test_a_history_of_postgres_is_in_postgres(url: str) -> None:
+    """Another database's URL is a mistake, and the class that takes it is named."""
+    with pytest.raises(Invalid, match="SQLChatMessageHistory"):
+        PostgresChatMessageHistory("s", url)
+
+
+def test_a_closed_repository_opens_anew_and_is_closed_again(sqlite_url: str) -> None:
+    """Used after its close it works; the next close ends what that opened, and nobody else's engine."""
+    one = connect(sqlite_url)
+    one.history("s").add_user_message("before")
+    one.close()
+
+    one.history("s").add_user_message("after")
+    pool = one._place.engine.pool  # type: ignore[attr-defined]
+    one.close()
+    with connect(sqlite_url) as other:
+        one.close()
+
+        assert 2 == other.count_messages("s")
+        assert 1 == other._place.users  # type: ignore[attr-defined]
+    assert pool is not one._place.engine.pool  # type: ignore[attr-defined]

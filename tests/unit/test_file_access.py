@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,34 +11,12 @@ import pytest
 from chatstore.backends.file import SESSION, FileRepository, PageFileRepository, disk
 from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.messages import HumanMessage
+from tests.others import NOBODY, someone_else
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 MESSAGE = HumanMessage("a secret")
-NOBODY = 65534
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Give a folder that another user can come to."""
-    folder = Path(tempfile.mkdtemp(prefix="chatstore-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def someone_else() -> Iterator[None]:
-    """Lay root's powers down: files are then refused as they are to anybody."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -98,7 +72,9 @@ def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
         lambda: directory.get_messages("s"),
         lambda: directory.add_messages("s", [MESSAGE]),
     ):
-        with pytest.raises(StorageUnavailable, match=r"(page|s)\.json: .*: .*(move|name|choose) "):
+        with pytest.raises(
+            StorageUnavailable, match=r"(page|s)\.json cannot be used \(.*\): .*(move|name|choose) "
+        ):
             call()
     assert [] == directory.list_sessions().items
     assert "[]" == target.read_text()

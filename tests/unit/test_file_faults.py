@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.backends.file import SESSION, FileRepository, PageFileRepository
-from chatstore.errors import StorageUnavailable
+from chatstore.errors import CorruptRecord, StorageUnavailable
 from chatstore.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
@@ -227,3 +227,33 @@ def test_a_kill_leaves_all_of_a_pages_call_or_nothing(tmp_path: Path, faults: Fa
     print(f"{name}: {number - 1} faults injected")
     assert number > 1
     assert seen <= {repr(before), repr(PageFileRepository(path).get_messages(SESSION))}
+
+
+#: What is written in the place of an element's data: of these, JSON knows no number.
+NAN = ['"additional_kwargs":{"score":NaN}', '"additional_kwargs":{"score":[1,-Infinity]}']
+
+
+@pytest.mark.parametrize("fault", NAN)
+@pytest.mark.parametrize("indented", [False, True])
+def test_what_is_no_json_number_is_a_damaged_record(fault: str, indented: bool, tmp_path: Path) -> None:
+    """It is named by its position, hides no other record, stays in the file as it is, and can be mended."""
+    repository = FileRepository(tmp_path)
+    repository.add_messages("s", [HumanMessage(text) for text in "abcd"])
+    repository.delete_message("s", 2)
+    path = tmp_path / "s.json"
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace('"additional_kwargs":{}', fault)
+    path.write_text("\n".join(lines).replace(',"', ',\n "' if indented else ',"') + "\n")
+
+    for added in (0, 1):
+        with pytest.raises(CorruptRecord) as caught:
+            repository.get_records("s")
+        assert (3,) == caught.value.positions
+        assert ["a", "d", "e"][: 2 + added] == [record.message.content for record in caught.value.records]
+        with pytest.raises(CorruptRecord):
+            repository.get_message("s", 3)
+        repository.add_messages("s", [HumanMessage("e")])
+        assert any(mark in path.read_text() for mark in ("NaN", "-Infinity"))
+    repository.update_message("s", 3, HumanMessage("c"))
+
+    assert ["a", "c", "d", "e", "e"] == [message.content for message in repository.get_messages("s")]

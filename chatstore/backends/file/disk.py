@@ -73,7 +73,8 @@ def _unavailable(error: OSError, place: str) -> StorageUnavailable:
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else place
     reason = error.strerror or type(error).__name__
     advice = _ADVICE.get(error.errno or 0, "look at the file and the disk, then repeat the call")
-    return StorageUnavailable(f"{name}: {reason}: {advice}; nothing of this call was stored")
+    name = name.partition("/.locks")[0]  # which is ours to know
+    return StorageUnavailable(f"{name} cannot be used ({reason}): {advice}; nothing of this call was stored")
 
 
 # -------------------------------------------------------------------------------- opening and reading

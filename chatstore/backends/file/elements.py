@@ -45,16 +45,36 @@ class Entry(NamedTuple):
     line: bytes | None
 
 
-def parsed(text: bytes) -> Any:
-    """Return the JSON value of *text*; NaN is for others to refuse. Raises ValueError."""
+def parsed(text: bytes, *, strict: bool = False) -> Any:
+    """Return the JSON value of *text*; what is no JSON number (NaN) is refused if *strict*. Raises ValueError."""
     try:
-        return from_json(text)
+        return from_json(text, allow_inf_nan=not strict)
     except ValueError:
         pass  # also a lone surrogate
+    if strict:
+        return codec.loads(text)
     try:
         return json.loads(text.decode())
     except RecursionError as error:
         raise ValueError from error
+
+
+def told(line: bytes | None) -> dict[str, Any]:
+    """Return what stands beside the message in a *line* that is no strict JSON; nothing where it is no JSON at all."""
+    try:
+        value = parsed(line or b"")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def is_strict(value: Any) -> bool:
+    """Tell whether all numbers in *value*, which was read leniently, are JSON numbers."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def time_of(value: Any) -> datetime | None:

@@ -46,6 +46,8 @@ _INDEX: Final = Index(elements.id_in)
 class PageConversation(FileConversation):
     """The session in a page's file."""
 
+    strict = False
+
     def __init__(self, array: Array) -> None:
         """Begin with what the file's size and time tell."""
         count = _INDEX.count(array) if array.neat else len(array.elements)

@@ -91,7 +91,7 @@ class DirectoryConversation(FileConversation):
         """As `FileConversation.entered`; what an element does not say is derived from its place."""
         entries: list[Entry] = []
         for value, line in values:
-            given = value if isinstance(value, dict) else {}
+            given = value if isinstance(value, dict) else elements.told(line)
             last = entries[-1].position if entries else 0
             position = elements.natural_of(given.get("position")) or last + 1
             position = position if position > last else last + 1
@@ -101,7 +101,7 @@ class DirectoryConversation(FileConversation):
         return entries
 
     def _entry(self, line: bytes) -> Entry:
-        value = elements.parsed(line)
+        value = elements.parsed(line, strict=True)
         beside = value if isinstance(value, dict) else {}
         position = elements.natural_of(beside.get("position"))
         created_at = elements.time_of(beside.get("created_at"))

@@ -49,6 +49,9 @@ class FileConversation(Conversation):
         self._kept: dict[int, tuple[Row, Entry]] = {}
         self._every_id = False
 
+    #: Whether an element with NaN is a damaged one; other programs write such.
+    strict = True
+
     # ---- what a kind of file must know
 
     @abstractmethod
@@ -76,7 +79,9 @@ class FileConversation(Conversation):
     def entries(self) -> list[Entry]:
         """Return all entries that are stored."""
         if self._entries is None:
-            self._entries = [] if self.array is None else self.entered(_values(self.array))
+            self._entries = (
+                [] if self.array is None else self.entered(_values(self.array, strict=self.strict))
+            )
         return self._entries
 
     def inside(self, window: Window) -> Sequence[Entry]:
@@ -115,7 +120,7 @@ class FileConversation(Conversation):
     def rows(self) -> list[Row]:
         """All rows, read when they are first asked for."""
         if self._rows is None:
-            entries = [] if self.array is None else self.entered(_lines(self.array))
+            entries = [] if self.array is None else self.entered(_lines(self.array, strict=self.strict))
             rows = [elements.row_of(entry) for entry in entries]
             self._kept = {row.position: (row, entry) for row, entry in zip(rows, entries, strict=True)}
             self._rows = rows + self.new
@@ -187,29 +192,40 @@ class FileConversation(Conversation):
             yield self.kept_line(kept[1], session) if kept and kept[0] is row else self.line(row, session)
 
 
-def _values(array: Array) -> list[tuple[Any, bytes | None]]:
-    """Return every element as its value (None where it cannot be read), and None for its line."""
+def _values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
+    """Return every element as its value (None, and its line, where it cannot be read)."""
     if not array.neat:
-        return [(value, None) for value in array.elements]
+        return [_checked(value, None, strict=strict) for value in array.elements]
     try:
-        return [(value, None) for value in elements.parsed(array.whole())]
+        return [(value, None) for value in elements.parsed(array.whole(), strict=strict)]
     except ValueError:
-        return _lines(array)
+        return _lines(array, strict=strict)
 
 
-def _lines(array: Array) -> list[tuple[Any, bytes | None]]:
+def _lines(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
     """Return every element as its value (None where it cannot be read), and its line where it has one."""
     if not array.neat:
-        return _values(array)
+        return _values(array, strict=strict)
     whole = array.whole()
     lines = [line.removesuffix(b",") for line in whole[FIRST : array.end].split(b"\n") if line]
     try:
-        values = elements.parsed(whole)
+        values, doubtful = _whole(whole, strict=strict)
     except ValueError:
-        return [(_value(line), line) for line in lines]
-    if len(values) == len(lines):
-        return list(zip(values, lines, strict=True))
-    return [(value, None) for value in values]  # lines were broken or joined by hand
+        return [_checked(_value(line), line, strict=strict) for line in lines]
+    places: list[bytes | None] = (
+        [*lines] if len(values) == len(lines) else [None] * len(values)
+    )  # else by hand
+    return [_checked(value, line, strict=doubtful) for value, line in zip(values, places, strict=True)]
+
+
+def _whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
+    """Return all elements, and whether one of them is not strict JSON where it should be."""
+    if strict:
+        try:
+            return elements.parsed(text, strict=True), False
+        except ValueError:
+            pass
+    return elements.parsed(text), strict
 
 
 def _value(line: bytes) -> Any:
@@ -217,6 +233,13 @@ def _value(line: bytes) -> Any:
         return elements.parsed(line)
     except ValueError:
         return None
+
+
+def _checked(value: Any, line: bytes | None, *, strict: bool) -> tuple[Any, bytes | None]:
+    """Return an element; one that is not strict JSON is damaged, and has a line, so that a rewrite keeps it."""
+    if not strict or elements.is_strict(value):
+        return value, line
+    return None, elements.compact(value) if line is None else line
 
 
 class FilesCore(SessionsCore):

@@ -596,8 +596,9 @@ def durability_of(connection: Connection) -> Durability:
         if not connection.exec_driver_sql("PRAGMA database_list").all()[0][2]:
             return Durability("none", "a SQLite database in memory ends with its process")
         full = level in {"2", "3"}
+        name_of = {str(number): name.upper() for name, number in _SYNCHRONOUS.items()}
         return Durability(
-            "machine" if full else "process", f"SQLite, journal_mode={mode}, synchronous={level} of 3"
+            "machine" if full else "process", f"SQLite, journal_mode={mode}, synchronous={name_of[level]}"
         )
     if name == "postgresql":
         commit, sync = (

@@ -23,11 +23,12 @@ from chatstore.backends.sql.migration_runner import (
     dialect_of,
     prepare,
     readable,
+    refuse_strangers,
     refuse_unknown,
     write_for,
 )
 from chatstore.backends.sql.migrations import options
-from chatstore.errors import ChatstoreError
+from chatstore.errors import ChatstoreError, Invalid
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -70,6 +71,8 @@ def _online(schema: str | None) -> None:
         )
         if writes:
             refuse_unknown(context.script, context.get_context())
+            if _upgrades():
+                refuse_strangers(connection, schema)
             prepare(connection, schema)
         with context.begin_transaction():
             context.run_migrations()
@@ -84,6 +87,11 @@ def _writes() -> bool:
     return True
 
 
+def _upgrades() -> bool:
+    """Tell an upgrade from a stamp, with which people say what tables of unknown origin are."""
+    return getattr(context.get_context()._migrations_fn, "__name__", "") == "upgrade"
+
+
 def _schema() -> str | None:
     return _argument("schema") or os.environ.get("CHATSTORE_SCHEMA") or None
 
@@ -91,8 +99,8 @@ def _schema() -> str | None:
 def _url() -> URL:
     url = _argument("url") or os.environ.get("CHATSTORE_URL") or _ini_url()
     if not url:
-        raise CommandError(
-            "which database? Set CHATSTORE_URL, or pass -x url=sqlite:///chat.db before the command, "
+        raise Invalid(
+            "no database is named: set CHATSTORE_URL, or pass -x url=sqlite:///chat.db before the command, "
             "or write sqlalchemy.url into the ini file"
         )
     return parse_url(url)

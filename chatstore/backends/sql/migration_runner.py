@@ -14,6 +14,7 @@ from alembic.ddl import DefaultImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import URL
@@ -28,6 +29,8 @@ from chatstore.backends.sql.dialects import (
     sqlite_path,
 )
 from chatstore.backends.sql.migration_locks import alone
+from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
+from chatstore.backends.sql.places import stored_revision, upgrade_command
 from chatstore.errors import Invalid, SchemaError, SchemaTooNew, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -40,8 +43,10 @@ if TYPE_CHECKING:
 
 _WHY = {
     "busy": "another connection holds a lock on the tables: end it, then run this again",
+    "damaged": "the database file is damaged: restore it from a backup, or try sqlite3's .recover",
     "full": "the disk is full: make room, then run this again",
     "lost": "the server does not answer or refuses: check the URL and that it runs, then run this again",
+    "no_database": "the file is not a SQLite database: check the URL's path, or move that file away",
     "readonly": "the database is read-only: run this where it can be written",
     "refused": "the database does not exist or refuses this user: check the URL and the user's rights",
 }
@@ -81,6 +86,7 @@ def _run(connection: Connection, schema: str | None, steps: Steps) -> None:
     }
     context = MigrationContext.configure(connection, opts=opts)
     refuse_unknown(script, context)
+    refuse_strangers(connection, schema)
     prepare(connection, schema)
     with _operations(context):
         context.run_migrations()
@@ -95,6 +101,31 @@ def refuse_unknown(script: ScriptDirectory, context: MigrationContext) -> None:
                 f"the database is at revision {head}, which this release does not know: install the release "
                 "that migrated it, or a newer one"
             )
+
+
+def refuse_strangers(connection: Connection, schema: str | None) -> None:
+    """Raise `SchemaError` for tables without our version table that are not what our migrations leave.
+
+    A migration that was killed half way has left the version table, and goes on.
+    """
+    from chatstore.backends.sql.migrations import check
+
+    inspector = inspect(connection)
+    if inspector.has_table(VERSION_TABLE, schema=schema):
+        return
+    found, where = stored_revision(connection, schema)
+    if found:
+        raise SchemaError(
+            f"chatstore's revision stands in {where}, at {found}: run {upgrade_command(where)} instead"
+        )
+    if not any(inspector.has_table(table.name, schema=schema) for table in (sessions, messages)):
+        return
+    if check(connection, schema=schema):
+        raise SchemaError(
+            f"there are chatstore tables but no {VERSION_TABLE}, and the tables are not as this release expects "
+            f"them (chatstore check says where): correct them, restore {VERSION_TABLE} from a backup, or move "
+            "the tables away"
+        )
 
 
 def prepare(connection: Connection, schema: str | None) -> None:
@@ -164,7 +195,12 @@ def readable() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise SchemaError(f"{error}: name a revision that `alembic history` shows, head or base") from error
+        if isinstance(error.__cause__, RevisionError):
+            raise SchemaError(
+                f"{error}: name a revision that `alembic history` shows, head or base"
+            ) from error
+        said = str(error).rstrip(".")
+        raise SchemaError(f"Alembic refuses ({said}): correct what it says, then run this again") from error
     except SQLAlchemyError as error:
         why = _WHY.get(kind_of(error))
         if why is None:

@@ -20,7 +20,7 @@ from alembic.config import Config
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, String, Table, inspect, select
+from sqlalchemy import MetaData
 from sqlalchemy.engine import URL, Dialect
 
 from chatstore.backends.sql import models
@@ -35,8 +35,9 @@ from chatstore.backends.sql.migration_runner import (
     write_for,
 )
 from chatstore.backends.sql.models import HEAD, VERSION_TABLE
+from chatstore.backends.sql.places import stored_revision
 from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
-from chatstore.errors import SchemaError
+from chatstore.errors import Invalid, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ __all__ = [
     "downgrade",
     "ignore",
     "owns",
+    "refuse_unreachable",
     "run_env",
     "script_location",
     "upgrade",
@@ -120,13 +122,17 @@ def downgrade(target: str | URL | Connection, revision: str, *, schema: str | No
     return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads))
 
 
+def refuse_unreachable(revision: str, before: str | None) -> None:
+    """Raise `SchemaError` where no downgrade leads from *before*, a revision of this release or None, to *revision*."""
+    if before is None or before <= HEAD:
+        with readable():
+            ScriptDirectory.from_config(config())._downgrade_revs(revision, before)
+
+
 def current(target: str | URL | Connection, *, schema: str | None = None) -> str | None:
     """Return the revision a database is at; None where it holds none of our tables. Creates nothing."""
     with readable(), connected(target, create=False) as connection:
-        if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
-            return None
-        table = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)), schema=schema)
-        return connection.scalars(select(table.c.version_num).order_by(table.c.version_num.desc())).first()
+        return stored_revision(connection, schema)[0] or None
 
 
 def check(target: str | URL | Connection, *, schema: str | None = None) -> list[Any]:
@@ -158,9 +164,20 @@ def upgrade_sql(target: str | URL | Dialect, revision: str = "head", *, schema: 
     }
     context = MigrationContext.configure(dialect=dialect, opts=opts)
     write_for(dialect)
-    with readable(), Operations.context(context), context.begin_transaction():
-        context.run_migrations()
+    with readable():
+        _refuse_backwards(script, start, to)
+        with Operations.context(context), context.begin_transaction():
+            context.run_migrations()
     return written.getvalue()
+
+
+def _refuse_backwards(script: ScriptDirectory, start: str, to: str) -> None:
+    """Raise `Invalid` for a range that an upgrade cannot go: its script would be empty."""
+    if not start or script._upgrade_revs(to, start):
+        return
+    if script.get_revisions(start) != script.get_revisions(to):
+        msg = f"an upgrade does not go from {start} to {to}: name the older revision first, as in chatstore_0001:head"
+        raise Invalid(msg)
 
 
 # ------------------------------------------------------------------------------------------ beside a host

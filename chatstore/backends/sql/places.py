@@ -29,7 +29,7 @@ from chatstore.backends.sql.dialects import (
     sqlite_path,
     traits_of,
 )
-from chatstore.errors import SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
+from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 EngineT = TypeVar("EngineT", "Engine", "AsyncEngine")
 
+#: The version table of a host application's own migrations.
+HOSTS_TABLE = "alembic_version"
 _log = logging.getLogger("chatstore")
 _file_locks: dict[str, Any] = {}
 _registry: dict[tuple[str, int], Place] = {}
@@ -211,32 +213,56 @@ def prepare_file(url: URL) -> None:
         try:
             create_private_file(path)
         except OSError as error:
-            msg = f"the SQLite file {path} cannot be created ({error.strerror}): create its folder, or name another"
+            what = "give this user the right to write in" if path.parent.is_dir() else "create"
+            msg = f"the SQLite file {path} cannot be created ({error.strerror}): {what} its folder, or name another"
             raise StorageError(msg) from error
 
 
 def schema_state(connection: Connection, schema: str | None) -> str:
     """Return 'ready' or 'empty' (a SQLite database without any table), or raise a `SchemaError`."""
-    inspector = inspect(connection)
-    found = ""
-    # A host may have taken our revisions into its own history; then they stand in its version table.
-    for name in (models.VERSION_TABLE, "alembic_version"):
-        if not found and inspector.has_table(name, schema=schema):
-            versions = Table(name, MetaData(), Column("version_num", String(32)), schema=schema)
-            stored = connection.execute(select(versions.c.version_num)).scalars()
-            found = max((version for version in stored if version.startswith("chatstore_")), default="")
+    found, where = stored_revision(connection, schema)
     if found == models.HEAD:
         return "ready"
     if not found:
+        inspector = inspect(connection)
         if connection.dialect.name == "sqlite" and not inspector.get_table_names(schema=schema):
             return "empty"
+        if inspector.has_table(models.sessions.name, schema=schema):
+            msg = (
+                "the database has chatstore's tables, but nothing says at which revision: "
+                "run chatstore upgrade on it, which looks whether they are as they should be"
+            )
+            raise SchemaError(msg)
         msg = "the database has no chatstore tables: run chatstore upgrade (or alembic upgrade head) on it"
         raise SchemaMissing(msg)
     if found < models.HEAD:
-        msg = f"the database is at {found}, this release needs {models.HEAD}: run chatstore upgrade on it"
+        msg = f"the database is at {found}, this release needs {models.HEAD}: run {upgrade_command(where)} on it"
         raise SchemaOutdated(msg)
     _check_newer(connection, schema, found)
     return "ready"
+
+
+def stored_revision(connection: Connection, schema: str | None) -> tuple[str, str]:
+    """Return the revision the tables are at ('' where none is told), and the version table that says so.
+
+    A host may have taken our revisions into its own history; then they stand in its version table.
+    """
+    inspector = inspect(connection)
+    for name in (models.VERSION_TABLE, HOSTS_TABLE):
+        if inspector.has_table(name, schema=schema):
+            versions = Table(name, MetaData(), Column("version_num", String(32)), schema=schema)
+            stored = connection.execute(select(versions.c.version_num)).scalars()
+            found = max((version for version in stored if version.startswith("chatstore_")), default="")
+            if found:
+                return found, name
+    return "", models.VERSION_TABLE
+
+
+def upgrade_command(version_table: str) -> str:
+    """Return what brings tables to this release whose revision stands in *version_table*."""
+    return (
+        "the application's own alembic upgrade heads" if version_table == HOSTS_TABLE else "chatstore upgrade"
+    )
 
 
 def _check_newer(connection: Connection, schema: str | None, found: str) -> None:

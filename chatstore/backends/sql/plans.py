@@ -309,7 +309,10 @@ _ADVICE: dict[str, tuple[type[ChatstoreError], str]] = {
         StorageError,
         "the database refuses access: check the URL's user, password, path and database name",
     ),
-    "no_database": (StorageError, "the file is no SQLite database: name another file, or move this one away"),
+    "no_database": (
+        StorageError,
+        "the file is no SQLite database: check the URL's path, or move that file away",
+    ),
     "damaged": (
         StorageError,
         "the SQLite file is damaged: restore it from a backup, or save what can be read with sqlite3's .recover",

@@ -73,7 +73,10 @@ def _refuse_async(target: Any) -> None:
         msg = "an AsyncEngine awaits: pass it to connect_async instead of connect"
         raise Invalid(msg)
     if not isinstance(target, str) and type(target).__name__ != "URL":
-        msg = f"cannot connect to a {type(target).__name__}: pass a URL or an Engine (a Connection goes to using)"
+        kind = type(target).__name__
+        msg = (
+            f"cannot connect to a value of type {kind}: pass a URL or an Engine (a Connection goes to using)"
+        )
         raise Invalid(msg)
 
 
@@ -181,7 +184,8 @@ class SQLRepository(Repository):
         rolled back or retried. A change keeps the session's row locked until the caller ends the transaction.
         """
         if not isinstance(transaction, Connection | Session | scoped_session):
-            msg = f"using takes a SQLAlchemy Connection or ORM Session, not a {type(transaction).__name__}: pass one"
+            kind = type(transaction).__name__
+            msg = f"using takes a SQLAlchemy Connection or ORM Session, not a value of type {kind}: pass one"
             raise Invalid(msg)
         return self._copied(_transaction=transaction, _core=SQLCore(self._core.q, inside=True))
 
@@ -197,11 +201,13 @@ class SQLRepository(Repository):
         return twin._copied(_scope=self._scope, _lent=True)
 
     def close(self) -> None:
-        """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
-        if not self._closed:
-            self._closed.append(True)
-            if not self._place.given:
-                self._place.close()
+        """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open.
+
+        A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
+        """
+        again, self._closed[:] = bool(self._closed), [True]
+        if not self._place.given and not (again and self._place.users > 0):
+            self._place.close()
 
 
 def _connection_of(transaction: Any) -> Connection:
@@ -296,18 +302,21 @@ class AsyncSQLRepository(AsyncRepository):
         from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
         if not isinstance(transaction, AsyncConnection | AsyncSession | async_scoped_session):
-            msg = f"using takes an AsyncConnection or AsyncSession, not a {type(transaction).__name__}: pass one"
+            kind = type(transaction).__name__
+            msg = f"using takes an AsyncConnection or AsyncSession, not a value of type {kind}: pass one"
             raise Invalid(msg)
         return self._copied(_transaction=transaction, _core=SQLCore(self._core.q, inside=True))
 
     async def close(self) -> None:
-        """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open."""
-        if not self._closed:
-            self._closed.append(True)
-            if not self._place.given:
-                await self._place.release(self._closed)
-                if not self._lent:
-                    self._place.close()
+        """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open.
+
+        A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
+        """
+        again, self._closed[:] = bool(self._closed), [True]
+        if not self._place.given:
+            await self._place.release(self._closed)
+            if not self._lent and not (again and self._place.users > 0):
+                self._place.close()
 
 
 async def _async_connection_of(transaction: Any) -> AsyncConnection:
