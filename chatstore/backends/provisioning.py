@@ -1,6 +1,6 @@
-"""What ``chatstore upgrade`` needs of a service that has no SQL: its tables, made and taken away.
+"""What ``chatstore upgrade`` needs of a storage: from where to where it moved, and of a service its tables.
 
-This module knows what is asked; each such backend has a module ``tables`` whose function ``tables_for(url)`` answers.
+This module knows what is asked; each service without SQL has a module ``tables`` whose function ``tables_for(url)`` answers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 
 class Moved(NamedTuple):
-    """The revisions before and after; None where there are no tables."""
+    """Where a storage was, and where it is now: revisions; None is before the first one."""
 
     before: str | None
     after: str | None

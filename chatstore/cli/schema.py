@@ -16,8 +16,7 @@ from chatstore.cli.target import Refused, Target, agree, on_target
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated
 
 if TYPE_CHECKING:
-    from chatstore.backends.provisioning import Moved as Made
-    from chatstore.backends.sql.migrations import Moved
+    from chatstore.backends.provisioning import Moved
 
 
 @click.command()
@@ -187,7 +186,7 @@ def rows(target: Target) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def report(target: Target, moved: Moved | Made, *, json_: bool) -> None:
+def report(target: Target, moved: Moved, *, json_: bool) -> None:
     """Say from where to where the tables were moved."""
     if json_:
         as_json({"url": target.shown, "before": moved.before, "after": moved.after})

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, text
 
 import chatstore
 from tests import servers
-from tests.benchmarks import raw_objects, raw_postgres, raw_sqlite, turns
+from tests.benchmarks import raw_objects, raw_postgres, raw_redis, raw_sqlite, turns
 from tests.benchmarks.stores import NAMES
 
 if TYPE_CHECKING:
@@ -33,10 +33,15 @@ if TYPE_CHECKING:
     from tests.benchmarks.harness import Figure, Size
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
+<<<<<<< HEAD
 #: What the campaigns of a full run said: `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0 tests/reliability`.
 CAMPAIGNS = Path(__file__).parents[1] / "reliability" / "full_run.jsonl"
 LIBRARIES = ("SQLAlchemy", "psycopg", "PyMySQL", "aiomysql", "pydantic", "pydantic_core")
 BASELINES: tuple[ModuleType, ...] = (raw_postgres, raw_sqlite, raw_objects)
+=======
+LIBRARIES = ("SQLAlchemy", "psycopg", "PyMySQL", "aiomysql", "redis", "pydantic", "pydantic_core")
+BASELINES: tuple[ModuleType, ...] = (raw_postgres, raw_sqlite, raw_redis, raw_objects)
+>>>>>>> redis
 HEAD = (
     "| work | against | measured | half of the repetitions | limit | | a call, ours / theirs |",
     "| --- | --- | --- | --- | --- | --- | --- |",
@@ -141,8 +146,8 @@ def _again(found: Iterable[str], took: float) -> str:
 `python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page; this
 run took {took / 60:.0f} minutes. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
 `--check` exits with 1 where a limit is missed; `--quick` takes small sizes, to see that everything runs. Servers
-are found as the tests find them: `CHATSTORE_TEST_POSTGRES_URL` and `CHATSTORE_TEST_MYSQL_URL` in the environment,
-else a local one, else one that is started for the run.
+are found as the tests find them: `CHATSTORE_TEST_POSTGRES_URL`, `CHATSTORE_TEST_MYSQL_URL` and
+`CHATSTORE_TEST_REDIS_URL` in the environment, else a local one, else one that is started for the run.
 """
 
 
@@ -173,7 +178,7 @@ def _where() -> str:
 ## What this run ran on
 
 - {datetime.now(UTC):%Y-%m-%d}: {ours}, {libraries}
-- SQLite {sqlite3.sqlite_version}, {_server("postgres")}, {_server("mariadb")}
+- SQLite {sqlite3.sqlite_version}, {_server("postgres")}, {_server("mariadb")}, {_redis()}
 - {machine}; one fdatasync takes {_fdatasync() * 1e3:.2f} ms{load}
 """
 
@@ -184,6 +189,13 @@ def _server(kind: str) -> str:
         said = str(link.execute(text(VERSION[kind])).scalar())
     engine.dispose()
     return f"{NAMES[kind]} {said.partition(' ')[0].partition('-')[0]}"
+
+
+def _redis() -> str:
+    import redis
+
+    with redis.Redis.from_url(servers.server("redis")) as client:
+        return f"Redis {client.info('server')['redis_version']}"
 
 
 def _fdatasync(times: int = 50) -> float:

@@ -7,7 +7,7 @@ It does not use ``alembic.command``: that cannot run inside a host's ``env.py``,
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import alembic.op
 from alembic.ddl import DefaultImpl
@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
+from chatstore.backends.provisioning import Moved
 from chatstore.backends.sql.dialects import (
     create_private_file,
     kind_of,
@@ -50,13 +51,6 @@ _WHY = {
     "readonly": "the database is read-only: run this where it can be written",
     "refused": "the database does not exist or refuses this user: check the URL and the user's rights",
 }
-
-
-class Moved(NamedTuple):
-    """Where a database was, and where it is now; None is before the first revision."""
-
-    before: str | None
-    after: str | None
 
 
 def move(target: str | URL | Connection, revision: str, schema: str | None, steps: Steps) -> Moved:
