@@ -1,6 +1,6 @@
 """What ``chatstore upgrade`` needs of a storage: from where to where it moved, and of a service its tables.
 
-This module knows what is asked; each service without SQL has a module ``tables`` whose function ``tables_for(url)`` answers.
+This module knows what is asked; each service without SQL has a module ``tables`` whose ``tables_for(url)`` answers.
 """
 
 from __future__ import annotations

@@ -33,15 +33,10 @@ if TYPE_CHECKING:
     from tests.benchmarks.harness import Figure, Size
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
-<<<<<<< HEAD
 #: What the campaigns of a full run said: `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0 tests/reliability`.
 CAMPAIGNS = Path(__file__).parents[1] / "reliability" / "full_run.jsonl"
-LIBRARIES = ("SQLAlchemy", "psycopg", "PyMySQL", "aiomysql", "pydantic", "pydantic_core")
-BASELINES: tuple[ModuleType, ...] = (raw_postgres, raw_sqlite, raw_objects)
-=======
 LIBRARIES = ("SQLAlchemy", "psycopg", "PyMySQL", "aiomysql", "redis", "pydantic", "pydantic_core")
 BASELINES: tuple[ModuleType, ...] = (raw_postgres, raw_sqlite, raw_redis, raw_objects)
->>>>>>> redis
 HEAD = (
     "| work | against | measured | half of the repetitions | limit | | a call, ours / theirs |",
     "| --- | --- | --- | --- | --- | --- | --- |",
