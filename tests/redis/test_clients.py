@@ -6,6 +6,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,13 @@ import chatstore
 from chatstore import HumanMessage, RedisChatMessageHistory
 from chatstore.backends.redis import clients
 from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
-from chatstore.errors import Invalid
+from chatstore.errors import Invalid, StorageUnavailable
 from chatstore.threads import ThreadedRepository
+from tests import redis_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.redis.conftest import Ground
 
@@ -215,6 +218,42 @@ def test_the_command_line_works_on_redis_and_shows_no_password(ground: Ground) -
     told = subprocess.run(doctor, capture_output=True, text=True, check=False)
     assert "hush" not in told.stdout + told.stderr
     assert "***" in told.stdout + told.stderr
+
+
+def test_tls(tmp_path: Path) -> None:
+    """Law: `rediss://` speaks TLS on both sides, and takes a certificate only from who is trusted."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not on PATH: it makes the certificate")
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    port = redis_servers._port()
+    options = ["--tls-port", str(port), "--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem"]
+    options += ["--tls-auth-clients", "no"]
+    with redis_servers.started(*redis_servers.QUIET, *options, folder=tmp_path):
+        trusted = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/cert.pem"
+        with chatstore.connect(trusted) as store:
+            store.add_messages("s", BATCH)
+
+        async def awaited() -> list[Any]:
+            async with chatstore.connect_async(trusted) as store:
+                return await store.get_messages("s")
+
+        assert BATCH == asyncio.run(awaited())
+        untrusted = f"rediss://127.0.0.1:{port}/0"
+        with chatstore.connect(untrusted) as store, pytest.raises(StorageUnavailable):
+            store.get_messages("s")
 
 
 def test_a_session_of_fifty_megabytes(ground: Ground) -> None:
