@@ -9,6 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from chatstore.errors import MissingDependency
+
 
 def pip_install(extra: str) -> str:
     """Return the command that adds *extra* to this installation, by the interpreter that runs.
@@ -21,3 +23,8 @@ def pip_install(extra: str) -> str:
     folder = "." if root == Path.cwd() else str(root)
     what = ["-e", f"{folder}[{extra}]"] if checkout else [f"chatstore[{extra}]"]
     return shlex.join([sys.executable, "-m", "pip", "install", *what])
+
+
+def not_installed(what: str, extra: str) -> MissingDependency:
+    """Make the error for *what*, which *extra* brings."""
+    return MissingDependency(f"{what} is not installed: {pip_install(extra)}")

@@ -451,7 +451,10 @@ class Repository(Facade):
         raise self._no_transactions()
 
     def close(self) -> None:
-        """Release what was made for this repository; an engine that was passed in stays open."""
+        """Release what was made for this repository; an engine that was passed in stays open.
+
+        One that was made from a URL opens anew if it is used again, and is closed again by another call.
+        """
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
+from chatstore.extras import not_installed
 from chatstore.sources.elements import Found, element, nothing_there
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def _client(place: _Place) -> Iterator[Any]:
     try:
         from azure.cosmos import CosmosClient
     except ImportError as error:
-        msg = "the client of Cosmos DB is not installed: pip install 'chatstore[cosmosdb]'"
-        raise MissingDependency(msg) from error
+        raise not_installed("azure-cosmos, the client of Cosmos DB,", "cosmosdb") from error
     with _answering(place.endpoint):
         client = CosmosClient(
             place.endpoint, place.key or _identity(), connection_timeout=10, read_timeout=60

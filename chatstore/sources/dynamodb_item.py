@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from chatstore.arguments import utcnow
-from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
+from chatstore.errors import Invalid, StorageError, StorageUnavailable
+from chatstore.extras import not_installed
 from chatstore.sources.elements import Found, element, nothing_there
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def _client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
-        msg = "the client of DynamoDB is not installed: pip install 'chatstore[dynamodb]'"
-        raise MissingDependency(msg) from error
+        raise not_installed("boto3, the client of DynamoDB,", "dynamodb") from error
     patience = Config(
         connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 8}
     )

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from chatstore.errors import Invalid, MissingDependency, StorageUnavailable
+from chatstore.errors import Invalid, StorageUnavailable
+from chatstore.extras import not_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +34,7 @@ def imported() -> Any:
     try:
         import redis
     except ImportError as error:
-        msg = "the client of Redis is not installed: pip install 'chatstore[redis]'"
-        raise MissingDependency(msg) from error
+        raise not_installed("redis-py", "redis") from error
     return redis
 
 

@@ -19,6 +19,7 @@ from chatstore import HumanMessage, RedisChatMessageHistory
 from chatstore.backends.redis import clients
 from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
 from chatstore.errors import Invalid, StorageUnavailable
+from chatstore.extras import pip_install
 from chatstore.threads import ThreadedRepository
 from tests import redis_servers
 
@@ -199,9 +200,8 @@ def test_redis_py_is_loaded_when_it_is_needed() -> None:
         "        print(type(error).__name__, error)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert [
-        "MissingDependency redis-py is not installed: pip install 'chatstore[redis]'"
-    ] * 2 == told.splitlines()
+    expected = f"MissingDependency redis-py is not installed: {pip_install('redis')}"
+    assert [expected] * 2 == told.splitlines()
 
 
 def test_the_command_line_works_on_redis_and_shows_no_password(ground: Ground) -> None:

@@ -1,7 +1,8 @@
-"""Elements exactly as the old packages wrote them, and the messages that they are.
+"""Elements in the shapes that the old packages wrote, and the messages that they are.
 
-``elements.jsonl`` was captured from those packages: langchain 0.0.200 (the page), langchain-core 0.1.0, 0.2.0 and, the
-rest, 1.8; the last line is a type of nobody's. Nothing in it is written by chatstore.
+In ``elements.jsonl`` the first three lines have the documented shapes of langchain 0.0.200 (the page), langchain-core
+0.1.0 and 0.2.0, the others but for the last are as langchain-core 1.8 writes them, and the last is a type of nobody's.
+Nothing in it is written by chatstore.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 from chatstore.backends.cosmosdb.address import KEY_ENVIRONMENT, Address, checked_key
 from chatstore.errors import MissingDependency
+from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
 
-PIP: Final = 'pip install "chatstore[cosmosdb]"'
 #: Settings of clients made here. Attempts are counted, and pauses made, in one place: `documents.attempts`.
 OPTIONS: Final[dict[str, Any]] = {
     "retry_connect": 0,
@@ -230,8 +230,7 @@ def sdk() -> Any:
         import aiohttp  # noqa: F401 - the asynchronous clients need it
         from azure import cosmos
     except ImportError as error:
-        msg = f"Cosmos DB needs the Azure SDK, which is not installed: {PIP}"
-        raise MissingDependency(msg) from error
+        raise not_installed("azure-cosmos, the client of Cosmos DB,", "cosmosdb") from error
     return cosmos
 
 

@@ -14,12 +14,12 @@ from chatstore.backends.dynamodb.queue import Queue
 from chatstore.errors import (
     ChatstoreError,
     Invalid,
-    MissingDependency,
     SchemaMissing,
     SchemaOutdated,
     StorageError,
     StorageUnavailable,
 )
+from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ class Client:
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError
         except ImportError as error:
-            msg = "DynamoDB needs boto3, which is not installed: pip install 'chatstore[dynamodb]'"
-            raise MissingDependency(msg) from error
+            raise not_installed("boto3, the client of DynamoDB,", "dynamodb") from error
         config = Config(
             retries={"total_max_attempts": 1},  # attempts, pauses and the deadline are chatstore's own
             connect_timeout=CONNECT_SECONDS,

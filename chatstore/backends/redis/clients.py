@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from chatstore.backends.redis.attempts import Failed, Many, Run
-from chatstore.errors import Invalid, MissingDependency
+from chatstore.errors import Invalid
+from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def driver() -> ModuleType:
         import redis
         import redis.asyncio
     except ImportError as error:
-        msg = "redis-py is not installed: pip install 'chatstore[redis]'"
-        raise MissingDependency(msg) from error
+        raise not_installed("redis-py", "redis") from error
     return redis
 
 

@@ -29,6 +29,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
 from chatstore.errors import Invalid, MessageTooLarge, MissingDependency
+from chatstore.extras import not_installed
 from chatstore.messages import Durability
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def parse_url(url: str | URL, *, asynchronous: bool = False) -> URL:
     """Return *url* with the driver chatstore uses where none is named.
 
     ``postgres://`` and ``postgresql://`` mean psycopg 3, ``mysql://`` and ``mariadb://`` PyMySQL (aiomysql when
-    *asynchronous*). A driver that is named stays. Raises `Invalid` for text that is no URL; never shows it.
+    *asynchronous*), and the latter two stand for each other. Any other driver that is named stays, but for aiosqlite:
+    files are read and written in threads of our own. Raises `Invalid` for text that is no URL; never shows it.
     """
     parsed = _made(url)
     if parsed is None or (parsed.get_backend_name() == "sqlite" and parsed.host):
@@ -305,8 +307,9 @@ def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
         )
         raise Invalid(msg) from None
     except ImportError as error:
-        what = f"chatstore[{_EXTRAS[driver]}]" if driver in _EXTRAS else str(error.name or driver)
-        msg = f"the driver {driver!r} is not installed: pip install '{what}'"
+        if driver in _EXTRAS:
+            raise not_installed(f"the driver {driver!r}", _EXTRAS[driver]) from error
+        msg = f"the driver {driver!r} is not installed: pip install {error.name or driver}"
         raise MissingDependency(msg) from error
     except InvalidRequestError:
         msg = f"the driver {driver!r} does not await: use connect, or name an asynchronous driver in the URL"

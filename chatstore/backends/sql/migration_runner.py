@@ -47,7 +47,7 @@ _WHY = {
     "damaged": "the database file is damaged: restore it from a backup, or try sqlite3's .recover",
     "full": "the disk is full: make room, then run this again",
     "lost": "the server does not answer or refuses: check the URL and that it runs, then run this again",
-    "no_database": "the file is not a SQLite database: check the URL's path, or move that file away",
+    "no_database": "the file is no SQLite database: check the URL's path, or move that file away",
     "readonly": "the database is read-only: run this where it can be written",
     "refused": "the database does not exist or refuses this user: check the URL and the user's rights",
 }

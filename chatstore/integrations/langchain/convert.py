@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from chatstore import messages as own
-from chatstore.errors import InvalidMessage, MissingDependency
+from chatstore.errors import InvalidMessage
+from chatstore.extras import not_installed
 from chatstore.messages import BLANK, OpaqueMessage, fill
 
 try:
     from langchain_core import messages as theirs
 except ImportError as error:
-    raise MissingDependency("LangChain is not installed: pip install 'chatstore[langchain]'") from error
+    raise not_installed("LangChain", "langchain") from error
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chatstore.extras import pip_install
+
 ROOT = Path(__file__).parents[3]
 
 #: LangChain after its histories are gone: the modules that hold them cannot be imported.
@@ -80,7 +82,7 @@ def test_langchain_is_not_installed() -> None:
         "except MissingDependency as error:\n    print(error)\n"
     )
 
-    assert ("LangChain is not installed: pip install 'chatstore[langchain]'\n", 0) == (
+    assert (f"LangChain is not installed: {pip_install('langchain')}\n", 0) == (
         done.stdout,
         done.returncode,
     )
