@@ -228,15 +228,21 @@ class Store:
             raise Refused(413, "Request size is too large")
         if not 1 <= len(operations) <= MAX_OPERATIONS:
             raise Refused(400, "Batch request has more operations than what is supported.")
-        kept = {name: list(versions) for name, versions in container.versions.get(key, {}).items()}
-        sequence = dict(container.sequence)
+        partition, sequence = container.versions.setdefault(key, {}), dict(container.sequence)
+        kept: dict[str, list[Any] | None] = {}
         answers = []
         for place, operation in enumerate(operations):
+            name = str((operation.get("resourceBody") or operation).get("id"))
+            kept.setdefault(name, list(partition[name]) if name in partition else None)
             try:
                 status, body = self.write(container, key, operation)
             except Refused as refused:
-                container.sequence, container.versions[key] = sequence, kept
-                failed = [{"statusCode": 424, "requestCharge": 0.0} for _ in operations]
+                container.sequence = sequence
+                for changed, versions in kept.items():
+                    partition.pop(changed, None)
+                    if versions is not None:
+                        partition[changed] = versions
+                failed: list[dict[str, Any]] = [{"statusCode": 424, "requestCharge": 0.0} for _ in operations]
                 failed[place] = {"statusCode": refused.status, "subStatusCode": refused.substatus}
                 return failed
             answers.append({"statusCode": status, "requestCharge": 1.0, "eTag": body.get("_etag")})

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chatstore import Repository
+    from chatstore.messages import Message
     from tests.cosmos_fake import Fake
 
 
@@ -576,9 +577,15 @@ def test_a_history_prepares_its_container(history: CosmosDBChatMessageHistory) -
     history.add_user_message("Hello!")
     history.add_ai_message("Hello there!")
     assert ["Hello!", "Hello there!"] == [message.text for message in history.messages]
-    assert ["Hello!", "Hello there!"] == [message.text for message in asyncio.run(history.aget_messages())]
     history.clear()
     assert [] == history.messages
+
+    async def read() -> list[Message]:
+        async with history:
+            await history.aadd_messages([HumanMessage("Again!")])
+            return await history.aget_messages()
+
+    assert [HumanMessage("Again!")] == asyncio.run(read())
 
 
 def test_a_history_belongs_to_its_user(fake: Fake, history: CosmosDBChatMessageHistory) -> None:
