@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 import chatstore
@@ -212,27 +213,20 @@ def test_refused_access(dynamodb_url: str, code: str) -> None:
     assert ["GetItem"] == hooks.names()
 
 
-def test_without_credentials_or_region(dynamodb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_or_region(dynamodb_url: str) -> None:
     """What is missing in the AWS settings is named before anything is sent."""
-    boto3 = pytest.importorskip("boto3")
-    for name in (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_DEFAULT_REGION",
-        "AWS_REGION",
-        "AWS_PROFILE",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/nowhere")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     address = parsed(dynamodb_url)
-    session = boto3.session.Session()
-    named = {"endpoint_url": address.endpoint, "boto3_session": session}
-    with pytest.raises(StorageError, match="credentials"):
-        DynamoDBRepository(address.table, region_name="eu-central-1", **named).get_messages("s")
-    with pytest.raises(Invalid, match="region"):
-        DynamoDBRepository(address.table, **named).get_messages("s")
+    with pytest.MonkeyPatch.context() as patch:  # the table is taken away with credentials again
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION", "REGION", "PROFILE"):
+            patch.delenv(f"AWS_{name}", raising=False)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, "/nowhere")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        named = {"endpoint_url": address.endpoint, "boto3_session": boto3.session.Session()}
+        with pytest.raises(StorageError, match="credentials"):
+            DynamoDBRepository(address.table, region_name="eu-central-1", **named).get_messages("s")
+        with pytest.raises(Invalid, match="region"):
+            DynamoDBRepository(address.table, **named).get_messages("s")
 
 
 def test_an_endpoint_that_speaks_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
