@@ -198,7 +198,7 @@ def signature(name: str, function: Callable[..., Any], *, bound: bool = False, r
         default = (
             "" if one.default is one.empty else f" = {'…' if one.default is UNSET else repr(one.default)}"
         )
-        star = "*" if one.kind is one.VAR_POSITIONAL else ""
+        star = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
         shown.append(f"{star}{one.name}: {_annotation(one.annotation)}{default}")
     result = f" -> {_annotation(found.return_annotation)}" if returns else ""
     return f"{name}({', '.join(shown)}){result}"
