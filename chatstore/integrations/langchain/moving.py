@@ -142,7 +142,7 @@ class RedisChatMessageHistory(ChatMessageHistory):
         _refuse(
             redis_client=(redis_client, "pass url='redis://…'; histories on one URL share its connections")
         )
-        made = _named("RedisChatMessageHistory")
+        made = histories.RedisChatMessageHistory
         target = url or redis_url or "redis://localhost:6379/0"
         self._adopt(made(session_id, target, **_passed(key_prefix=key_prefix, ttl=ttl)), options)
 
@@ -175,7 +175,7 @@ class DynamoDBChatMessageHistory(ChatMessageHistory):
             key=(key, "join its values to one id, session_id=session_key(*key.values())"),
             kms_key_id=(kms_key_id, "set the key on the table, which encrypts all of it"),
         )
-        made = _named("DynamoDBChatMessageHistory")
+        made = histories.DynamoDBChatMessageHistory
         given = _passed(endpoint_url=endpoint_url, boto3_session=boto3_session, ttl=ttl)
         if history_size is not None:
             options.setdefault("last", history_size)
@@ -208,15 +208,10 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
                 "leave it out; retries and time limits are chatstore's",
             )
         )
-        made = _named("CosmosDBChatMessageHistory")
+        made = histories.CosmosDBChatMessageHistory
         given = _passed(credential=credential, connection_string=connection_string, ttl=ttl)
         where = (cosmos_endpoint, cosmos_database, cosmos_container, session_id, user_id)
         self._adopt(made(*where, **given), options)
 
     def prepare_cosmos(self) -> None:
         """Do nothing: the first operation looks at the container."""
-
-
-def _named(name: str) -> Any:
-    """Return a constructor of `chatstore.histories`, whose backend may be younger than this module."""
-    return getattr(histories, name)
