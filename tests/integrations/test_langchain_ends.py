@@ -69,7 +69,7 @@ def environment(folder: Path, packages: list[str]) -> Path:
     """Make an environment with this checkout and *packages* in it; return its interpreter."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    checkout = f"{ROOT}[langchain,cli,mysql,postgres]"
+    checkout = f"{ROOT}[langchain,all]"
     subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--editable", checkout, *packages],
         check=True,

@@ -16,7 +16,7 @@ from chatstore.integrations.langchain.history import ChatMessageHistory
 
 if TYPE_CHECKING:
     import os
-    from typing import Unpack
+    from typing import Self, Unpack
 
     from chatstore.integrations.langchain.history import Options
 
@@ -208,10 +208,15 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
                 "leave it out; retries and time limits are chatstore's",
             )
         )
-        made = histories.CosmosDBChatMessageHistory
         given = _passed(credential=credential, connection_string=connection_string, ttl=ttl)
         where = (cosmos_endpoint, cosmos_database, cosmos_container, session_id, user_id)
-        self._adopt(made(*where, **given), options)
+        self._made = histories.CosmosDBChatMessageHistory(*where, **given)
+        self._adopt(self._made, options)
 
     def prepare_cosmos(self) -> None:
-        """Do nothing: the first operation looks at the container."""
+        """Create the database and the container where they are missing; ``with`` does it too."""
+        self._made.prepare_cosmos()
+
+    def __enter__(self) -> Self:
+        self.prepare_cosmos()
+        return self

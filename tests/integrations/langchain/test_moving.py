@@ -191,9 +191,20 @@ def test_parameters_of_other_stores(name: str, monkeypatch: pytest.MonkeyPatch) 
     _converses(history)
 
 
-def test_cosmos_is_prepared() -> None:
-    """Law: the call that had to be made before is harmless."""
-    assert CosmosDBChatMessageHistory.prepare_cosmos(object()) is None  # type: ignore[arg-type,func-returns-value]
+def test_cosmos_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the call that had to be made before, and ``with``, make the container."""
+    prepared: list[str] = []
+
+    class Made(PlainHistory):
+        def prepare_cosmos(self) -> None:
+            prepared.append(self.session_id)
+
+    monkeypatch.setattr(
+        histories, "CosmosDBChatMessageHistory", lambda *_, **__: Made(MemoryRepository(), "s")
+    )
+    with CosmosDBChatMessageHistory("https://h", "d", "c", "s", "u", connection_string="x") as history:
+        history.prepare_cosmos()
+    assert ["s", "s"] == prepared
 
 
 def test_a_hundred_histories_share_a_pool(sqlite_url: str) -> None:
