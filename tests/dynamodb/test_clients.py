@@ -40,7 +40,7 @@ def test_repositories_on_one_url_share_a_client(dynamodb_url: str) -> None:
     histories[-1].add_user_message("y")
     histories[-1].close()
     assert made._made is None
-    assert not [one for one in client._registry.values() if one is made]
+    assert not [one for one in client._registry if one is made]
 
 
 def test_clients_and_sessions_that_are_passed_in(dynamodb_url: str) -> None:
@@ -102,7 +102,7 @@ def test_the_history_by_its_name(dynamodb_url: str) -> None:
     for wrong in (0, -1, 1.5, True, "60", 10**12):
         with pytest.raises(Invalid, match="ttl"):
             DynamoDBChatMessageHistory(address.table, "s", address.endpoint, ttl=wrong, **named)  # type: ignore[arg-type]
-    assert not [one for one in client._registry.values() if one.address == address]
+    assert not [one for one in client._registry if one.address == address]
 
 
 def test_writers_of_one_process_queue_at_their_session(dynamodb_url: str) -> None:

@@ -35,9 +35,9 @@ BATCH = [HumanMessage("x")]
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Whatever a test makes from a URL it closes: the registry is as it was."""
-    before = set(clients._registry)
+    before = list(clients._registry)
     yield
-    assert before == set(clients._registry)
+    assert before == list(clients._registry)
 
 
 def test_a_hundred_histories_share_a_client(ground: Ground) -> None:

@@ -224,7 +224,7 @@ def test_a_hundred_histories_on_one_url_share_one_pool(url: str) -> None:
         history.close()
     assert 1 == len(histories[0].messages)
     histories[0].close()
-    assert not [place for place in places._registry.values() if str(place.url) == url]
+    assert not [place for place in places._registry if str(place.url) == url]
 
 
 def test_a_forked_child_works_on_connections_of_its_own(url: str) -> None:

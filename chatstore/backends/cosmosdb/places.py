@@ -15,6 +15,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from chatstore.backends.cosmosdb.address import KEY_ENVIRONMENT, Address, checked_key
+from chatstore.backends.registry import Registry
 from chatstore.errors import MissingDependency
 from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
@@ -89,12 +90,7 @@ class Place:
 
     def close(self) -> None:
         """Count one user less; close the client made here with the last."""
-        with _registry_lock:
-            self.users -= 1
-            last = self.users <= 0
-            if last:
-                for key in [key for key, place in _registry.items() if place is self]:
-                    del _registry[key]
+        last = _registry.given_back(self)
         with self._lock:
             if last and self._client is not None:
                 self._client.close()
@@ -176,28 +172,14 @@ def _progress(token: str) -> tuple[int, int]:
 
 # ------------------------------------------------------------------------------------------------ one for each URL
 
-_registry: dict[tuple[Address, str | None, int], Place] = {}
-_registry_lock = Lock()
+_registry: Registry[Place] = Registry()
 #: In a forked child, the parent's clients: to collect them would touch the parent's sockets.
 _left_alone: list[Any] = []
 
 
-def _renew_registry() -> None:
-    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _registry_lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_registry)
-
-
 def shared(address: Address) -> Place:
     """Return the place of *address* in this process, counted once more."""
-    key = (address, os.environ.get(KEY_ENVIRONMENT), os.getpid())
-    with _registry_lock:
-        place = _registry.setdefault(key, Place(address))
-        place.users += 1
-        return place
+    return _registry.lent((address, os.environ.get(KEY_ENVIRONMENT)), lambda: Place(address))
 
 
 # ------------------------------------------------------------------------------------------------ clients

@@ -5,12 +5,12 @@ This is the only module that imports boto3; it is imported at the first call. It
 
 from __future__ import annotations
 
-import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatstore.backends.documents.steps import Failed, Lost
 from chatstore.backends.dynamodb.queue import Queue
+from chatstore.backends.registry import Registry
 from chatstore.errors import (
     ChatstoreError,
     Invalid,
@@ -220,33 +220,15 @@ def code_of(error: ChatstoreError) -> str:
 
 # ------------------------------------------------------------------------------------------------ shared clients
 
-_registry: dict[tuple[str, int], Client] = {}
-_registry_lock = Lock()
-
-
-def _renew_registry() -> None:
-    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _registry_lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_registry)
+_registry: Registry[Client] = Registry()
 
 
 def borrowed(address: Address) -> Client:
     """Return the client that all repositories of this process on one table share; `returned` ends it."""
-    with _registry_lock:
-        client = _registry.setdefault((address.url, os.getpid()), Client(address))
-        client.users += 1
-        return client
+    return _registry.lent(address.url, lambda: Client(address))
 
 
 def returned(client: Client) -> None:
     """Close *client* if nobody else has borrowed it."""
-    with _registry_lock:
-        client.users -= 1
-        if client.users > 0:
-            return
-        for key in [key for key, one in _registry.items() if one is client]:
-            del _registry[key]
-    client.close()
+    if _registry.given_back(client):
+        client.close()

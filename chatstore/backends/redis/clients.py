@@ -6,7 +6,6 @@ The one module that imports redis-py, at the first use. It refuses to know sessi
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from functools import partial
 from threading import Lock
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from chatstore.backends.redis.attempts import Failed, Many, Run
+from chatstore.backends.registry import Registry
 from chatstore.errors import Invalid
 from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
@@ -27,19 +27,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for a server to accept a connection, and for it to answer.
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
-_registry: dict[tuple[str, bool, int], Place] = {}
-_registry_lock = Lock()
 #: In a forked child, what belongs to the parent: to collect it would touch the parent's sockets.
 _left_alone: list[Any] = []
-
-
-def _renew_registry() -> None:
-    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _registry_lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_registry)
 
 
 def driver() -> ModuleType:
@@ -122,12 +111,7 @@ class Place:
 
     def close(self) -> None:
         """Count one user less; close what was made here with the last."""
-        with _registry_lock:
-            self.users -= 1
-            last = self.users <= 0
-            if last:
-                for key in [key for key, place in _registry.items() if place is self]:
-                    del _registry[key]
+        last = _registry.given_back(self)
         if last and not self.given and self._client is not None:
             client, self._client = self._client, None
             client.close()
@@ -143,14 +127,13 @@ class Place:
                 await kept[0].aclose()
 
 
+_registry: Registry[Place] = Registry()
+
+
 def shared(target: Target) -> Place:
     """Return the place of *target* in this process, counted once more."""
     driver()
-    key = (target.url, target.cluster, os.getpid())
-    with _registry_lock:
-        place = _registry.setdefault(key, Place(target=target)) if key not in _registry else _registry[key]
-        place.users += 1
-        return place
+    return _registry.lent((target.url, target.cluster), lambda: Place(target=target))
 
 
 def is_cluster(client: Any) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from contextlib import nullcontext
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select
 
+from chatstore.backends.registry import Registry
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import (
     DIRECT,
@@ -44,21 +44,10 @@ EngineT = TypeVar("EngineT", "Engine", "AsyncEngine")
 HOSTS_TABLE = "alembic_version"
 _log = logging.getLogger("chatstore")
 _file_locks: dict[str, Any] = {}
-_registry: dict[tuple[str, int], Place] = {}
-_registry_lock = Lock()
 #: The schemas found ready on engines that were passed in.
 _checked: WeakKeyDictionary[Engine, set[str | None]] = WeakKeyDictionary()
 #: In a forked child, what belongs to the parent's loops: to collect it would touch the parent's sockets.
 _left_alone: list[Any] = []
-
-
-def _renew_registry() -> None:
-    global _registry_lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _registry_lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_registry)
 
 
 class Place:
@@ -145,12 +134,7 @@ class Place:
 
     def close(self) -> None:
         """Count one user less; dispose of what was made here with the last."""
-        with _registry_lock:
-            self.users -= 1
-            last = self.users <= 0
-            if last:
-                for key in [key for key, place in _registry.items() if place is self]:
-                    del _registry[key]
+        last = _registry.given_back(self)
         if last and not self.given and self._engine is not None:
             self._engine.dispose()
 
@@ -188,14 +172,14 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
 _TRANSACTIONS = {"sqlite": "SERIALIZABLE", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
 
 
+_registry: Registry[Place] = Registry()
+
+
 def shared(url: URL) -> Place:
     """Return the place of *url* in this process, counted once more."""
-    key = (url.render_as_string(hide_password=False), os.getpid())
-    with _registry_lock:
-        # A memory database is its connection's: sharing one by URL would mix strangers' data.
-        place = Place(url=url) if is_memory(url) else _registry.setdefault(key, Place(url=url))
-        place.users += 1
-        return place
+    if is_memory(url):
+        return Place(url=url)  # it is its connection's: sharing one by URL would mix strangers' data
+    return _registry.lent(url.render_as_string(hide_password=False), lambda: Place(url=url))
 
 
 # ------------------------------------------------------------------------------------------------ the schema
