@@ -432,6 +432,14 @@ NAMES = [
     "dynamodb-sync", "dynamodb-async", "cosmosdb-sync", "cosmosdb-async",
 ]  # fmt: skip
 
+#: What the README's command runs, in five minutes; the others are marked `wide`, and run by .ci/run.
+LIGHT = frozenset(
+    {
+        "memory-sync", "memory-async", "file-sync", "url-sqlite-sync", "url-sqlite-async", "url-postgres-sync",
+        "url-mariadb-sync", "redis-server-sync",
+    }
+)  # fmt: skip
+
 
 def marked(name: str) -> Any:
     """Return *name* as a pytest parameter, marked with the server it wants and kept in one process."""
@@ -443,8 +451,6 @@ def marked(name: str) -> Any:
     }
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
     marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
-    if name.startswith(
-        ("engine", "generic", "using", "redis-cluster", "dynamodb", "cosmosdb")
-    ) or name.endswith(("client", "awaiting")):
+    if name not in LIGHT:
         marks.append(pytest.mark.wide)
     return pytest.param(name, marks=marks)

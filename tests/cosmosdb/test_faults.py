@@ -296,3 +296,28 @@ def test_bad_input_sends_nothing(fake: Fake, store: Repository) -> None:
     with pytest.raises(Invalid):
         store.add_messages("a\nb", said(1))
     assert not fake.asked.keys() & {"read container", "read", "query", "batch"}
+
+
+def test_threads_that_meet_in_the_sdk_lose_and_double_nothing(
+    store: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK may fail over another thread's headers, before or after it has written: the call succeeds, once."""
+    met: list[str] = []
+
+    def meets(name: str) -> None:
+        call = getattr(ContainerProxy, name)
+
+        def once(self: ContainerProxy, *args: Any, **options: Any) -> Any:
+            done = call(self, *args, **options)
+            if name not in met:
+                met.append(name)
+                raise RuntimeError("OrderedDict mutated during iteration")
+            return done
+
+        monkeypatch.setattr(ContainerProxy, name, once)
+
+    meets("execute_item_batch")
+    meets("query_items")
+    store.add_messages("s", [HumanMessage("one"), HumanMessage("two")])
+    assert ["one", "two"] == [message.content for message in store.get_messages("s")]
+    assert ["execute_item_batch", "query_items"] == met

@@ -199,7 +199,8 @@ class CosmosRepository(Repository):
         try:
             answer = asking.call(self._place.container())
             return list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
-        except sdk_error() as error:
+        # The SDK copies headers of one thread's answer while another thread notes its retries in them.
+        except (sdk_error(), RuntimeError) as error:
             found, wait = asking.failed(error)
             if found is None:
                 return None
