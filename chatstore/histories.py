@@ -51,7 +51,11 @@ class PostgresChatMessageHistory(ChatMessageHistory):
 
         Raises `Invalid` for any other database's URL.
         """
-        if str(connection_string).partition(":")[0].partition("+")[0] not in {"postgresql", "postgres"}:
+        named = connection_string is not None  # else connect reads the environment
+        if named and str(connection_string).partition(":")[0].partition("+")[0] not in {
+            "postgresql",
+            "postgres",
+        }:
             msg = "PostgresChatMessageHistory takes a postgresql:// URL: use SQLChatMessageHistory for other databases"
             raise Invalid(msg)
         owned(self, connect(connection_string), session_id, last)

@@ -173,6 +173,13 @@ MAPPED: dict[str, tuple[Any, str, tuple[Any, ...], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+class Prepared(PlainHistory):
+    """A history of chatstore's own, of any store."""
+
+    def prepare_cosmos(self) -> None:
+        """Make nothing."""
+
+
 @pytest.mark.parametrize("name", MAPPED)
 def test_parameters_of_other_stores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: what is passed reaches the constructor of that store; what was not passed is left to its defaults."""
@@ -181,7 +188,7 @@ def test_parameters_of_other_stores(name: str, monkeypatch: pytest.MonkeyPatch) 
 
     def made(*passed: Any, **named: Any) -> Any:
         seen.append((passed, named))
-        return PlainHistory(MemoryRepository(), "s")
+        return Prepared(MemoryRepository(), "s")
 
     monkeypatch.setattr(histories, constructor, made, raising=False)
     history = call()
@@ -195,12 +202,9 @@ def test_cosmos_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: the call that had to be made before, and ``with``, make the container."""
     prepared: list[str] = []
 
-    class Made(PlainHistory):
-        def prepare_cosmos(self) -> None:
-            prepared.append(self.session_id)
-
+    monkeypatch.setattr(Prepared, "prepare_cosmos", lambda self: prepared.append(self.session_id))
     monkeypatch.setattr(
-        histories, "CosmosDBChatMessageHistory", lambda *_, **__: Made(MemoryRepository(), "s")
+        histories, "CosmosDBChatMessageHistory", lambda *_, **__: Prepared(MemoryRepository(), "s")
     )
     with CosmosDBChatMessageHistory("https://h", "d", "c", "s", "u", connection_string="x") as history:
         history.prepare_cosmos()
