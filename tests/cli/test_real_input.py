@@ -38,6 +38,7 @@ def paged(cli: Run, url: str) -> list[str]:
     return ids
 
 
+@pytest.mark.wide
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("kind", "real"), RUNS, ids=IDS)
 def test_everything_goes_in_and_comes_out_equal(kind: str, real: bool, cli: Run) -> None:

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.contract.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.wide  # forty seconds
 def test_every_planted_mutant_is_caught_and_the_sound_one_is_not() -> None:
     """For each mutant the test that is to catch it fails, by what it asserts; for the sound repository none does."""
     command = [sys.executable, "-m", "tests.contract.mutant_runner"]

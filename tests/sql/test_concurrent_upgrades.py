@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HEAD = migrations.HEAD
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
 def test_eight_processes_upgrade_one_database(kind: str) -> None:
     """Two rounds of eight: every process succeeds, exactly one found nothing there, all end at the head."""
