@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 import chatstore
 from chatstore import AIMessage, HumanMessage, errors
 from chatstore.backends.sql import core, migrations, places
-from chatstore.backends.sql.dialects import new_engine
+from chatstore.backends.sql.dialects import WRITES, new_engine
 from tests import servers
 
 if TYPE_CHECKING:
@@ -141,7 +141,12 @@ def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[
 
         return run
 
+    def begun(connection: Any) -> None:
+        if connection.get_execution_options().get(WRITES):
+            listener(connection, None, "BEGIN")
+
     event.listen(engine, "before_cursor_execute", listener)
+    event.listen(engine, "begin", begun)
     try:
         with pytest.MonkeyPatch.context() as patched:
             for name in ("first_row", "run_many"):
@@ -149,6 +154,7 @@ def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[
             yield
     finally:
         event.remove(engine, "before_cursor_execute", listener)
+        event.remove(engine, "begin", begun)
 
 
 class _Planted(Exception):
@@ -170,7 +176,7 @@ def test_an_append_is_one_statement_on_postgresql_and_few_elsewhere(url: str) ->
     expected = {
         "postgresql": ["WITH"],
         "sqlite": ["BEGIN", "INSERT", "INSERT"],
-        "mariadb": ["START", "INSERT", "SELECT", "INSERT"],
+        "mariadb": ["BEGIN", "INSERT", "SELECT", "INSERT"],
     }
     assert expected[url.partition("+")[0].partition(":")[0]] == sent
 

@@ -57,6 +57,8 @@ EngineT = TypeVar("EngineT")
 WRITES = "chatstore_writes"
 #: The execution option of a connection whose statements may go to the driver directly (`first_row`).
 DIRECT = "chatstore_direct"
+#: The driver's cursor that stays with a connection, in its `info`.
+_KEPT = "chatstore_cursor"
 _BEGIN = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "BEGIN",
@@ -222,7 +224,8 @@ def _notice_broken(context: ExceptionContext) -> None:
 
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(WRITES):
-        connection.exec_driver_sql(_BEGIN[connection.dialect.name])
+        with _cursor(connection) as cursor:
+            cursor.execute(_BEGIN[connection.dialect.name])
 
 
 def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
@@ -440,9 +443,18 @@ def run_many(connection: Connection, sql: str, parameters: list[Any]) -> None:
 
 @contextmanager
 def _cursor(connection: Connection) -> Iterator[Any]:
-    """Lend a cursor of the driver; its errors become `DriverFailed`, and a lost connection leaves the pool."""
+    """Lend a cursor of the driver; its errors become `DriverFailed`, and a lost connection leaves the pool.
+
+    It stays with the connection where it can: a new one of psycopg's learns again how to write each type, which takes
+    as long as the rest of a small append. SQLite's costs nothing, and an open one may hold a lock.
+    """
     fairy = connection.connection
-    cursor = fairy.cursor()
+    lasting = connection.dialect.name != "sqlite"
+    cursor = fairy.info.get(_KEPT) if lasting else None
+    if cursor is None:
+        cursor = fairy.cursor()
+        if lasting:
+            fairy.info[_KEPT] = cursor
     try:
         yield cursor
     except connection.dialect.loaded_dbapi.Error as error:
@@ -455,7 +467,8 @@ def _cursor(connection: Connection) -> Iterator[Any]:
             connection.engine.dispose()
         raise DriverFailed(error, connection_invalidated=lost) from None
     finally:
-        cursor.close()
+        if not lasting:
+            cursor.close()
 
 
 Kind = Literal[

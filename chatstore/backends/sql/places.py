@@ -57,6 +57,8 @@ class Place:
         """Hold an *engine* of the caller's, or make one for *url* at the first use."""
         self.url: URL = engine.url if engine is not None else cast("URL", url)
         self.given = engine is not None
+        #: Whether all threads share one connection (SQLite in memory).
+        self.one_connection = is_memory(self.url)
         self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
         self.checked: set[str | None] = set()
@@ -82,7 +84,7 @@ class Place:
         _file_locks.clear()
         if self._engine is not None and not self.given:
             self._engine.dispose(close=False)
-            if is_memory(self.url):
+            if self.one_connection:
                 self.checked.clear()  # a new connection is a new database
         if self._async_engines:
             _left_alone.append(list(self._async_engines.values()))
@@ -123,14 +125,9 @@ class Place:
         """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
         if self.url.get_backend_name() != "sqlite":
             return nullcontext()
-        name = str(self.url.database) if not is_memory(self.url) else f"memory {id(self.engine)}"
+        name = f"memory {id(self.engine)}" if self.one_connection else str(self.url.database)
         lock: AbstractContextManager[object] = _file_locks.get(name) or _file_locks.setdefault(name, RLock())
         return lock
-
-    @property
-    def one_connection(self) -> bool:
-        """Whether all threads share one connection (SQLite in memory)."""
-        return is_memory(self.url)
 
     def close(self) -> None:
         """Count one user less; dispose of what was made here with the last."""

@@ -7,7 +7,7 @@ This module knows the two tables and how each way of appending is written; it re
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 DRAFT = Draft._fields
 #: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
 SMALL_BATCH = 8
+#: What an append sends of each draft: all but its time, the last field, which is the append's.
+_SENT = DRAFT[:-1]
 
 
 class Compiled(NamedTuple):
@@ -74,9 +76,12 @@ class Compiled(NamedTuple):
         compiled = statement.compile(dialect=dialect, **how)
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         order = tuple(compiled.positiontup) if compiled.positional else None
-        converted = {}
+        converted: dict[str, Callable[[Any], Any]] = {}
         if dialect.name == "sqlite":
-            written = cast("Any", models.Instant().dialect_impl(dialect).bind_processor(dialect))
+            # The lines of one append have one time.
+            written = lru_cache(8)(
+                cast("Any", models.Instant().dialect_impl(dialect).bind_processor(dialect))
+            )
             converted = {
                 name: written
                 for name, bind in compiled.binds.items()
@@ -456,22 +461,26 @@ class Statements:
         counted = self._upsert(scope).returning(self.s.c.session_id).cte("counted")
         new: Any = self._recordset() if many else self._value_rows(size)
         position = counted.c.last_position - bindparam("n") + new.c.ord
-        body = [_typed(new.c[name], self.m.c[name].type) for name in DRAFT]
-        source = select(counted.c.session_id, position, *body).select_from(counted.join(new, true()))
-        added = insert(self.m).from_select(["session_id", "position", *DRAFT], source).cte("added")
+        body = [_typed(new.c[name], self.m.c[name].type) for name in _SENT]
+        source = select(counted.c.session_id, position, *body, _now())
+        names = ["session_id", "position", *_SENT, "created_at"]
+        added = insert(self.m).from_select(names, source.select_from(counted.join(new, true()))).cte("added")
         return select(counted.c.last_position, counted.c.revision).add_cte(added)
 
     def _value_rows(self, size: int) -> Any:
-        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in DRAFT)]
+        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in _SENT)]
         rows = [
-            (number + 1, *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in DRAFT))
+            (
+                literal_column(str(number + 1)),
+                *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in _SENT),
+            )
             for number in range(size)
         ]
         return values(*columns, name="new").data(rows).alias("new")
 
     def _recordset(self) -> Any:
         document = sql_cast(bindparam("rows", type_=Text()), postgresql.JSON)
-        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in DRAFT)]
+        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in _SENT)]
         return (
             func.json_to_recordset(document)
             .table_valued(*columns, name="new")
@@ -609,27 +618,20 @@ def counting(scope: Scope, session_id: str, size: int, now: datetime) -> dict[st
 
 
 _EMPTY = models.JSONText("{}")
-_NUMBERED = [[f"{name}_{number}" for name in DRAFT] for number in range(SMALL_BATCH)]
+_NUMBERED = [[f"{name}_{number}" for name in _SENT] for number in range(SMALL_BATCH)]
 
 
 def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datetime) -> dict[str, Any]:
-    """Return the parameters of `Statements.append_at_once`."""
+    """Return the parameters of `Statements.append_at_once`, for drafts made at *now*."""
     made = counting(scope, session_id, len(drafts), now)
     if len(drafts) > SMALL_BATCH:
         made["rows"] = json.dumps(
-            [
-                {
-                    **dict(zip(DRAFT, draft, strict=True)),
-                    "created_at": draft.created_at.isoformat(),
-                    "ord": number,
-                }
-                for number, draft in enumerate(drafts, 1)
-            ],
+            [dict(zip(_SENT, draft, strict=False), ord=number) for number, draft in enumerate(drafts, 1)],
             ensure_ascii=False,
         )
         return made
     for names, draft in zip(_NUMBERED, drafts, strict=False):
-        made.update(zip(names, draft, strict=True))
+        made.update(zip(names, draft, strict=False))
     return made
 
 
@@ -645,16 +647,14 @@ def between(statement: Select[Any], col: Any, since: datetime | None, until: dat
 def _plain(name: str) -> Any:
     if name in {"input_tokens", "output_tokens"}:
         return Integer()
-    if name == "id_generated":
-        return Boolean()
-    return models.Instant() if name == "created_at" else Text()
+    return Boolean() if name == "id_generated" else Text()
 
 
 def _typed(col: KeyedColumnElement[Any], kind: Any) -> Any:
     """Cast what a VALUES list or a recordset may have left as text."""
     if isinstance(kind, models.JSONDocument):
         return sql_cast(col, postgresql.JSON)
-    return sql_cast(col, kind) if isinstance(kind, Integer | Boolean | models.Instant) else col
+    return sql_cast(col, kind) if isinstance(kind, Integer | Boolean) else col
 
 
 def _now() -> Any:
