@@ -9,7 +9,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import appending, concurrency, imports, in_redis, long_sessions, page, reading
+from tests.benchmarks import (
+    appending,
+    concurrency,
+    imports,
+    in_documents,
+    in_redis,
+    long_sessions,
+    page,
+    reading,
+)
 from tests.benchmarks.harness import FULL, QUICK
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
     "long_sessions": long_sessions.figures,
     "concurrency": concurrency.figures,
     "in_redis": in_redis.figures,
+    "in_documents": in_documents.figures,
 }
 #: What the figures of LangChain's histories need; the `test` extra has neither.
 if all(importlib.util.find_spec(name) for name in ("langchain_community", "langchain_postgres")):

@@ -15,6 +15,8 @@ import psycopg
 from langchain_community.chat_message_histories import SQLChatMessageHistory as CommunityHistory
 from langchain_postgres import PostgresChatMessageHistory as PostgresHistory
 
+from chatstore.backends.sql.dialects import new_engine
+from chatstore.backends.sql.search_objects import drop_search_index
 from chatstore.integrations.langchain import ChatMessageHistory, SQLChatMessageHistory, to_langchain
 from tests import servers
 from tests.benchmarks import stores, turns
@@ -42,6 +44,10 @@ def figures(size: Size) -> Iterator[Figure]:
             if kind == "postgres":
                 with servers.fresh_database(kind) as other, _postgres(other) as theirs:
                     yield from _against(size, kind, ours, theirs, POSTGRES)
+                    _drop_index(url)
+                    yield _append(
+                        size, "PostgreSQL without the search index", ours, theirs, POSTGRES
+                    )._replace(limit=None)
         yield _one_pool(kind)
         yield _flat(size, kind)
 
@@ -67,7 +73,14 @@ def _turns() -> Iterator[list[BaseMessage]]:
     return itertools.cycle(made)
 
 
-def _against(size: Size, kind: str, ours: Any, theirs: Any, against: str) -> Iterator[Figure]:
+def _drop_index(url: str) -> None:
+    engine = new_engine(url)
+    with engine.begin() as link:
+        drop_search_index(link)
+    engine.dispose()
+
+
+def _append(size: Size, where: str, ours: Any, theirs: Any, against: str) -> Figure:
     mine, other = _turns(), _turns()
     for side in (ours, theirs):
         side.clear()
@@ -79,7 +92,11 @@ def _against(size: Size, kind: str, ours: Any, theirs: Any, against: str) -> Ite
         warm=WARM,
     )
     _same(ours.messages, theirs.messages)
-    yield compared(f"append a turn, {stores.NAMES[kind]}", against, outcome, 1.0)
+    return compared(f"append a turn, {where}", against, outcome, 1.0)
+
+
+def _against(size: Size, kind: str, ours: Any, theirs: Any, against: str) -> Iterator[Figure]:
+    yield _append(size, stores.NAMES[kind], ours, theirs, against)
     many = [to_langchain(message) for message in turns.many(size.bulk).messages]
     for side in (ours, theirs):
         side.clear()
