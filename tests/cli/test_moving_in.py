@@ -35,7 +35,7 @@ def options(plant: planting.Plant) -> list[str]:
 @pytest.fixture
 def old() -> Iterator[Any]:
     """Give a table of the community package in SQLite, empty."""
-    with planting.planted("message-store sqlite", "") as made:
+    with planting.planted("message-store sqlite") as made:
         yield made
 
 

@@ -44,7 +44,7 @@ def test_the_adapter_works_there(
     end: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Law: all of the suite passes there, and nothing of it is skipped."""
-    for kind in ("postgres", "mariadb"):
+    for kind in ("postgres", "mariadb", "redis", "dynamodb"):
         servers.obtain(kind)  # the runs below find it in their environment
     python = environment(tmp_path / "venv", [*TOOLS, *ENDS[end]])
     run = subprocess.run(

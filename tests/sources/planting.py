@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import uuid
 from abc import ABC, abstractmethod
@@ -21,20 +17,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import psycopg
 import pymysql
 import redis
+from azure.cosmos import PartitionKey
 from boto3.dynamodb.types import TypeSerializer
 from sqlalchemy import make_url
 
-from tests import embedded, servers
-from tests.sources import cosmos_stub
+from tests import cosmos, dynamo, servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-AWS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "eu-west-1"}
 
 
 class Plant(ABC):
@@ -168,17 +161,17 @@ class Dynamodb(Plant):
     kind = "dynamodb-item"
     exact = False
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, server: str) -> None:
         """Create a table of its own."""
         self.table = f"Sessions-{secrets.token_hex(4)}"
-        self.client = boto3.client("dynamodb", endpoint_url=endpoint)
+        self.client = dynamo.client(server)
         self.client.create_table(
             TableName=self.table,
             KeySchema=[{"AttributeName": "SessionId", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "SessionId", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        super().__init__(f"dynamodb://eu-west-1/{self.table}?endpoint_url={endpoint}")
+        super().__init__(str(make_url(server).set(database=self.table)))
 
     def add(self, session: str, raw: Sequence[str]) -> None:
         self.add_item(session, [json.loads(one, parse_float=Decimal) for one in raw])
@@ -207,21 +200,23 @@ class Cosmos(Plant):
     kind = "cosmos-document"
     owner = "ada"
 
-    def __init__(self, container: cosmos_stub.Container) -> None:
-        """Read with the key in the URL."""
-        self.container = container
-        key = cosmos_stub.KEY.replace("=", "%3D")
-        super().__init__(container.url.replace("http://", f"http://:{key}@"))
+    def __init__(self, account: cosmos.Account) -> None:
+        """Create a container of its own; read with the key in the URL."""
+        self.fake = account.fake
+        name = f"chats_{secrets.token_hex(4)}"
+        self.database = account.client.create_database(name)
+        self.container = self.database.create_container("history", PartitionKey("/user_id"))
+        super().__init__(f"{account.base}/{name}/history".replace("cosmosdb+http:", "http:"))
 
     def add(self, session: str, raw: Sequence[str]) -> None:
-        found = next((one for one in self.container.documents if one["id"] == session), None)
-        if found is None:
-            found = {"id": session, "user_id": self.owner, "messages": []}
-            self.container.documents.append(found)
-        found["messages"] += [_loose(one) for one in raw]
+        found = next((one for one in self.contents() if one["id"] == session), None)
+        document = found or {"id": session, "user_id": self.owner, "messages": []}
+        document["messages"] += [_loose(one) for one in raw]
+        self.container.upsert_item(document)
 
     def contents(self) -> Any:
-        return json.dumps(self.container.documents), list(self.container.writes)
+        found = self.container.query_items("SELECT * FROM c", enable_cross_partition_query=True)
+        return sorted(found, key=lambda document: (document["id"], document["user_id"]))
 
 
 class JsonFile(Plant):
@@ -271,8 +266,8 @@ PLANTS = ("redis-list", *TABLES, "dynamodb-item", "cosmos-document", "json-file"
 
 
 @contextlib.contextmanager
-def planted(name: str, endpoint: str) -> Iterator[Any]:
-    """Give an empty foreign storage; *endpoint* is DynamoDB's."""
+def planted(name: str) -> Iterator[Any]:
+    """Give an empty foreign storage."""
     with contextlib.ExitStack() as stack:
         match name.split():
             case ["redis-list"]:
@@ -289,37 +284,12 @@ def planted(name: str, endpoint: str) -> Iterator[Any]:
             case ["message-store", "mariadb"]:
                 plant = Mariadb(stack.enter_context(servers.fresh_database("mariadb")), TABLES[name])
             case ["dynamodb-item"]:
-                plant = Dynamodb(endpoint)
+                plant = Dynamodb(servers.obtain("dynamodb"))
+                stack.callback(plant.client.delete_table, TableName=plant.table)
             case ["cosmos-document"]:
-                plant = Cosmos(stack.enter_context(cosmos_stub.serving()))
+                account = stack.enter_context(cosmos.account())
+                plant = Cosmos(account)
+                stack.callback(account.client.delete_database, plant.database)
             case _:
                 plant = JsonFile(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         yield plant
-
-
-@contextlib.contextmanager
-def dynamodb() -> Iterator[str]:
-    """Run a DynamoDB on a port of its own; give its endpoint."""
-    with tempfile.TemporaryDirectory(prefix="chatstore-test-") as folder:
-        port = embedded.free_port()
-        # its files in that folder, and none of its other services, one of which would take a fixed port
-        only = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb"}
-        environment = {**os.environ, **only, "IOT_MTLS_ENABLED": "0", "TMPDIR": folder}
-        command = [sys.executable, "-m", "ministack"]
-        with Path(folder, "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-            try:
-                embedded.wait_until(lambda: answers(port), 20, "ministack")
-                yield f"http://127.0.0.1:{port}"
-            finally:
-                process.terminate()
-                process.wait(20)
-
-
-def answers(port: int) -> bool:
-    """Tell whether somebody listens at *port*."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

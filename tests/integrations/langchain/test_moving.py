@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatstore import connect, histories
@@ -25,8 +25,9 @@ from chatstore.integrations.langchain import (
     RedisChatMessageHistory,
     SQLChatMessageHistory,
 )
-from tests import servers
+from tests import cosmos, servers
 from tests.integrations.langchain.classic import ANSWER, conversation
+from tests.reliability.places import place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +110,33 @@ def test_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
         _converses(PostgresChatMessageHistory(session_id="t", connection_string=url))
         monkeypatch.setenv("CHATSTORE_URL", url)
         assert TURN == PostgresChatMessageHistory("t").messages
+
+
+def test_redis() -> None:
+    """Law: the page runs on a Redis, by the page's parameters."""
+    with place("redis") as url:
+        at, _, prefix = url.partition("?key_prefix=")
+        _converses(RedisChatMessageHistory("s", url=at, key_prefix=prefix, ttl=600))
+
+
+def test_dynamodb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: the page runs on a DynamoDB, by the page's parameters; the region is the environment's."""
+    with place("dynamodb") as url:
+        address = make_url(url)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", str(address.host))
+        endpoint = address.query.get("endpoint_url")
+        _converses(DynamoDBChatMessageHistory(str(address.database), "s", endpoint, ttl=600))  # type: ignore[arg-type]
+
+
+def test_cosmosdb() -> None:
+    """Law: the page runs on a Cosmos DB, by the page's parameters; the session is its user's."""
+    with cosmos.account() as account, account.container() as url:
+        database, container = url.split("/")[-2:]
+        text = cosmos.connection_string(account.base)
+        history = CosmosDBChatMessageHistory("", database, container, "s", "ada", connection_string=text)
+        _converses(history)
+        with connect(url) as repository:
+            assert "ada" == repository.get_session("s").user_id
 
 
 @pytest.mark.parametrize(
