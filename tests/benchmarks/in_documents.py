@@ -6,16 +6,15 @@ the services do not. What is asked of them, and what it brings, is the same on b
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
 from chatstore.backends.dynamodb import client
-from tests import cosmos, servers
 from tests.benchmarks import stores, turns
 from tests.benchmarks.harness import figure
+from tests.reliability.places import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +29,8 @@ NAMES = {"dynamodb": "DynamoDB", "cosmosdb": "Cosmos DB"}
 def figures(size: Size) -> Iterator[Figure]:
     """Measure."""
     for kind, name in NAMES.items():
-        with _place(kind) as url, stores.connected(url) as repository:
+        with pytest.MonkeyPatch.context() as patch, place(kind) as url, stores.connected(url) as repository:
+            patch.setattr(client, "READ_SECONDS", 120)  # DynamoDB's emulator needs it for 100,000 messages
             for session_id, length in (("long", size.long), ("short", SHORT)):
                 stores.fill(repository, session_id, length - LAST)
                 repository.add_messages(session_id, turns.many(LAST).messages)
@@ -38,17 +38,6 @@ def figures(size: Size) -> Iterator[Figure]:
         work = f"last {LAST} of {size.long:,}, {name}"
         yield _ratio(f"{work}: requests", len(long), len(short), 1.0)
         yield _ratio(f"{work}: bytes received", sum(long), sum(short), 1.2)
-
-
-@contextlib.contextmanager
-def _place(kind: str) -> Iterator[str]:
-    if kind == "dynamodb":
-        with pytest.MonkeyPatch.context() as patch, servers.fresh_table() as url:
-            patch.setattr(client, "READ_SECONDS", 120)  # the emulator's, for a session of 100,000
-            yield url
-    else:
-        with cosmos.account() as account, account.container() as url:
-            yield url
 
 
 def _received(repository: Repository, session_id: str) -> list[int]:

@@ -248,3 +248,13 @@ def test_the_page_holds_the_baselines_and_no_host(tmp_path: Path) -> None:
     assert "def bulk(cursor" in written
     assert platform.node() not in written
     assert str(page.PAGE.parents[2]) not in written
+
+
+def test_a_missed_limit_is_explained() -> None:
+    """Law: every reason is about a figure of the page, and is told where its limit is missed, and only there."""
+    limits = page.PAGE.read_text(encoding="utf-8").partition("\n## Reported\n")[0]
+    for work, against in page.WHY:
+        assert f"| {work} | {against}" in limits
+        missed = Figure(work, against, 2, 2, 2, "x", 1, None, None)
+        assert 1 == len([*page._reasons([missed])])
+        assert [] == [*page._reasons([missed._replace(value=1)])]

@@ -445,8 +445,8 @@ def run_many(connection: Connection, sql: str, parameters: list[Any]) -> None:
 def _cursor(connection: Connection) -> Iterator[Any]:
     """Lend a cursor of the driver; its errors become `DriverFailed`, and a lost connection leaves the pool.
 
-    It stays with the connection where it can: a new one of psycopg's learns again how to write each type, which takes
-    as long as the rest of a small append. SQLite's costs nothing, and an open one may hold a lock.
+    It stays with the connection where it can: a new one of psycopg's learns again how to write each type, which is a
+    tenth of a small append. SQLite's costs next to nothing, and an open one may hold a lock.
     """
     fairy = connection.connection
     lasting = connection.dialect.name != "sqlite"
