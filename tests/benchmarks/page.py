@@ -156,7 +156,7 @@ def _campaigns() -> str:
             """
 ## Nothing lost
 
-What the campaigns of `tests/reliability` did in their last full run, each of which ended with every acknowledged
+What the campaigns of `tests/reliability` did when each last ran at full count; all ended with every acknowledged
 message stored once, in order, and nothing else. `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0
 tests/reliability` repeats it; with `CHATSTORE_RELIABILITY_SECONDS=30` in the environment it is a short run.
 
