@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -217,6 +218,17 @@ def test_long_work_is_silent_where_nobody_watches() -> None:
     assert (b"done\n", b"") == (run.stdout, run.stderr)
 
 
+def _press(run: subprocess.Popen[bytes], signal_number: int) -> None:
+    """Send the signal until the process ends, as a person presses again.
+
+    One that comes after the question is written and before Python waits for the answer is only seen at the next.
+    """
+    while run.poll() is None:
+        run.send_signal(signal_number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(5)
+
+
 def at_terminal(command: list[str], columns: int, **options: Any) -> tuple[int, list[str]]:
     """Run the program on a terminal that is so wide; return how it ended, and the lines without colours."""
     import fcntl
@@ -238,13 +250,17 @@ def at_terminal(command: list[str], columns: int, **options: Any) -> tuple[int, 
     ) as run:
         os.close(theirs)
         seen = b""
-        while part := _read(ours):
-            seen += part
-            if (typed := options.pop("at", None)) is not None:
-                if typed[0] in seen:
-                    os.kill(run.pid, typed[1])
-                else:
-                    options["at"] = typed
+        try:
+            while part := _read(ours):
+                seen += part
+                if (typed := options.pop("at", None)) is not None:
+                    if typed[0] in seen:
+                        _press(run, typed[1])
+                    else:
+                        options["at"] = typed
+        except BaseException:
+            run.kill()  # the test's time limit: what still runs would be waited for without one
+            raise
     os.close(ours)
     return run.returncode, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "").splitlines()
 
