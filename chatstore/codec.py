@@ -12,7 +12,8 @@ database function can read, and the round trip stays exact.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from datetime import datetime  # noqa: TC003 - `get_type_hints` looks it up
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_type_hints
 
 from pydantic import ValidationError
 
@@ -32,8 +33,6 @@ from chatstore.strictjson import canonical, check_json, dumps, is_storable, load
 from chatstore.wire import SHAPES, fault_of, from_wire, rest_of, shape_of, to_wire
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from chatstore.messages import Message
 
 __all__ = [
@@ -56,29 +55,41 @@ MAX_COPY: Final = 255
 MAX_TYPE: Final = 32
 _BY_TAG: Final = {tag: SHAPES[cls] for tag, cls in CLASSES.items()}
 _PLAIN: Final = {tag: (cls, PLAIN[cls]) for tag, cls in CLASSES.items() if cls in PLAIN}
-_NOTHING: Final = (None, None, None, None, None)
 
 
 class Draft(NamedTuple):
     """One message as it is stored, without session and position.
 
-    *content* is what a person reads; *name*, *tool_call_id*, *model* and the tokens are copies for filters,
-    None where there is nothing that a column can hold. *payload* is JSON text with everything that *type*,
-    *content* and *message_id* do not hold: '{}' for a plain message. *created_at* is aware, in UTC.
+    *created_at* is aware, in UTC. *content* is what a person reads; *payload* is JSON text with everything that
+    *type*, *content* and *message_id* do not hold: '{}' for a plain message. The rest are columns for filters, None
+    where there is nothing that a column can hold: copies of what the payload has, and *source*, the framework whose
+    format the payload is in. Every backend stores all fields by their names here; a new one is named here, in
+    `_copies`, in the SQL model and in a revision, and nowhere else.
     """
 
+    created_at: datetime
     message_id: str
     id_generated: bool
     type: str
     content: str
-    name: str | None
-    tool_call_id: str | None
-    model: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    source: str | None
     payload: str
-    created_at: datetime
+    name: str | None = None
+    tool_call_id: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    source: str | None = None
+
+    @classmethod
+    def damaged(cls, message_id: str, created_at: datetime, *, id_generated: bool = True) -> Draft:
+        """Return what stands for a stored message that cannot be read: `decode` raises `CorruptRecord` for it."""
+        return cls(created_at, message_id, id_generated, "", "", "")
+
+
+#: The fields of a draft and their types, for what reads one back from where types were lost.
+FIELDS: Final = get_type_hints(Draft)
+#: The optional fields of a draft, in order: a backend that is not made of columns keeps those that are not None.
+OPTIONAL: Final = Draft._fields[6:]
 
 
 def encode(message: Message, *, now: datetime, source: str | None = None) -> Draft:
@@ -96,14 +107,14 @@ def encode(message: Message, *, now: datetime, source: str | None = None) -> Dra
     rest = rest_of(message, shape)
     if type(content) is str and is_storable(content):
         if not rest:
-            return Draft(message_id, given is None, shape.tag, content, *_NOTHING, source, "{}", now)
+            return Draft(now, message_id, given is None, shape.tag, content, "{}", source=source)
         text = content
     else:
         rest["content"] = content
         text = readable(text_of(content))
     payload = pack(rest)
     shape.check({"content": "", **rest})
-    return Draft(message_id, given is None, shape.tag, text, *_copies(rest), source, payload, now)
+    return Draft(now, message_id, given is None, shape.tag, text, payload, source=source, **_copies(rest))
 
 
 def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) -> Draft:
@@ -117,18 +128,23 @@ def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) ->
     payload = pack(data)
     given = None if id_fault(message.id) else message.id
     text = readable(message.text)
-    return Draft(given or new_id(), given is None, tag, text, *_copies(data), source, payload, now)
+    return Draft(now, given or new_id(), given is None, tag, text, payload, source=source, **_copies(data))
 
 
-def _copies(data: dict[str, Any]) -> tuple[str | None, str | None, str | None, int | None, int | None]:
-    """Return the name, tool call id, model and tokens that columns hold beside the payload."""
+def _copies(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what columns hold beside the payload, by the fields of a draft."""
     model = None
     for key in ("response_metadata", "additional_kwargs"):
         if model is None and (about := _dict(data.get(key))):
             model = _short(about.get("model_name")) or _short(about.get("model"))
     usage = _dict(data.get("usage_metadata"))
-    tokens = _int32(usage.get("input_tokens")), _int32(usage.get("output_tokens"))
-    return (_short(data.get("name")), _short(data.get("tool_call_id")), model, *tokens)
+    return {
+        "name": _short(data.get("name")),
+        "tool_call_id": _short(data.get("tool_call_id")),
+        "model": model,
+        "input_tokens": _int32(usage.get("input_tokens")),
+        "output_tokens": _int32(usage.get("output_tokens")),
+    }
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def test_a_deleted_field_is_its_default_or_refused() -> None:
 def test_a_plain_message_has_an_empty_payload() -> None:
     """Content, type and id say everything."""
     row = encode(HumanMessage("hi", id="m1"), now=NOW, source="langchain")
-    assert Draft("m1", False, "human", "hi", None, None, None, None, None, "langchain", "{}", NOW) == row
+    assert Draft(NOW, "m1", False, "human", "hi", "{}", source="langchain") == row
 
 
 def test_a_message_without_an_id_gets_one_and_does_not_keep_it() -> None:

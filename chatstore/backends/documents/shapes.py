@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatstore import codec
 from chatstore.arguments import microseconds
-from chatstore.codec import Draft
+from chatstore.codec import FIELDS, Draft
 from chatstore.core import Row
 from chatstore.errors import CorruptRecord
 from chatstore.ids import new_id
@@ -263,32 +263,16 @@ def row_of(document: Mapping[str, Any]) -> Row:
     """Return the row that `row_document` made *document* of; one that was damaged is a row that nobody can decode."""
     position = int(document["position"])
     try:
-        values = {name: _value(name, document.get(name)) for name in Draft._fields}
-        for name in ("input_tokens", "output_tokens"):
-            values[name] = None if values[name] is None else int(values[name])
-        draft = Draft(**values)
-        if all(isinstance(getattr(draft, name), kind) for name, kind in _NEEDED.items()):
-            return Row(position, draft)
+        values = {name: _value(name, document.get(name)) for name in FIELDS}
+        if all(isinstance(values[name], kind) for name, kind in FIELDS.items()):
+            return Row(position, Draft(**values))
     except (TypeError, ValueError):
         pass  # as a needed value that is missing
     generated = document.get("id_generated") is not False
-    return Row(
-        position, _DAMAGED._replace(message_id=str(document.get("message_id")), id_generated=generated)
-    )
+    return Row(position, Draft.damaged(str(document.get("message_id")), _LONG_AGO, id_generated=generated))
 
 
-_NEEDED = {
-    "message_id": str,
-    "id_generated": bool,
-    "type": str,
-    "content": str,
-    "payload": str,
-    "created_at": datetime,
-}
-_NOTHING: dict[str, Any] = dict.fromkeys(Draft._fields)
-_DAMAGED = Draft(
-    **_NOTHING | {"type": "", "content": "", "payload": "", "created_at": datetime(1970, 1, 1, tzinfo=UTC)}
-)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _text(value: Any) -> Any:
@@ -300,4 +284,4 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name in _TIMES:
         return datetime.fromisoformat(value)
-    return int(value) if name in WHOLE else value
+    return int(value) if name in WHOLE or isinstance(value, float) else value

@@ -158,8 +158,7 @@ def row_of(entry: Entry) -> Row:
     try:
         draft = codec.encode(message_of(entry), now=entry.created_at, source=source)
     except (InvalidMessage, CorruptRecord):
-        draft = Draft(codec.new_id(), True, "", "", None, None, None, None, None, None, "", entry.created_at)  # noqa: FBT003
-        return Row(entry.position, draft)
+        return Row(entry.position, Draft.damaged(codec.new_id(), entry.created_at))
     return Row(entry.position, draft._replace(message_id=entry.message_id) if draft.id_generated else draft)
 
 

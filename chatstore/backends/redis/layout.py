@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from chatstore.arguments import Scope, microseconds
-from chatstore.codec import Draft
+from chatstore.codec import OPTIONAL, Draft
 from chatstore.core import Row
 from chatstore.errors import CorruptRecord, Invalid, MessageTooLarge
 from chatstore.records import ChatSession
@@ -60,8 +60,7 @@ FIELDS: Final = (
 _TIMES = frozenset({"created_at", "updated_at", "archived_at", "expires_at"})
 _NUMBERS = frozenset({"message_count", "last_position", "revision", "forked_at"})
 _GENERATED = '{"id_generated":true}'
-_NOTHING = (None,) * 6
-_ABOUT = ("name", "tool_call_id", "model", "input_tokens", "output_tokens", "source")
+_NONE = (None,) * len(OPTIONAL)
 _LONG_AGO = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 
@@ -126,9 +125,9 @@ def score(moment: datetime) -> str:
 def packed(draft: Draft) -> bytes:
     """Return *draft* as it is stored, without the position and its line."""
     about = _GENERATED if draft.id_generated else "{}"
-    values = draft[4:10]
-    if values != _NOTHING:
-        known = {name: value for name, value in zip(_ABOUT, values, strict=True) if value is not None}
+    values = draft[-len(OPTIONAL) :]
+    if values != _NONE:
+        known = {name: value for name, value in zip(OPTIONAL, values, strict=True) if value is not None}
         about = to_json(known | ({"id_generated": True} if draft.id_generated else {})).decode()
     lines = (draft.message_id, stamp(draft.created_at), about, draft.type, draft.payload, draft.content)
     data = "\n".join(lines).encode()
@@ -154,12 +153,12 @@ def row_of(stored: bytes | str) -> Row:
         position, message_id, moment, about, type_, payload, content = text(stored).split("\n", 6)
         created_at = datetime.fromisoformat(moment)
         if about in {"{}", _GENERATED}:
-            rest: Sequence[Any] = (None,) * 6
+            rest: Sequence[Any] = _NONE
             generated = about != "{}"
         else:
             known = json.loads(about)
-            rest, generated = [known.get(name) for name in _ABOUT], bool(known.get("id_generated"))
-        draft = Draft._make((message_id, generated, type_, content, *rest, payload, created_at))
+            rest, generated = [known.get(name) for name in OPTIONAL], bool(known.get("id_generated"))
+        draft = Draft(created_at, message_id, generated, type_, content, payload, *rest)
         return Row(int(position), draft)
     except (ValueError, TypeError, AttributeError):
         return _damaged(stored)
@@ -170,8 +169,7 @@ def _damaged(stored: bytes | str) -> Row:
     lines = stored.encode() if isinstance(stored, str) else stored
     message_id = lines.split(b"\n", 2)[1:2] or [b""]
     known = message_id[0].decode(errors="replace")
-    draft = Draft(known, True, "damaged", "", None, None, None, None, None, None, "", _LONG_AGO)  # noqa: FBT003
-    return Row(int(head) if head.isdigit() else 0, draft)
+    return Row(int(head) if head.isdigit() else 0, Draft.damaged(known, _LONG_AGO))
 
 
 # ------------------------------------------------------------------------------------------------ sessions

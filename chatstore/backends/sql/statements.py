@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 DRAFT = Draft._fields
 #: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
 SMALL_BATCH = 8
-#: What an append sends of each draft: all but its time, the last field, which is the append's.
-_SENT = DRAFT[:-1]
+#: What an append sends of each draft: all but its time, the first field, which is the append's.
+_SENT = DRAFT[1:]
 
 
 class Compiled(NamedTuple):
@@ -566,8 +566,8 @@ def session_values(session: ChatSession) -> dict[str, Any]:
 
 def row_of(row: Sequence[Any]) -> Row:
     """Return the stored row of a line that begins with its position."""
-    position, message_id, generated, type_, content, *rest = row
-    return Row(position, Draft(message_id, bool(generated), type_, content or "", *rest))
+    position, created_at, message_id, generated, type_, content, *rest = row
+    return Row(position, Draft(created_at, message_id, bool(generated), type_, content or "", *rest))
 
 
 def message_values(session_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -626,12 +626,12 @@ def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datet
     made = counting(scope, session_id, len(drafts), now)
     if len(drafts) > SMALL_BATCH:
         made["rows"] = json.dumps(
-            [dict(zip(_SENT, draft, strict=False), ord=number) for number, draft in enumerate(drafts, 1)],
+            [dict(zip(_SENT, draft[1:], strict=True), ord=number) for number, draft in enumerate(drafts, 1)],
             ensure_ascii=False,
         )
         return made
     for names, draft in zip(_NUMBERED, drafts, strict=False):
-        made.update(zip(names, draft, strict=False))
+        made.update(zip(names, draft[1:], strict=True))
     return made
 
 
@@ -645,9 +645,9 @@ def between(statement: Select[Any], col: Any, since: datetime | None, until: dat
 
 
 def _plain(name: str) -> Any:
-    if name in {"input_tokens", "output_tokens"}:
-        return Integer()
-    return Boolean() if name == "id_generated" else Text()
+    """Return the type in which a column's value is sent: its own where that is plain, else text."""
+    kind = models.messages.c[name].type
+    return type(kind)() if isinstance(kind, Integer | Boolean) else Text()
 
 
 def _typed(col: KeyedColumnElement[Any], kind: Any) -> Any:
