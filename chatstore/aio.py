@@ -14,6 +14,7 @@ from chatstore.arguments import UNSET, utcnow
 from chatstore.core import (
     CHUNK,
     Answer,
+    Args,
     T,
     Walk,
     answered,
@@ -51,7 +52,7 @@ class AsyncRepository(Facade):
     """Conversations, each a session of messages in order; every method as `Repository` promises, awaited."""
 
     @abstractmethod
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         """As `Repository._run`."""
 
     # ---- sessions
@@ -74,9 +75,7 @@ class AsyncRepository(Facade):
             "metadata": metadata,
             "expires_at": expires_at,
         }
-        return await self._run(
-            self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow()
-        )
+        return await self._run(self._core.create, new_session(self._scope, session_id, given), utcnow())
 
     async def get_session(self, session_id: str) -> ChatSession:
         """As `Repository.get_session`."""

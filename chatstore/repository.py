@@ -20,6 +20,7 @@ from chatstore.arguments import UNSET, Scope, utcnow
 from chatstore.core import (
     CHUNK,
     Answer,
+    Args,
     Core,
     T,
     Walk,
@@ -107,7 +108,7 @@ class Repository(Facade):
     """
 
     @abstractmethod
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         """Lend *operation*, a method of the core, the resource it works on."""
 
     # ---- sessions
@@ -134,9 +135,7 @@ class Repository(Facade):
             "metadata": metadata,
             "expires_at": expires_at,
         }
-        return self._run(
-            self._core.create, self._scope, new_session(self._scope, session_id, given), utcnow()
-        )
+        return self._run(self._core.create, new_session(self._scope, session_id, given), utcnow())
 
     def get_session(self, session_id: str) -> ChatSession:
         """Return the session's own data. Raises `SessionNotFound`."""

@@ -13,13 +13,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
-from chatstore.core import READS
+from chatstore.core import OPERATIONS
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.core import Answer, T
+    from chatstore.core import Answer, Args, T
     from chatstore.repository import Repository
 
 READERS = 4
@@ -80,8 +80,8 @@ class ThreadedRepository(AsyncRepository):
         self._scope = inner._scope
         self._workers = _Workers()
 
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
-        write = operation.__name__ not in READS
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+        write = not OPERATIONS[operation.__name__].reads
         return await self._workers.run(partial(self._inner._run, operation, *args), write=write)
 
     def using(self, transaction: Any) -> Any:

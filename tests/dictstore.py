@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.backends.documents.shapes import Header
-    from chatstore.core import Answer, Row, T
+    from chatstore.core import Answer, Args, Row, T
 
 Key = tuple[str, str, int]
 LIMITS = steps.Limits(messages=7, size=100_000, message=90_000, header=50_000)
@@ -153,7 +153,7 @@ class DictRepository(Repository):
         self.store = store
         self._core: DocumentsCore = DocumentsCore(store, ttl)
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         return drive(operation(*args), self.store.carry_out)
 
     def _asynchronous(self) -> AsyncRepository:
@@ -167,7 +167,7 @@ class AsyncDictRepository(AsyncRepository):
         self.store = store
         self._core = DocumentsCore(store)
 
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         async def carry_out(step: Any) -> Any:
             return self.store.carry_out(step)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.sessions import SessionsCore
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.core import Answer, T
+    from chatstore.core import Answer, Args, T
     from chatstore.messages import ChatSession
 
 
@@ -62,7 +62,7 @@ class MemoryRepository(Repository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
 
     def _asynchronous(self) -> AsyncRepository:
@@ -77,5 +77,5 @@ class AsyncMemoryRepository(AsyncRepository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for

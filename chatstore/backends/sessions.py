@@ -71,9 +71,8 @@ class SessionsCore(ABC):
 
     # ---- sessions
 
-    def create(self, scope: Scope, new: NewSession, now: datetime) -> ChatSession:
+    def create(self, new: NewSession, now: datetime) -> ChatSession:
         """As `Repository.create_session`."""
-        del scope  # the new session's owner is inside it already
         with self.locked(new.session_id, write=True):
             made = self._made(new, now)
             self.save(made, rows=True)

@@ -18,9 +18,10 @@ from tests import servers
 from tests.sources.filling import LATE, fill, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from chatstore.core import Answer, Args, T
     from tests.cli.conftest import Run
 
 
@@ -259,7 +260,7 @@ class Failing(MemoryRepository):
 
     left = -1
 
-    def _run(self, operation: Any, /, *args: Any) -> Any:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if operation.__name__ in ("create", "load", "fork", "update"):
             if self.left == 0:
                 raise StorageUnavailable("it went away: start it")

@@ -13,9 +13,11 @@ from chatstore.sources.elements import Element, Found, element
 from chatstore.sources.loading import Loader, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import pytest
+
+    from chatstore.core import Answer, Args, T
 
 SEED = 20261125
 
@@ -137,7 +139,7 @@ class Failing(MemoryRepository):
 
     left = 0
 
-    def _run(self, operation: Any, /, *args: Any) -> Any:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if operation.__name__ in ("create", "load"):
             if self.left == 0:
                 raise StorageUnavailable("it went away: start it")

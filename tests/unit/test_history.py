@@ -29,9 +29,10 @@ from chatstore.errors import ChatstoreError, InvalidSessionId, NotSupported
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from chatstore.core import Answer, Args, T
     from chatstore.messages import Message
 
 HELLO = [HumanMessage(content="Hello!"), AIMessage(content="Hello there! How can I assist you today?")]
@@ -214,8 +215,8 @@ class Noticed(Repository):
         """Count."""
         type(self).closed += 1
 
-    def _run(self, operation: Any, /, *args: Any) -> Any:
-        return operation(*args)
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+        return operation(*args)  # type: ignore[return-value]  # as in memory, nothing is waited for
 
     def _asynchronous(self) -> Any:
         raise NotImplementedError

@@ -22,7 +22,7 @@ from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
 from chatstore.backends.documents.writing import checked_ttl
-from chatstore.core import Answer, T, adrive, drive
+from chatstore.core import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -183,7 +183,7 @@ class CosmosRepository(Repository):
         self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if not self._place.checked:
             looking: Answer[bool] = repeated(_inspected)
             self._place.checked = drive(looking, self._ask)
@@ -235,7 +235,7 @@ class AsyncCosmosRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if not self._place.checked:
             looking: Answer[bool] = repeated(_inspected)
             self._place.checked = await adrive(looking, self._ask)

@@ -44,9 +44,7 @@ class DocumentsCore(Adding, Across):
 
     # ---- sessions
 
-    def create(self, scope: Scope, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
-        del scope  # the new session's owner is inside it already
-
+    def create(self, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
         def attempt(header: Header | None) -> Plan:
             free(new.session_id, header, now)
             session = rules.fresh(new, now)

@@ -12,18 +12,14 @@ from chatstore.backends.documents.writing import checked_ttl
 from chatstore.backends.dynamodb.address import checked, parsed
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
-from chatstore.core import drive
+from chatstore.core import OPERATIONS, drive
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.aio import AsyncRepository
-    from chatstore.core import Answer, T
-
-
-#: The operations that write to the session which is their second argument.
-QUEUED = frozenset({"append", "load", "replace", "edit", "remove", "pop", "truncate", "update", "delete"})
+    from chatstore.core import Answer, Args, T
 
 
 class DynamoDBRepository(Repository):
@@ -55,10 +51,12 @@ class DynamoDBRepository(Repository):
         self._core: DocumentsCore = DocumentsCore(self._store, lasting)
         self._closed = [False]  # shared by the scopes of this repository
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
-        if operation.__name__ not in QUEUED:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+        known = OPERATIONS[operation.__name__]
+        if known.reads or not known.in_session:
             return drive(operation(*args), self._store.carry_out)
-        with self._client.queue.at(args[1]):
+        of_session: tuple[Any, ...] = args
+        with self._client.queue.at(of_session[1]):
             return drive(operation(*args), self._store.carry_out)
 
     def _asynchronous(self) -> AsyncRepository:

@@ -8,7 +8,7 @@ This package needs nothing but a file system with POSIX locks. `directory` says 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatstore.backends.file import disk
 from chatstore.backends.file.directory import DirectoryCore
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.aio import AsyncRepository
-    from chatstore.core import Answer, T
+    from chatstore.core import Answer, Args, T
 
 __all__ = ["SESSION", "FileRepository", "PageFileRepository"]
 
@@ -28,7 +28,7 @@ __all__ = ["SESSION", "FileRepository", "PageFileRepository"]
 class _Files(Repository):
     _path: str
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         with disk.told(self._path):
             return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
 

@@ -16,7 +16,7 @@ from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
 from chatstore.backends.redis.urls import checked_ttl, parsed
-from chatstore.core import Answer, T, adrive, drive
+from chatstore.core import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -79,7 +79,7 @@ class RedisRepository(Repository):
         self._strict = strict
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if self._strict and not self._place.checked:
             self._check()
         return drive(operation(*args), self._lend)
@@ -133,7 +133,7 @@ class AsyncRedisRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if self._strict and not self._place.checked:
             await self._check()
         return await adrive(operation(*args), self._lend)

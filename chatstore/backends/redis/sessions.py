@@ -29,8 +29,7 @@ _LAST = 2**63 - 2
 class Sessions(Across):
     """The operations of the contract on one session as a whole."""
 
-    def create(self, scope: Scope, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
-        del scope  # the new session's owner is inside it already
+    def create(self, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
         if new.expires_at is None:
             new = new._replace(expires_at=self._expiry(now))
         return (yield from self._put(rules.fresh(new, now), (), now))

@@ -17,7 +17,7 @@ from chatstore import codec
 from chatstore.arguments import NewSession
 from chatstore.backends import conversation as rules
 from chatstore.backends.sql import statements as rows
-from chatstore.backends.sql.dialects import check_size, first_row, run_many
+from chatstore.backends.sql.dialects import check_size, durability_of, first_row, run_many
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
 from chatstore.core import (
     Appended,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from chatstore.arguments import Keyset, PurgeRule, Scope, SessionFilter, UsageFilter, Window
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Draft
-    from chatstore.messages import ChatSession, Message, MessageRecord, UsageRow
+    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, UsageRow
 
 #: Ids or sessions in one statement.
 MANY = 500
@@ -184,7 +184,7 @@ def delete(c: Connection, q: Statements, scope: Scope, session_id: str, now: dat
     return True
 
 
-def list_sessions(
+def sessions(
     c: Connection,
     q: Statements,
     scope: Scope,
@@ -528,6 +528,11 @@ def purge_some(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now:
         _drop(c, q, session_id)
         sessions, lost = sessions + 1, lost + session.message_count
     return sessions, lost
+
+
+def durability(c: Connection, _: Statements) -> Durability:
+    """As `Repository.durability`: read from the server."""
+    return durability_of(c)
 
 
 def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from chatstore.backends.sql import core, search
-from chatstore.backends.sql.dialects import durability_of
+from chatstore.backends.sql.places import schema_state, upgrade_empty
+from chatstore.core import OPERATIONS
 from chatstore.errors import (
     ChatstoreError,
     OutcomeUnknown,
@@ -23,32 +25,17 @@ from chatstore.errors import (
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import (
-        Keyset,
-        NewSession,
-        PurgeRule,
-        Scope,
-        SearchFilter,
-        SessionFilter,
-        UsageFilter,
-        Window,
-    )
+    from sqlalchemy import Connection
+
+    from chatstore.arguments import PurgeRule, Scope, SearchFilter
     from chatstore.backends.sql.dialects import Kind
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Draft
-    from chatstore.core import Appended, Row
-    from chatstore.messages import (
-        ChatSession,
-        Durability,
-        Message,
-        MessageRecord,
-        Records,
-        SearchHit,
-        UsageRow,
-    )
+    from chatstore.core import Appended
+    from chatstore.messages import SearchHit
 
 #: Seconds after which a busy or unreachable database is an error, whatever the number of attempts.
 DEADLINE = 20.0
@@ -59,10 +46,14 @@ DUPLICATE_ATTEMPTS = 8
 _SHORTEST, _LONGEST = 0.005, 1.0
 
 
-class Step(NamedTuple):
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(NamedTuple, Generic[R]):
     """A function of a Connection to run: as a *unit*, in a transaction of its own, else as one statement."""
 
-    function: Callable[..., Any]
+    function: Callable[..., R]
     args: tuple[Any, ...]
     unit: bool
 
@@ -85,6 +76,37 @@ class Failed(Exception):
     ambiguous: bool
 
 
+#: An operation that waits: it yields steps and pauses, and returns its answer.
+Plan: TypeAlias = Generator[Step[Any] | Pause, Any, R]
+
+
+def single(
+    function: Callable[Concatenate[Connection, Statements, P], R],
+) -> Callable[Concatenate[SQLCore, P], Plan[R]]:
+    """Make the operation that runs *function* as one statement; it has the name of the operation."""
+    return _operation(function, unit=False)
+
+
+def unit(
+    function: Callable[Concatenate[Connection, Statements, P], R],
+) -> Callable[Concatenate[SQLCore, P], Plan[R]]:
+    """Make the operation that runs *function* in a transaction of its own; it has the name of the operation."""
+    return _operation(function, unit=True)
+
+
+def _operation(
+    function: Callable[Concatenate[Connection, Statements, P], R], *, unit: bool
+) -> Callable[Concatenate[SQLCore, P], Plan[R]]:
+    repeatable = OPERATIONS[function.__name__].repeatable
+
+    def operation(self: SQLCore, /, *args: P.args, **named: P.kwargs) -> Plan[R]:
+        del named  # operations are called by position
+        return self.attempts(Step(function, (self.q, *args), unit), repeatable=repeatable)
+
+    operation.__name__ = function.__name__
+    return operation
+
+
 class SQLCore:
     """The operations of the contract on a SQL database.
 
@@ -95,46 +117,26 @@ class SQLCore:
         """Work on the tables of *q*."""
         self.q = q
         self.inside = inside
-        self.capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=q.traits.notes)
+        self.capabilities = Capabilities(notes=q.traits.notes)
 
-    # ---- sessions
-
-    def create(self, scope: Scope, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
-        del scope  # the new session's owner is inside it already
-        return self._unit(core.create, new, now)
-
-    def get(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, ChatSession | None]:
-        return self._read(core.get, scope, session_id, now)
-
-    def update(
-        self,
-        scope: Scope,
-        session_id: str,
-        changes: Mapping[str, Any],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, ChatSession]:
-        return self._unit(core.update, scope, session_id, changes, expected_revision, now)
-
-    def delete(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, bool]:
-        return self._unit(core.delete, scope, session_id, now)
-
-    def sessions(
-        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
-    ) -> Generator[Any, Any, list[ChatSession]]:
-        return self._read(core.list_sessions, scope, wanted, limit, start, now)
-
-    def fork(
-        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
-    ) -> Generator[Any, Any, ChatSession]:
-        return self._unit(core.fork, scope, session_id, new_session_id, through, now)
-
-    def load(
-        self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime
-    ) -> Generator[Any, Any, int]:
-        return self._unit(core.load, scope, session_id, rows, now, repeatable=True)
-
-    # ---- messages
+    create = unit(core.create)
+    get = single(core.get)
+    update = unit(core.update)
+    delete = unit(core.delete)
+    sessions = single(core.sessions)
+    fork = unit(core.fork)
+    load = unit(core.load)
+    replace = unit(core.replace)
+    messages = single(core.messages)
+    records = single(core.records)
+    message = single(core.message)
+    edit = unit(core.edit)
+    remove = unit(core.remove)
+    pop = unit(core.pop)
+    count = single(core.count)
+    truncate = unit(core.truncate)
+    usage = single(core.usage)
+    durability = single(core.durability)
 
     def append(
         self,
@@ -143,123 +145,54 @@ class SQLCore:
         drafts: Sequence[Draft],
         expected_revision: int | None,
         now: datetime,
-    ) -> Generator[Any, Any, Appended]:
+    ) -> Plan[Appended]:
         """Append without a look-up first; only what that refuses is looked at under the session's lock."""
         if expected_revision is None and not self.inside:
-            at_once = Step(
-                core.append_once,
-                (self.q, scope, session_id, drafts, now),
-                self.q.traits.append != "one_statement",
-            )
+            args = (self.q, scope, session_id, drafts, now)
+            unit = self.q.traits.append != "one_statement"
             try:
-                done: Appended | None = yield from self._attempts(at_once, repeatable=True)
+                done = yield from self.attempts(Step(core.append_once, args, unit), repeatable=True)
             except Failed:
                 done = None
             if done is not None:
                 return done
-        checked = (scope, session_id, drafts, expected_revision, now)
-        done = yield from self._unit(core.append_checked, *checked, repeatable=True)
-        return cast("Appended", done)
+        checked = (self.q, scope, session_id, drafts, expected_revision, now)
+        return (yield from self.attempts(Step(core.append_checked, checked, unit=True), repeatable=True))
 
-    def replace(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, Appended]:
-        return self._unit(core.replace, scope, session_id, drafts, expected_revision, now)
-
-    def messages(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, list[Message]]:
-        return self._read(core.messages, scope, session_id, window, now)
-
-    def records(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, Records]:
-        return self._read(core.records, scope, session_id, window, now)
-
-    def message(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, MessageRecord]:
-        return self._read(core.message, scope, session_id, key, now)
-
-    def edit(
-        self,
-        scope: Scope,
-        session_id: str,
-        key: int | str,
-        draft: Draft,
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, MessageRecord]:
-        return self._unit(core.edit, scope, session_id, key, draft, expected_revision, now)
-
-    def remove(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, None]:
-        return self._unit(core.remove, scope, session_id, key, now)
-
-    def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
-        return self._unit(core.pop, scope, session_id, now)
-
-    def count(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, int]:
-        return self._read(core.count, scope, session_id, now)
-
-    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> Generator[Any, Any, None]:
-        return self._unit(core.truncate, scope, session_id, after, now, repeatable=True)
-
-    # ---- across sessions
-
-    def search(
-        self, scope: Scope, wanted: SearchFilter, now: datetime
-    ) -> Generator[Any, Any, list[SearchHit]]:
+    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> Plan[list[SearchHit]]:
+        """Search by the index, where it sees what this transaction sees."""
         # InnoDB shows FULLTEXT what is committed only, not what this transaction has written.
         scan = self.inside and self.q.traits.search == "fulltext"
-        return self._read(search.scan if scan else search.search, scope, wanted, now)
+        function = search.scan if scan else search.search
+        return self.attempts(Step(function, (self.q, scope, wanted, now), unit=False), repeatable=True)
 
-    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
-        return self._read(core.usage, scope, wanted, now)
-
-    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
+    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Plan[PurgeReport]:
         """Delete in transactions of a few hundred sessions, so that no lock is held for long."""
+        args = (self.q, scope, rule, now)
         if rule.dry_run:
-            counted = yield from self._read(core.purge_counts, scope, rule, now)
-            return cast("PurgeReport", counted)
+            return (yield from self.attempts(Step(core.purge_counts, args, unit=False), repeatable=True))
         sessions = messages = 0
         while True:
-            some, lost = yield from self._unit(core.purge_some, scope, rule, now)
+            step = Step(core.purge_some, args, unit=True)
+            some, lost = yield from self.attempts(step, repeatable=OPERATIONS["purge"].repeatable)
             sessions, messages = sessions + some, messages + lost
             if not some:
                 return PurgeReport(sessions=sessions, messages=messages, dry_run=False)
 
-    def durability(self) -> Generator[Any, Any, Durability]:
-        return self._read(lambda c, _: durability_of(c))
-
-    def checked(
-        self, function: Callable[[Any, str | None], Any], schema: str | None, *, unit: bool
-    ) -> Generator[Any, Any, Any]:
-        """Run *function* on a connection and the *schema*."""
-        return self._attempts(Step(function, (schema,), unit), repeatable=True)
-
     # ---- how steps are tried
 
-    def _read(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
-        return self._attempts(Step(function, (self.q, *args), unit=False), repeatable=True)
+    def ready(self, schema: str | None) -> Plan[None]:
+        """Look whether the tables of *schema* are there and current; migrate an empty SQLite file."""
+        if (yield from self.attempts(Step(schema_state, (schema,), unit=False), repeatable=True)) == "empty":
+            yield from self.attempts(Step(upgrade_empty, (schema,), unit=True), repeatable=True)
 
-    def _unit(
-        self, function: Callable[..., Any], *args: Any, repeatable: bool = False
-    ) -> Generator[Any, Any, Any]:
-        return self._attempts(Step(function, (self.q, *args), unit=True), repeatable=repeatable)
-
-    def _attempts(self, step: Step, *, repeatable: bool) -> Generator[Any, Any, Any]:
+    def attempts(self, step: Step[R], *, repeatable: bool) -> Plan[R]:
         """Yield *step* until it succeeds; raise `Failed` only for a unique violation of `append_once`."""
         started, longest, attempt = time.monotonic(), _SHORTEST, 0
         while True:
             try:
-                return (yield step)
+                answer: R = yield step
+                return answer
             except Failed as failed:
                 attempt += 1
                 if failed.kind == "duplicate" and step.function is core.append_once:

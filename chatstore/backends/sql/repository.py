@@ -26,7 +26,7 @@ from chatstore.backends.sql.dialects import (
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
-from chatstore.core import Answer, T, adrive, drive
+from chatstore.core import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -110,9 +110,8 @@ class SQLRepository(Repository):
         self._transaction: Any = None
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if self._transaction is not None:
-            operation = getattr(self._core, operation.__name__)
             return drive(operation(*args), self._inside)
         if self._schema not in self._place.checked:
             self._check()
@@ -120,7 +119,7 @@ class SQLRepository(Repository):
 
     # ---- lending
 
-    def _lend(self, wanted: Step | Pause) -> Any:
+    def _lend(self, wanted: Step[Any] | Pause) -> Any:
         if isinstance(wanted, Pause):
             time.sleep(wanted.seconds)
             return None
@@ -133,7 +132,7 @@ class SQLRepository(Repository):
                 return self._one(single, wanted)
         return self._one(single, wanted)
 
-    def _one(self, engine: Engine, step: Step) -> Any:
+    def _one(self, engine: Engine, step: Step[Any]) -> Any:
         """Run *step* where each statement is its own transaction."""
         try:
             with engine.connect() as connection:
@@ -141,7 +140,7 @@ class SQLRepository(Repository):
         except SQLAlchemyError as error:
             raise _failed(error, self._place, ambiguous=True) from None
 
-    def _unit(self, engine: Engine, step: Step) -> Any:
+    def _unit(self, engine: Engine, step: Step[Any]) -> Any:
         """Run *step* in a transaction; only a failure of its COMMIT leaves open whether it is stored."""
         committing = False
         try:
@@ -153,7 +152,7 @@ class SQLRepository(Repository):
         except SQLAlchemyError as error:
             raise _failed(error, self._place, ambiguous=committing) from None
 
-    def _inside(self, step: Step) -> Any:
+    def _inside(self, step: Step[Any]) -> Any:
         """Run *step* in the caller's transaction; a change in a savepoint, so that an error leaves it usable."""
         connection = _connection_of(self._transaction)
         try:
@@ -171,8 +170,17 @@ class SQLRepository(Repository):
     def _check(self) -> None:
         if not self._place.given:
             prepare_file(self._place.url)
-        if drive(self._core.checked(schema_state, self._schema, unit=False), self._lend) == "empty":
-            drive(self._core.checked(upgrade_empty, self._schema, unit=True), self._lend)
+        if (
+            drive(
+                self._core.attempts(Step(schema_state, (self._schema,), unit=False), repeatable=True),
+                self._lend,
+            )
+            == "empty"
+        ):
+            drive(
+                self._core.attempts(Step(upgrade_empty, (self._schema,), unit=True), repeatable=True),
+                self._lend,
+            )
         self._place.checked.add(self._schema)
 
     # ---- the repository itself
@@ -244,29 +252,28 @@ class AsyncSQLRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         if self._transaction is not None:
-            operation = getattr(self._core, operation.__name__)
             return await adrive(operation(*args), self._inside)
         if self._schema not in self._place.checked:
             await self._check()
         return await adrive(operation(*args), self._lend)
 
-    async def _lend(self, wanted: Step | Pause) -> Any:
+    async def _lend(self, wanted: Step[Any] | Pause) -> Any:
         if isinstance(wanted, Pause):
             await asyncio.sleep(wanted.seconds)
             return None
         single, unit = self._place.async_engines(self._closed)
         return await (self._unit(unit, wanted) if wanted.unit else self._one(single, wanted))
 
-    async def _one(self, engine: AsyncEngine, step: Step) -> Any:
+    async def _one(self, engine: AsyncEngine, step: Step[Any]) -> Any:
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
             raise _failed(error, self._place, ambiguous=True) from None
 
-    async def _unit(self, engine: AsyncEngine, step: Step) -> Any:
+    async def _unit(self, engine: AsyncEngine, step: Step[Any]) -> Any:
         committing = False
         try:
             async with engine.connect() as connection, connection.begin() as transaction:
@@ -277,7 +284,7 @@ class AsyncSQLRepository(AsyncRepository):
         except SQLAlchemyError as error:
             raise _failed(error, self._place, ambiguous=committing) from None
 
-    async def _inside(self, step: Step) -> Any:
+    async def _inside(self, step: Step[Any]) -> Any:
         connection = await _async_connection_of(self._transaction)
         try:
             await connection.run_sync(_ready_inside, self._place, self._schema)
@@ -290,8 +297,17 @@ class AsyncSQLRepository(AsyncRepository):
             raise _failed(error, self._place, ambiguous=False) from None
 
     async def _check(self) -> None:
-        if await adrive(self._core.checked(schema_state, self._schema, unit=False), self._lend) == "empty":
-            await adrive(self._core.checked(upgrade_empty, self._schema, unit=True), self._lend)
+        if (
+            await adrive(
+                self._core.attempts(Step(schema_state, (self._schema,), unit=False), repeatable=True),
+                self._lend,
+            )
+            == "empty"
+        ):
+            await adrive(
+                self._core.attempts(Step(upgrade_empty, (self._schema,), unit=True), repeatable=True),
+                self._lend,
+            )
         self._place.checked.add(self._schema)
 
     def using(self, transaction: AsyncConnection | AsyncSession) -> Self:
