@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property, lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -67,7 +68,7 @@ class Compiled(NamedTuple):
 
     sql: str
     constants: dict[str, Any]
-    order: tuple[str, ...] | None
+    ordered: Callable[[dict[str, Any]], tuple[Any, ...]] | None
     converted: dict[str, Callable[[Any], Any]]
 
     @classmethod
@@ -75,7 +76,7 @@ class Compiled(NamedTuple):
         """Compile *statement*, whose parameters must be what the driver takes, but for SQLite's times."""
         compiled = statement.compile(dialect=dialect, **how)
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        order = tuple(compiled.positiontup) if compiled.positional else None
+        ordered = itemgetter(*compiled.positiontup) if compiled.positional else None
         converted: dict[str, Callable[[Any], Any]] = {}
         if dialect.name == "sqlite":
             # The lines of one append have one time.
@@ -87,14 +88,14 @@ class Compiled(NamedTuple):
                 for name, bind in compiled.binds.items()
                 if isinstance(bind.type, models.Instant)
             }
-        return cls(str(compiled), constants, order, converted)
+        return cls(str(compiled), constants, ordered, converted)
 
     def bound(self, given: dict[str, Any]) -> dict[str, Any] | tuple[Any, ...]:
         """Return the driver's parameters."""
         values = self.constants | given
         for name, convert in self.converted.items():
             values[name] = convert(values[name])
-        return values if self.order is None else tuple(values[name] for name in self.order)
+        return values if self.ordered is None else self.ordered(values)
 
 
 class Statements:
