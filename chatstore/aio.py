@@ -1,59 +1,38 @@
-"""`AsyncRepository`: the contract of `chatstore.repository.Repository`, word for word, with ``await``.
+"""`AsyncRepository`: what `chatstore.repository.Repository` is, awaited.
 
-This pair is the only one written by hand, and a test compares it. This module knows how to await; what is checked,
-and what each operation does, is written once, elsewhere.
+Written by ``python -m tests.reference`` from ``chatstore/repository.py``. Change that, and write this anew.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
-
 from chatstore import arguments, codec
-from chatstore.arguments import UNSET, utcnow
-from chatstore.core import (
-    CHUNK,
-    Answer,
-    Args,
-    T,
-    Walk,
-    answered,
-    batch,
-    changes_of,
-    chunks,
-    counted,
-    expected,
-    missing,
-    new_session,
-    page_of,
-    rows_of,
-)
+from chatstore.arguments import UNSET, check_revision, make_changes, make_page, make_session, utcnow
+from chatstore.codec import CHUNK, answered, batch, chunks, counted, rows_of
 from chatstore.errors import CorruptRecord, PartialWrite
-from chatstore.repository import Facade
+from chatstore.failures import missing
+from chatstore.ids import check_session_id
+from chatstore.repository import Facade, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
     from datetime import datetime
-
-    from chatstore.messages import (
-        ChatSession,
-        Durability,
-        Message,
-        MessageRecord,
-        Page,
-        PurgeReport,
-        Records,
-        SearchHit,
-        UsageRow,
-    )
+    from chatstore.contract import Answer, Args, T
+    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, Page, PurgeReport, Records, SearchHit, UsageRow
 
 
 class AsyncRepository(Facade):
-    """Conversations, each a session of messages in order; every method as `Repository` promises, awaited."""
+    """Conversations, each a session of messages in order: every method of `Repository`, awaited.
+
+    Every method may raise `StorageUnavailable` (the storage did not answer or stayed busy), `SchemaError`
+    (the database needs `chatstore upgrade`) and, for bad arguments, `Invalid`; bad input changes nothing stored. A call
+    that is cancelled is stored whole or not at all.
+    """
 
     @abstractmethod
     async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        """As `Repository._run`."""
+        """Lend *operation*, a method of the core, the resource it works on."""
 
     # ---- sessions
 
@@ -67,7 +46,12 @@ class AsyncRepository(Facade):
         metadata: Mapping[str, Any] | None = None,
         expires_at: datetime | None = None,
     ) -> ChatSession:
-        """As `Repository.create_session`."""
+        """Create an empty session and return it.
+
+        In a scope the session belongs to its owner. Ids have 1 to 255 characters; *metadata* is a JSON object of at
+        most 30 levels. Raises `SessionExists` if the id is taken by anybody (an expired session does not take its id),
+        `InvalidSessionId` or `Invalid` for bad values.
+        """
         given = {
             "tenant_id": tenant_id,
             "user_id": user_id,
@@ -75,11 +59,11 @@ class AsyncRepository(Facade):
             "metadata": metadata,
             "expires_at": expires_at,
         }
-        return await self._run(self._core.create, new_session(self._scope, session_id, given), utcnow())
+        return await self._run(self._core.create, make_session(self._scope, session_id, given), utcnow())
 
     async def get_session(self, session_id: str) -> ChatSession:
-        """As `Repository.get_session`."""
-        found = await self._run(self._core.get, self._scope, arguments.session_id(session_id), utcnow())
+        """Return the session's own data. Raises `SessionNotFound`."""
+        found = await self._run(self._core.get, self._scope, check_session_id(session_id), utcnow())
         if found is None:
             raise missing(session_id)
         return found
@@ -96,7 +80,11 @@ class AsyncRepository(Facade):
         tenant_id: str | None = UNSET,
         expected_revision: int | None = None,
     ) -> ChatSession:
-        """As `Repository.update_session`."""
+        """Change what is passed and return the session: what is left out stays, None clears.
+
+        *metadata* replaces the whole object. The owner can be changed by an unscoped repository only (a visitor
+        logs in). Raises `SessionNotFound`, `Conflict` if the session is not at *expected_revision*, `Invalid`.
+        """
         given = {
             "title": title,
             "metadata": metadata,
@@ -105,15 +93,15 @@ class AsyncRepository(Facade):
             "user_id": user_id,
             "tenant_id": tenant_id,
         }
-        changes = changes_of(self._scope, given)
-        arguments.session_id(session_id)
+        changes = make_changes(self._scope, given)
+        check_session_id(session_id)
         return await self._run(
-            self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow()
+            self._core.update, self._scope, session_id, changes, check_revision(expected_revision), utcnow()
         )
 
     async def delete_session(self, session_id: str) -> bool:
-        """As `Repository.delete_session`."""
-        return await self._run(self._core.delete, self._scope, arguments.session_id(session_id), utcnow())
+        """Delete the session with all its messages; return whether there was one."""
+        return await self._run(self._core.delete, self._scope, check_session_id(session_id), utcnow())
 
     async def list_sessions(
         self,
@@ -126,8 +114,13 @@ class AsyncRepository(Facade):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[ChatSession]:
-        """As `Repository.list_sessions`."""
-        wanted = arguments.session_filter(
+        """Return a page of sessions, newest first by (updated_at, session_id), at most *limit* (up to 1,000).
+
+        *archived* False leaves archived sessions out, True shows only them, None both. *metadata* keeps sessions
+        whose top-level keys equal these. *updated_since* is inclusive. The list is live: a session touched while
+        paging moves to the front. Raises `InvalidCursor` for a malformed cursor or one made for other filters.
+        """
+        wanted = arguments.make_session_filter(
             tenant_id=tenant_id,
             user_id=user_id,
             archived=archived,
@@ -135,31 +128,34 @@ class AsyncRepository(Facade):
             updated_since=updated_since,
         )
         digest = wanted.digest(self._scope)
-        start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
-        found = (
-            await self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow())
-            if size
-            else []
-        )
-        return page_of(found, size, digest)
+        start, size = arguments.decode_cursor(cursor, digest), arguments.check_page_limit(limit)
+        found = await self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        return make_page(found, size, digest)
 
     async def fork_session(
         self, session_id: str, new_session_id: str, *, through: int | None = None
     ) -> ChatSession:
-        """As `Repository.fork_session`."""
-        arguments.session_id(session_id), arguments.session_id(new_session_id)
+        """Copy the session, with its messages up to position *through* (inclusive; None: all), and return the copy.
+
+        Positions, ids and times stay; title, metadata and owner are copied. Raises `SessionNotFound` for the
+        source, `SessionExists` for the target.
+        """
+        check_session_id(session_id), check_session_id(new_session_id)
         if through is not None:
-            through = arguments.natural(through, "through")
+            through = arguments.check_natural(through, "through")
         return await self._run(self._core.fork, self._scope, session_id, new_session_id, through, utcnow())
 
     async def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
-        """As `Repository.load_records`."""
-        arguments.session_id(session_id)
+        """Store records with their own positions, times and ids; return how many were new.
+
+        For import and copy. Creates the session, owned by the scope, where it is missing. Idempotent by message id;
+        written in chunks, each in a transaction. Raises `Conflict` for a new record at or below another record's
+        position, `MessageConflict` for a known id with another body, `InvalidMessage`, `SessionExists`.
+        """
+        check_session_id(session_id)
         new = 0
         for part in chunks(records):
-            new += await self._run(
-                self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow()
-            )
+            new += await self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
         return new
 
     # ---- messages
@@ -167,8 +163,18 @@ class AsyncRepository(Facade):
     async def add_messages(
         self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
     ) -> Records:
-        """As `Repository.add_messages`."""
-        revision, now = expected(expected_revision), utcnow()
+        """Append *messages*, atomically and in one piece, and return their records, in the order passed.
+
+        Creates the session if it is missing. Any number of writers succeed. A message whose ``id`` is stored already
+        is not stored again: its first record comes back, so that the same call may be repeated; with another body
+        it raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
+        session must not exist yet) a session that has moved raises `Conflict`, unless every message is stored
+        already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` where
+        the id belongs to another owner; nothing is written then. Some services cap what is atomic
+        (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
+        many messages are stored if a later one fails.
+        """
+        revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         if not made.drafts:
             return await self.get_records(session_id, last=0)
@@ -187,9 +193,13 @@ class AsyncRepository(Facade):
         before: int | None = None,
         limit: int | None = None,
     ) -> list[Message]:
-        """As `Repository.get_messages`."""
-        arguments.session_id(session_id)
-        chosen = arguments.window(last, after, before, limit)
+        """Return messages, oldest first: those between the exclusive positions *after* and *before*.
+
+        Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
+        scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
+        """
+        check_session_id(session_id)
+        chosen = arguments.make_window(last, after, before, limit)
         return await self._run(self._core.messages, self._scope, session_id, chosen, utcnow())
 
     async def get_records(
@@ -201,15 +211,17 @@ class AsyncRepository(Facade):
         before: int | None = None,
         limit: int | None = None,
     ) -> Records:
-        """As `Repository.get_records`."""
-        arguments.session_id(session_id)
-        chosen = arguments.window(last, after, before, limit)
+        """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
+        check_session_id(session_id)
+        chosen = arguments.make_window(last, after, before, limit)
         return await self._run(self._core.records, self._scope, session_id, chosen, utcnow())
 
-    async def iter_records(
-        self, session_id: str, *, after: int | None = None
-    ) -> AsyncIterator[MessageRecord]:
-        """As `Repository.iter_records`."""
+    async def iter_records(self, session_id: str, *, after: int | None = None) -> AsyncIterator[MessageRecord]:
+        """Yield records, oldest first, from behind position *after*, in bounded memory.
+
+        It pages by position and is not one snapshot: what is appended meanwhile is seen too. Damaged records are
+        passed over, and named in one `CorruptRecord` at the end.
+        """
         walk = Walk(session_id, after)
         while walk.more:
             try:
@@ -221,50 +233,64 @@ class AsyncRepository(Facade):
         walk.end()
 
     async def get_message(self, session_id: str, key: int | str) -> MessageRecord:
-        """As `Repository.get_message`."""
-        arguments.session_id(session_id)
+        """Return one record: *key* is a position (int) or a message id (str).
+
+        Raises `SessionNotFound`, `MessageNotFound`.
+        """
+        check_session_id(session_id)
         return await self._run(
-            self._core.message, self._scope, session_id, arguments.message_key(key), utcnow()
+            self._core.message, self._scope, session_id, arguments.check_message_key(key), utcnow()
         )
 
     async def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
     ) -> MessageRecord:
-        """As `Repository.update_message`."""
-        arguments.session_id(session_id)
-        key, revision, now = arguments.message_key(key), expected(expected_revision), utcnow()
+        """Put *message* in the place of a stored one, which keeps its position, id and time; return the record.
+
+        Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
+        `InvalidMessage` if *message* brings another id.
+        """
+        check_session_id(session_id)
+        key, revision, now = arguments.check_message_key(key), check_revision(expected_revision), utcnow()
         draft = codec.encode(message, now=now)
         return await self._run(self._core.edit, self._scope, session_id, key, draft, revision, now)
 
     async def delete_message(self, session_id: str, key: int | str) -> None:
-        """As `Repository.delete_message`."""
-        arguments.session_id(session_id)
-        await self._run(self._core.remove, self._scope, session_id, arguments.message_key(key), utcnow())
+        """Delete one message; its id is forgotten, its position is not reused.
+
+        Raises `SessionNotFound`, `MessageNotFound`.
+        """
+        check_session_id(session_id)
+        await self._run(self._core.remove, self._scope, session_id, arguments.check_message_key(key), utcnow())
 
     async def pop_message(self, session_id: str) -> MessageRecord | None:
-        """As `Repository.pop_message`."""
-        return await self._run(self._core.pop, self._scope, arguments.session_id(session_id), utcnow())
+        """Delete the newest message and return its record; None if there is none."""
+        return await self._run(self._core.pop, self._scope, check_session_id(session_id), utcnow())
 
     async def count_messages(self, session_id: str) -> int:
-        """As `Repository.count_messages`."""
-        return await self._run(self._core.count, self._scope, arguments.session_id(session_id), utcnow())
+        """Return the number of messages; 0 for a missing session."""
+        return await self._run(self._core.count, self._scope, check_session_id(session_id), utcnow())
 
     async def truncate(self, session_id: str, *, after: int) -> None:
-        """As `Repository.truncate`."""
-        arguments.session_id(session_id)
+        """Delete the messages behind position *after*; what follows gets new positions."""
+        check_session_id(session_id)
         await self._run(
-            self._core.truncate, self._scope, session_id, arguments.natural(after, "after"), utcnow()
+            self._core.truncate, self._scope, session_id, arguments.check_natural(after, "after"), utcnow()
         )
 
     async def clear(self, session_id: str) -> None:
-        """As `Repository.clear`."""
+        """Delete all messages and keep the session."""
         await self.truncate(session_id, after=0)
 
     async def replace_messages(
         self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
     ) -> Records:
-        """As `Repository.replace_messages`."""
-        revision, now = expected(expected_revision), utcnow()
+        """Put *messages* in the place of all stored ones, in one transaction; return their records.
+
+        Creates the session if it is missing. The new messages get new positions. Raises `Conflict` if the session
+        is not at *expected_revision*, `SessionExists` where the id belongs to another owner, `InvalidMessage`.
+        """
+        revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         return answered(
             session_id,
@@ -286,8 +312,13 @@ class AsyncRepository(Facade):
         until: datetime | None = None,
         limit: int = 20,
     ) -> list[SearchHit]:
-        """As `Repository.search`."""
-        wanted = arguments.search_filter(
+        """Return messages that hold all words of *query*, best first, at most *limit* (up to 1,000).
+
+        Words are runs of letters and digits, compared without case; no stemming, no prefixes, no syntax: whatever
+        the query holds is literal. ``rank`` compares only within one answer. *since* is inclusive, *until* exclusive.
+        Raises `NotSupported` on DynamoDB and Cosmos DB, which have no full text.
+        """
+        wanted = arguments.make_search_filter(
             query,
             session=session_id,
             tenant_id=tenant_id,
@@ -312,9 +343,12 @@ class AsyncRepository(Facade):
     ) -> list[UsageRow]:
         """Return messages and tokens summed by *by* (of day, model, user_id, tenant_id, session_id), in their order.
 
-        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None.
+        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None. Raises `Invalid`
+        for a key that is not one of these.
         """
-        wanted = arguments.usage_filter(by, tenant_id=tenant_id, user_id=user_id, since=since, until=until)
+        wanted = arguments.make_usage_filter(
+            by, tenant_id=tenant_id, user_id=user_id, since=since, until=until
+        )
         return await self._run(self._core.usage, self._scope, wanted, utcnow())
 
     async def purge(
@@ -325,8 +359,13 @@ class AsyncRepository(Facade):
         expired_only: bool | None = None,
         dry_run: bool = False,
     ) -> PurgeReport:
-        """As `Repository.purge`."""
-        rule = arguments.purge_rule(
+        """Delete the sessions that meet all conditions, and report how many; without conditions, the expired ones.
+
+        *updated_before* is exclusive. With *dry_run* nothing is deleted, only counted. It works in pieces: an error in
+        the middle leaves some sessions deleted, and what was deleted just when a connection broke may be missing from
+        the report. Raises `Invalid` where *expired_only* is False and nothing else is asked for.
+        """
+        rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
         )
         return await self._run(self._core.purge, self._scope, rule, utcnow())
@@ -334,11 +373,14 @@ class AsyncRepository(Facade):
     # ---- the repository itself
 
     async def durability(self) -> Durability:
-        """As `Repository.durability`."""
+        """Return what this storage keeps when the process, or the machine, stops."""
         return await self._run(self._core.durability)
 
     async def close(self) -> None:
-        """As `Repository.close`."""
+        """Release what was made for this repository; an engine that was passed in stays open.
+
+        One that was made from a URL opens anew if it is used again, and is closed again by another call.
+        """
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,12 +11,15 @@ import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from chatstore import codec
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
-from chatstore.ids import MAX_ID, id_fault, is_bad
+from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad
+from chatstore.records import Page
+from chatstore.strictjson import check_json, dumps, is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from chatstore.records import ChatSession
 
 PAGE_LIMIT = 1000
 #: The highest position a loaded record may have, so that no counter of 64 bits can run over.
@@ -52,22 +55,6 @@ def microseconds(moment: datetime) -> int:
 
 
 # ------------------------------------------------------------------------------------------------ ids
-
-
-def session_id(value: str) -> str:
-    """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
-    if fault := id_fault(value):
-        msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
-        raise InvalidSessionId(msg)
-    return value
-
-
-def owner_id(value: str | None, name: str) -> str | None:
-    """Return *value* if it can be a tenant or user id (None: nobody), else raise `Invalid`."""
-    if value is not None and (fault := id_fault(value)):
-        msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
-        raise Invalid(msg)
-    return value
 
 
 def session_key(*parts: str) -> str:
@@ -113,7 +100,7 @@ class Scope(NamedTuple):
         if tenant_id is None and user_id is None:
             msg = "a scope without an owner would see everybody: pass a tenant_id or a user_id"
             raise Invalid(msg)
-        owner_id(tenant_id, "tenant_id"), owner_id(user_id, "user_id")
+        check_owner_id(tenant_id, "tenant_id"), check_owner_id(user_id, "user_id")
         return self.owning(tenant_id, user_id)
 
     def owning(self, tenant_id: str | None, user_id: str | None) -> Scope:
@@ -131,7 +118,7 @@ class Scope(NamedTuple):
 # ------------------------------------------------------------------------------------------------ numbers and times
 
 
-def natural(value: int, name: str) -> int:
+def check_natural(value: int, name: str) -> int:
     """Return *value* if it is an int of 0 or more, else raise `Invalid`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         given = repr(value) if isinstance(value, int) else f"of type {type(value).__name__}"
@@ -141,10 +128,10 @@ def natural(value: int, name: str) -> int:
 
 
 def _optional(value: int | None, name: str) -> int | None:
-    return None if value is None else natural(value, name)
+    return None if value is None else check_natural(value, name)
 
 
-def moment(value: datetime | None, name: str) -> datetime | None:
+def check_time(value: datetime | None, name: str) -> datetime | None:
     """Return *value* in UTC; a naive datetime raises `Invalid`."""
     if value is None:
         return None
@@ -178,7 +165,7 @@ class Window(NamedTuple):
 EVERYTHING = Window()
 
 
-def window(last: int | None, after: int | None, before: int | None, limit: int | None) -> Window:
+def make_window(last: int | None, after: int | None, before: int | None, limit: int | None) -> Window:
     """Return the checked window; `Invalid` for a negative number, or *last* together with *limit*."""
     if last is None and after is None and before is None and limit is None:
         return EVERYTHING
@@ -193,10 +180,10 @@ def window(last: int | None, after: int | None, before: int | None, limit: int |
     )
 
 
-def message_key(key: int | str) -> int | str:
+def check_message_key(key: int | str) -> int | str:
     """Return *key* if it is a position (int) or a message id (str), else raise `Invalid`."""
     if not isinstance(key, str):
-        return natural(key, "a message's position")
+        return check_natural(key, "a message's position")
     if fault := id_fault(key):
         msg = f"the message id {fault}: pass a position, or an id that a message can have"
         raise Invalid(msg)
@@ -206,15 +193,15 @@ def message_key(key: int | str) -> int | str:
 # ------------------------------------------------------------------------------------------------ session data
 
 
-def title(value: str | None) -> str | None:
+def check_title(value: str | None) -> str | None:
     """Return *value* if every database can hold it as text, else raise `Invalid`."""
-    if value is not None and (not isinstance(value, str) or not codec.is_storable(value)):
+    if value is not None and (not isinstance(value, str) or not is_storable(value)):
         msg = "a title must be text without NUL characters and lone surrogates: remove them"
         raise Invalid(msg)
     return value
 
 
-def metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
+def check_metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a copy of the app's *value* if every database can hold it as a JSON object, else raise `Invalid`."""
     if value is None:
         return {}
@@ -222,8 +209,8 @@ def metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
         if not isinstance(value, dict):
             msg = f"it is of type {type(value).__name__}: pass a dict"
             raise InvalidMessage(msg)
-        codec.check_json(value, "metadata", depth=METADATA_DEPTH)
-        text = codec.dumps(value)
+        check_json(value, "metadata", depth=METADATA_DEPTH)
+        text = dumps(value)
     except InvalidMessage as error:
         msg = f"metadata must be a JSON object: {error}"
         raise Invalid(msg) from None
@@ -275,7 +262,7 @@ class SessionFilter(NamedTuple):
         return sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def session_filter(
+def make_session_filter(
     *,
     tenant_id: str | None,
     user_id: str | None,
@@ -284,7 +271,7 @@ def session_filter(
     updated_since: datetime | None,
 ) -> SessionFilter:
     """Return the checked filter; *metadata* holds top-level keys and the scalar each must equal."""
-    wanted = globals()["metadata"](metadata)
+    wanted = check_metadata(metadata)
     for key, value in wanted.items():
         if not isinstance(value, str | int | float | bool | None):
             msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one of these"
@@ -293,17 +280,17 @@ def session_filter(
         msg = "archived is no choice: pass True (only archived), False (without them) or None (both)"
         raise Invalid(msg)
     return SessionFilter(
-        owner_id(tenant_id, "tenant_id"),
-        owner_id(user_id, "user_id"),
+        check_owner_id(tenant_id, "tenant_id"),
+        check_owner_id(user_id, "user_id"),
         archived,
         tuple(sorted(wanted.items())),
-        moment(updated_since, "updated_since"),
+        check_time(updated_since, "updated_since"),
     )
 
 
-def page_limit(value: int) -> int:
+def check_page_limit(value: int) -> int:
     """Return *value* if it is 0 to 1,000, else raise `Invalid`."""
-    if natural(value, "limit") > PAGE_LIMIT:
+    if check_natural(value, "limit") > PAGE_LIMIT:
         msg = f"limit is at most {PAGE_LIMIT} a page: follow next_cursor for more"
         raise Invalid(msg)
     return value
@@ -313,7 +300,7 @@ _CURSOR_VERSION = 1
 Keyset = tuple[datetime, str]
 
 
-def cursor(key: Keyset, digest: str) -> str:
+def encode_cursor(key: Keyset, digest: str) -> str:
     """Return the opaque, versioned form of the last row of a page."""
     text = json.dumps([_CURSOR_VERSION, digest, microseconds(key[0]), key[1]], separators=(",", ":"))
     from base64 import urlsafe_b64encode
@@ -321,7 +308,7 @@ def cursor(key: Keyset, digest: str) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def keyset(value: str | None, digest: str) -> Keyset | None:
+def decode_cursor(value: str | None, digest: str) -> Keyset | None:
     """Return where a page begins; raise `InvalidCursor` for what `cursor` did not make for these filters."""
     if value is None:
         return None
@@ -332,7 +319,7 @@ def keyset(value: str | None, digest: str) -> Keyset | None:
         version, made_for, micros, last_id = json.loads(b64decode(padded, altchars=b"-_", validate=True))
         seconds, micro = divmod(int(micros), 1_000_000)
         updated_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
-        session_id(last_id)
+        check_session_id(last_id)
     except (ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
         msg = "the cursor is malformed: pass a page's next_cursor unchanged, or None for the first page"
         raise InvalidCursor(msg) from None
@@ -358,12 +345,12 @@ class SearchFilter(NamedTuple):
     limit: int
 
 
-def words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
     """Return the distinct words of *text*: runs of letters and digits, lower-cased, in their order."""
     return tuple(dict.fromkeys(WORD.findall(text.lower())))
 
 
-def search_filter(
+def make_search_filter(
     query: str,
     *,
     session: str | None,
@@ -382,14 +369,14 @@ def search_filter(
         msg = "types is one text: pass a list of message types, such as ['human', 'ai']"
         raise Invalid(msg)
     return SearchFilter(
-        words(query),
-        None if session is None else session_id(session),
-        owner_id(tenant_id, "tenant_id"),
-        owner_id(user_id, "user_id"),
+        split_words(query),
+        None if session is None else check_session_id(session),
+        check_owner_id(tenant_id, "tenant_id"),
+        check_owner_id(user_id, "user_id"),
         None if types is None else tuple(types),
-        moment(since, "since"),
-        moment(until, "until"),
-        page_limit(limit),
+        check_time(since, "since"),
+        check_time(until, "until"),
+        check_page_limit(limit),
     )
 
 
@@ -406,7 +393,7 @@ class UsageFilter(NamedTuple):
     until: datetime | None
 
 
-def usage_filter(
+def make_usage_filter(
     by: Sequence[str],
     *,
     tenant_id: str | None,
@@ -421,10 +408,10 @@ def usage_filter(
         raise Invalid(msg)
     return UsageFilter(
         tuple(by),
-        owner_id(tenant_id, "tenant_id"),
-        owner_id(user_id, "user_id"),
-        moment(since, "since"),
-        moment(until, "until"),
+        check_owner_id(tenant_id, "tenant_id"),
+        check_owner_id(user_id, "user_id"),
+        check_time(since, "since"),
+        check_time(until, "until"),
     )
 
 
@@ -437,7 +424,7 @@ class PurgeRule(NamedTuple):
     dry_run: bool
 
 
-def purge_rule(
+def make_purge_rule(
     updated_before: datetime | None, *, archived_only: bool, expired_only: bool | None, dry_run: bool
 ) -> PurgeRule:
     """Return the checked rule; with no condition at all only expired sessions go."""
@@ -446,9 +433,58 @@ def purge_rule(
     elif not expired_only and updated_before is None and not archived_only:
         msg = "purge without any condition would delete everything: pass updated_before, archived_only or expired_only"
         raise Invalid(msg)
-    return PurgeRule(moment(updated_before, "updated_before"), archived_only, expired_only, dry_run)
+    return PurgeRule(check_time(updated_before, "updated_before"), archived_only, expired_only, dry_run)
 
 
 def day_of(instant: datetime) -> date:
     """Return the UTC day of *instant*."""
     return instant.astimezone(UTC).date()
+
+
+# ------------------------------------------------------------------------------------- sessions
+
+
+def check_revision(revision: int | None) -> int | None:
+    """Return the checked revision a caller expects (0: the session must not exist yet)."""
+    return None if revision is None else check_natural(revision, "expected_revision")
+
+
+def make_session(scope: Scope, session_id: str, given: Mapping[str, Any]) -> NewSession:
+    """Return the checked session that `create_session` makes."""
+    tenant_id = check_owner_id(given["tenant_id"], "tenant_id")
+    user_id = check_owner_id(given["user_id"], "user_id")
+    return NewSession(
+        check_session_id(session_id),
+        scope.owning(tenant_id, user_id),
+        check_title(given["title"]),
+        check_metadata(given["metadata"]),
+        check_time(given["expires_at"], "expires_at"),
+    )
+
+
+def make_changes(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked changes of `update_session`: what is left out stays, None clears."""
+    changes = {name: value for name, value in given.items() if value is not UNSET}
+    for name in ("tenant_id", "user_id"):
+        if name in changes:
+            if scope:
+                msg = "a scoped repository cannot change the owner: use the unscoped one"
+                raise Invalid(msg)
+            check_owner_id(changes[name], name)
+    if "title" in changes:
+        check_title(changes["title"])
+    if "metadata" in changes:
+        changes["metadata"] = check_metadata(changes["metadata"])
+    if "expires_at" in changes:
+        changes["expires_at"] = check_time(changes["expires_at"], "expires_at")
+    if "archived" in changes and not isinstance(changes["archived"], bool):
+        msg = "archived is neither True nor False: pass one of them"
+        raise Invalid(msg)
+    return changes
+
+
+def make_page(found: Sequence[ChatSession], limit: int, digest: str) -> Page[ChatSession]:
+    """Return a page from one session more than fits."""
+    items = list(found[:limit])
+    more = len(found) > limit and items
+    return Page(items, encode_cursor((items[-1].updated_at, items[-1].session_id), digest) if more else None)

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_type_hints
 
 from pydantic import ValidationError
 
-from chatstore.errors import CorruptRecord, InvalidMessage
-from chatstore.ids import checked_id, id_fault, new_id
+from chatstore.arguments import MAX_POSITION, check_natural, check_time
+from chatstore.errors import CorruptRecord, Invalid, InvalidMessage
+from chatstore.failures import another_body, corrupt, out_of_order, partly
+from chatstore.ids import check_session_id, checked_id, id_fault, new_id
 from chatstore.messages import (
     CLASSES,
     PLAIN,
@@ -29,10 +31,14 @@ from chatstore.messages import (
     set_values,
     text_of,
 )
+from chatstore.records import MessageRecord, Records
 from chatstore.strictjson import canonical, check_json, dumps, is_storable, loads, pack, readable, unpack
 from chatstore.wire import SHAPES, fault_of, from_wire, rest_of, shape_of, to_wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from chatstore.errors import PartialWrite
     from chatstore.messages import Message
 
 __all__ = [
@@ -51,6 +57,8 @@ __all__ = [
     "to_wire",
 ]
 
+#: Records written in one transaction by `load_records`, and read at a time by `iter_records`.
+CHUNK: Final = 500
 MAX_COPY: Final = 255
 MAX_TYPE: Final = 32
 _BY_TAG: Final = {tag: SHAPES[cls] for tag, cls in CLASSES.items()}
@@ -200,3 +208,190 @@ def same(draft: Draft, other: Draft) -> bool:
 
 def _canonical(draft: Draft) -> str:
     return canonical(to_wire(decode(draft.type, draft.content, draft.payload, None)))
+
+
+# ------------------------------------------------------------------------------------- rows
+
+
+class Row(NamedTuple):
+    """One stored message: its place in the session, and its stored form."""
+
+    position: int
+    draft: Draft
+
+
+class Appended(NamedTuple):
+    """What an append did: the session's revision, and one row for each draft, in order.
+
+    A row holds the very draft that was passed where it was stored now, and the stored one where its id was known.
+    """
+
+    revision: int
+    rows: Sequence[Row]
+
+
+def same_body(new: Draft, stored: Draft) -> bool:
+    """Tell whether two drafts are the same message; a damaged one is like no other."""
+    try:
+        return same(new, stored)
+    except CorruptRecord:
+        return False
+
+
+def decoded(session_id: str, row: Row) -> Message:
+    """Return the message of *row*; a damaged one raises `CorruptRecord` that names it."""
+    position, draft = row
+    try:
+        return decode(
+            draft.type, draft.content, draft.payload, None if draft.id_generated else draft.message_id
+        )
+    except CorruptRecord as error:
+        raise corrupt(session_id, [position]) from error
+
+
+def messages_of(session_id: str, rows: Sequence[Row]) -> list[Message]:
+    """Return the messages of *rows*; damaged ones are named together in one `CorruptRecord`."""
+    try:
+        return [decoded(session_id, row) for row in rows]
+    except CorruptRecord:
+        records_of(session_id, rows, 0)
+        raise
+
+
+def record_of(session_id: str, row: Row) -> MessageRecord:
+    """Return the record of *row*."""
+    return MessageRecord(
+        decoded(session_id, row), row.position, row.draft.message_id, row.draft.created_at, session_id
+    )
+
+
+def records_of(session_id: str, rows: Iterable[Row], revision: int) -> Records:
+    """Return the records of *rows* at *revision*; damaged ones are named together in one `CorruptRecord`."""
+    records, damaged = Records(), []
+    records.revision = revision
+    for row in rows:
+        try:
+            records.append(record_of(session_id, row))
+        except CorruptRecord:
+            damaged.append(row.position)
+    if damaged:
+        raise corrupt(session_id, damaged, records)
+    return records
+
+
+# ------------------------------------------------------------------------------------- a call and its answer
+
+
+class Batch(NamedTuple):
+    """Checked messages: the distinct *drafts*, and for each message passed which of them it is."""
+
+    messages: Sequence[Message]
+    drafts: list[Draft]
+    places: list[int] | None
+
+
+def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
+    """Encode *messages*; the same id twice must have the same body and is stored once.
+
+    Raises `InvalidMessage` or `MessageConflict` before anything is written.
+    """
+    check_session_id(session_id)
+    if (
+        isinstance(messages, str | bytes)
+        or not hasattr(messages, "__iter__")
+        or hasattr(messages, "model_fields_set")
+    ):
+        msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
+        raise InvalidMessage(msg)
+    given = list(messages)
+    drafts, named = [], 0
+    for message in given:
+        draft = encode(message, now=now)
+        drafts.append(draft)
+        named += not draft.id_generated
+    if named > 1 and len({draft.message_id for draft in drafts}) < len(drafts):
+        return _without_repeats(session_id, given, drafts)
+    return Batch(given, drafts, None)
+
+
+def _without_repeats(session_id: str, given: Sequence[Message], drafts: list[Draft]) -> Batch:
+    distinct: dict[str, int] = {}
+    kept: list[Draft] = []
+    places = []
+    for draft in drafts:
+        place = distinct.setdefault(draft.message_id, len(kept))
+        if place == len(kept):
+            kept.append(draft)
+        elif not same_body(draft, kept[place]):
+            raise another_body(session_id, draft.message_id)
+        places.append(place)
+    return Batch(given, kept, places)
+
+
+def answered(session_id: str, made: Batch, done: Appended) -> Records:
+    """Return one record for each message passed; those stored now carry the caller's own objects."""
+    rows = done.rows if made.places is None else [done.rows[place] for place in made.places]
+    drafts = made.drafts if made.places is None else [made.drafts[place] for place in made.places]
+    records = Records()
+    records.revision = done.revision
+    for message, draft, row in zip(made.messages, drafts, rows, strict=True):
+        position, stored = row
+        known = message if stored is draft else decoded(session_id, row)
+        records.append(MessageRecord(known, position, stored.message_id, stored.created_at, session_id))
+    return records
+
+
+def counted(session_id: str, made: Batch, error: PartialWrite) -> PartialWrite:
+    """Return *error* about the messages passed: a core counts each id once, a caller may pass it twice."""
+    if made.places is None:
+        return error
+    unstored = (number for number, place in enumerate(made.places) if place >= error.stored)
+    return partly(session_id, next(unstored, len(made.places)))
+
+
+def rows_of(session_id: str, records: Iterable[MessageRecord]) -> list[Row]:
+    """Return the checked rows of *records*, for `load_records`: positions must grow from 1; an id counts once."""
+    rows: dict[str, Row] = {}
+    last = 0
+    for record in records:
+        row = _loaded(record)
+        if row.position <= last:
+            raise out_of_order(session_id, row.position, last)
+        last = row.position
+        first = rows.setdefault(row.draft.message_id, row)
+        if first is not row and not same_body(row.draft, first.draft):
+            raise another_body(session_id, row.draft.message_id)
+    return list(rows.values())
+
+
+def _loaded(record: MessageRecord) -> Row:
+    if not isinstance(record, MessageRecord):
+        msg = f"load_records takes records, not a value of type {type(record).__name__}: pass MessageRecord"
+        raise Invalid(msg)
+    position = check_natural(record.position, "position")
+    if position > MAX_POSITION:
+        msg = f"the position of a record is over {MAX_POSITION}: number the records from 1"
+        raise Invalid(msg)
+    created_at = check_time(record.created_at, "created_at")
+    if created_at is None:
+        msg = "created_at of a record must be an aware datetime: use datetime.now(UTC)"
+        raise Invalid(msg)
+    draft = encode(record.message, now=created_at)
+    if draft.id_generated:
+        draft = draft._replace(message_id=checked_id(record.message_id))
+    elif draft.message_id != record.message_id:
+        msg = f"the record at position {position} and its message have different ids: make them equal"
+        raise InvalidMessage(msg)
+    return Row(position, draft)
+
+
+def chunks(records: Iterable[MessageRecord]) -> Iterator[list[MessageRecord]]:
+    """Cut *records* into lists of at most `CHUNK`."""
+    part: list[MessageRecord] = []
+    for record in records:
+        part.append(record)
+        if len(part) == CHUNK:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from chatstore.aio import AsyncRepository
-    from chatstore.core import T
+    from chatstore.contract import T
     from chatstore.messages import Message
 
 

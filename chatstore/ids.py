@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Final
 
-from chatstore.errors import InvalidMessage
+from chatstore.errors import Invalid, InvalidMessage, InvalidSessionId
 
 MAX_ID: Final = 255
 
@@ -39,6 +39,22 @@ def checked_id(value: str) -> str:
     if fault := id_fault(value):
         msg = f"the message id {fault}: use 1 to {MAX_ID} characters, no control characters or outer space"
         raise InvalidMessage(msg)
+    return value
+
+
+def check_session_id(value: str) -> str:
+    """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
+    if fault := id_fault(value):
+        msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
+        raise InvalidSessionId(msg)
+    return value
+
+
+def check_owner_id(value: str | None, name: str) -> str | None:
+    """Return *value* if it can be a tenant or user id (None: nobody), else raise `Invalid`."""
+    if value is not None and (fault := id_fault(value)):
+        msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
+        raise Invalid(msg)
     return value
 
 

@@ -16,32 +16,18 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from chatstore import arguments, codec
-from chatstore.arguments import UNSET, Scope, utcnow
-from chatstore.core import (
-    CHUNK,
-    Answer,
-    Args,
-    Core,
-    T,
-    Walk,
-    answered,
-    batch,
-    changes_of,
-    chunks,
-    counted,
-    expected,
-    missing,
-    new_session,
-    page_of,
-    rows_of,
-)
+from chatstore.arguments import UNSET, Scope, check_revision, make_changes, make_page, make_session, utcnow
+from chatstore.codec import CHUNK, answered, batch, chunks, counted, rows_of
 from chatstore.errors import CorruptRecord, NotSupported, PartialWrite
+from chatstore.failures import corrupt, missing
+from chatstore.ids import check_session_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from chatstore.aio import AsyncRepository
+    from chatstore.contract import Answer, Args, Core, T
     from chatstore.history import ChatMessageHistory
     from chatstore.messages import (
         Capabilities,
@@ -55,6 +41,35 @@ if TYPE_CHECKING:
         SearchHit,
         UsageRow,
     )
+
+
+class Walk:
+    """Where `iter_records` stands in a session, and what it could not read on its way."""
+
+    def __init__(self, session_id: str, after: int | None) -> None:
+        """Begin behind position *after*."""
+        self.session_id = session_id
+        self.position = 0 if after is None else arguments.check_natural(after, "after")
+        self.more = True
+        self._damaged: list[int] = []
+
+    def step(self, part: Sequence[MessageRecord], lost: Sequence[int] = ()) -> Sequence[MessageRecord]:
+        """Go behind *part* and the damaged positions *lost* beside it; return *part*."""
+        self._damaged += lost
+        self.more = len(part) + len(lost) >= CHUNK
+        self.position = max([self.position, *lost[-1:], *(record.position for record in part[-1:])])
+        return part
+
+    def passed(self, error: CorruptRecord) -> Sequence[MessageRecord]:
+        """Go on behind what *error* names, and return what it carries; an error about something else is raised."""
+        if not error.positions:
+            raise error
+        return self.step(error.records, error.positions)
+
+    def end(self) -> None:
+        """Raise `CorruptRecord` if there was anything damaged."""
+        if self._damaged:
+            raise corrupt(self.session_id, self._damaged, others="were yielded")
 
 
 class Facade(ABC):
@@ -125,8 +140,9 @@ class Repository(Facade):
     ) -> ChatSession:
         """Create an empty session and return it.
 
-        In a scope the session belongs to its owner. Raises `SessionExists` if the id is taken by anybody
-        (an expired session does not take its id), `InvalidSessionId` or `Invalid` for bad values.
+        In a scope the session belongs to its owner. Ids have 1 to 255 characters; *metadata* is a JSON object of at
+        most 30 levels. Raises `SessionExists` if the id is taken by anybody (an expired session does not take its id),
+        `InvalidSessionId` or `Invalid` for bad values.
         """
         given = {
             "tenant_id": tenant_id,
@@ -135,11 +151,11 @@ class Repository(Facade):
             "metadata": metadata,
             "expires_at": expires_at,
         }
-        return self._run(self._core.create, new_session(self._scope, session_id, given), utcnow())
+        return self._run(self._core.create, make_session(self._scope, session_id, given), utcnow())
 
     def get_session(self, session_id: str) -> ChatSession:
         """Return the session's own data. Raises `SessionNotFound`."""
-        found = self._run(self._core.get, self._scope, arguments.session_id(session_id), utcnow())
+        found = self._run(self._core.get, self._scope, check_session_id(session_id), utcnow())
         if found is None:
             raise missing(session_id)
         return found
@@ -169,15 +185,15 @@ class Repository(Facade):
             "user_id": user_id,
             "tenant_id": tenant_id,
         }
-        changes = changes_of(self._scope, given)
-        arguments.session_id(session_id)
+        changes = make_changes(self._scope, given)
+        check_session_id(session_id)
         return self._run(
-            self._core.update, self._scope, session_id, changes, expected(expected_revision), utcnow()
+            self._core.update, self._scope, session_id, changes, check_revision(expected_revision), utcnow()
         )
 
     def delete_session(self, session_id: str) -> bool:
         """Delete the session with all its messages; return whether there was one."""
-        return self._run(self._core.delete, self._scope, arguments.session_id(session_id), utcnow())
+        return self._run(self._core.delete, self._scope, check_session_id(session_id), utcnow())
 
     def list_sessions(
         self,
@@ -196,7 +212,7 @@ class Repository(Facade):
         whose top-level keys equal these. *updated_since* is inclusive. The list is live: a session touched while
         paging moves to the front. Raises `InvalidCursor` for a malformed cursor or one made for other filters.
         """
-        wanted = arguments.session_filter(
+        wanted = arguments.make_session_filter(
             tenant_id=tenant_id,
             user_id=user_id,
             archived=archived,
@@ -204,9 +220,9 @@ class Repository(Facade):
             updated_since=updated_since,
         )
         digest = wanted.digest(self._scope)
-        start, size = arguments.keyset(cursor, digest), arguments.page_limit(limit)
+        start, size = arguments.decode_cursor(cursor, digest), arguments.check_page_limit(limit)
         found = self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
-        return page_of(found, size, digest)
+        return make_page(found, size, digest)
 
     def fork_session(
         self, session_id: str, new_session_id: str, *, through: int | None = None
@@ -216,9 +232,9 @@ class Repository(Facade):
         Positions, ids and times stay; title, metadata and owner are copied. Raises `SessionNotFound` for the
         source, `SessionExists` for the target.
         """
-        arguments.session_id(session_id), arguments.session_id(new_session_id)
+        check_session_id(session_id), check_session_id(new_session_id)
         if through is not None:
-            through = arguments.natural(through, "through")
+            through = arguments.check_natural(through, "through")
         return self._run(self._core.fork, self._scope, session_id, new_session_id, through, utcnow())
 
     def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
@@ -228,11 +244,11 @@ class Repository(Facade):
         written in chunks, each in a transaction. Raises `Conflict` for a new record at or below another record's
         position, `MessageConflict` for a known id with another body, `InvalidMessage`, `SessionExists`.
         """
-        arguments.session_id(session_id)
-        return sum(
-            self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
-            for part in chunks(records)
-        )
+        check_session_id(session_id)
+        new = 0
+        for part in chunks(records):
+            new += self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
+        return new
 
     # ---- messages
 
@@ -250,7 +266,7 @@ class Repository(Facade):
         (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
         many messages are stored if a later one fails.
         """
-        revision, now = expected(expected_revision), utcnow()
+        revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         if not made.drafts:
             return self.get_records(session_id, last=0)
@@ -274,8 +290,8 @@ class Repository(Facade):
         Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
         scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
         """
-        arguments.session_id(session_id)
-        chosen = arguments.window(last, after, before, limit)
+        check_session_id(session_id)
+        chosen = arguments.make_window(last, after, before, limit)
         return self._run(self._core.messages, self._scope, session_id, chosen, utcnow())
 
     def get_records(
@@ -288,8 +304,8 @@ class Repository(Facade):
         limit: int | None = None,
     ) -> Records:
         """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
-        arguments.session_id(session_id)
-        chosen = arguments.window(last, after, before, limit)
+        check_session_id(session_id)
+        chosen = arguments.make_window(last, after, before, limit)
         return self._run(self._core.records, self._scope, session_id, chosen, utcnow())
 
     def iter_records(self, session_id: str, *, after: int | None = None) -> Iterator[MessageRecord]:
@@ -312,8 +328,10 @@ class Repository(Facade):
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
-        arguments.session_id(session_id)
-        return self._run(self._core.message, self._scope, session_id, arguments.message_key(key), utcnow())
+        check_session_id(session_id)
+        return self._run(
+            self._core.message, self._scope, session_id, arguments.check_message_key(key), utcnow()
+        )
 
     def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
@@ -323,8 +341,8 @@ class Repository(Facade):
         Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
         `InvalidMessage` if *message* brings another id.
         """
-        arguments.session_id(session_id)
-        key, revision, now = arguments.message_key(key), expected(expected_revision), utcnow()
+        check_session_id(session_id)
+        key, revision, now = arguments.check_message_key(key), check_revision(expected_revision), utcnow()
         draft = codec.encode(message, now=now)
         return self._run(self._core.edit, self._scope, session_id, key, draft, revision, now)
 
@@ -333,21 +351,23 @@ class Repository(Facade):
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
-        arguments.session_id(session_id)
-        self._run(self._core.remove, self._scope, session_id, arguments.message_key(key), utcnow())
+        check_session_id(session_id)
+        self._run(self._core.remove, self._scope, session_id, arguments.check_message_key(key), utcnow())
 
     def pop_message(self, session_id: str) -> MessageRecord | None:
         """Delete the newest message and return its record; None if there is none."""
-        return self._run(self._core.pop, self._scope, arguments.session_id(session_id), utcnow())
+        return self._run(self._core.pop, self._scope, check_session_id(session_id), utcnow())
 
     def count_messages(self, session_id: str) -> int:
         """Return the number of messages; 0 for a missing session."""
-        return self._run(self._core.count, self._scope, arguments.session_id(session_id), utcnow())
+        return self._run(self._core.count, self._scope, check_session_id(session_id), utcnow())
 
     def truncate(self, session_id: str, *, after: int) -> None:
         """Delete the messages behind position *after*; what follows gets new positions."""
-        arguments.session_id(session_id)
-        self._run(self._core.truncate, self._scope, session_id, arguments.natural(after, "after"), utcnow())
+        check_session_id(session_id)
+        self._run(
+            self._core.truncate, self._scope, session_id, arguments.check_natural(after, "after"), utcnow()
+        )
 
     def clear(self, session_id: str) -> None:
         """Delete all messages and keep the session."""
@@ -361,7 +381,7 @@ class Repository(Facade):
         Creates the session if it is missing. The new messages get new positions. Raises `Conflict` if the session
         is not at *expected_revision*, `SessionExists` where the id belongs to another owner, `InvalidMessage`.
         """
-        revision, now = expected(expected_revision), utcnow()
+        revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
         return answered(
             session_id,
@@ -387,8 +407,9 @@ class Repository(Facade):
 
         Words are runs of letters and digits, compared without case; no stemming, no prefixes, no syntax: whatever
         the query holds is literal. ``rank`` compares only within one answer. *since* is inclusive, *until* exclusive.
+        Raises `NotSupported` on DynamoDB and Cosmos DB, which have no full text.
         """
-        wanted = arguments.search_filter(
+        wanted = arguments.make_search_filter(
             query,
             session=session_id,
             tenant_id=tenant_id,
@@ -413,9 +434,12 @@ class Repository(Facade):
     ) -> list[UsageRow]:
         """Return messages and tokens summed by *by* (of day, model, user_id, tenant_id, session_id), in their order.
 
-        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None.
+        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None. Raises `Invalid`
+        for a key that is not one of these.
         """
-        wanted = arguments.usage_filter(by, tenant_id=tenant_id, user_id=user_id, since=since, until=until)
+        wanted = arguments.make_usage_filter(
+            by, tenant_id=tenant_id, user_id=user_id, since=since, until=until
+        )
         return self._run(self._core.usage, self._scope, wanted, utcnow())
 
     def purge(
@@ -428,9 +452,11 @@ class Repository(Facade):
     ) -> PurgeReport:
         """Delete the sessions that meet all conditions, and report how many; without conditions, the expired ones.
 
-        *updated_before* is exclusive. With *dry_run* nothing is deleted, only counted.
+        *updated_before* is exclusive. With *dry_run* nothing is deleted, only counted. It works in pieces: an error in
+        the middle leaves some sessions deleted, and what was deleted just when a connection broke may be missing from
+        the report. Raises `Invalid` where *expired_only* is False and nothing else is asked for.
         """
-        rule = arguments.purge_rule(
+        rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
         )
         return self._run(self._core.purge, self._scope, rule, utcnow())

@@ -13,13 +13,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
-from chatstore.core import OPERATIONS
+from chatstore.contract import OPERATIONS
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
     from chatstore.repository import Repository
 
 READERS = 4

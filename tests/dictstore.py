@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.aio import AsyncRepository
 from chatstore.backends.documents import shapes, steps
 from chatstore.backends.documents.core import DocumentsCore
-from chatstore.core import adrive, drive
+from chatstore.contract import adrive, drive
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.backends.documents.shapes import Header
-    from chatstore.core import Answer, Args, Row, T
+    from chatstore.codec import Row
+    from chatstore.contract import Answer, Args, T
 
 Key = tuple[str, str, int]
 LIMITS = steps.Limits(messages=7, size=100_000, message=90_000, header=50_000)

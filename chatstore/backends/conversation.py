@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore import arguments
 from chatstore.arguments import Scope, microseconds
-from chatstore.core import (
-    Appended,
-    Row,
-    another_body,
-    no_message,
-    out_of_order,
-    record_of,
-    same_body,
-    stale,
-)
+from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.errors import InvalidMessage
+from chatstore.failures import another_body, no_message, out_of_order, stale
 from chatstore.messages import ChatSession, MessageRecord, SearchHit, UsageRow
 from chatstore.strictjson import canonical
 
@@ -330,7 +322,7 @@ def hits(conversations: Iterable[Conversation], chosen: SearchFilter) -> list[Se
         for conversation in conversations
         if chosen.session_id in (None, conversation.session.session_id)
         for row in conversation.rows
-        if _in_filter(row.draft, chosen) and sought <= set(arguments.words(row.draft.content))
+        if _in_filter(row.draft, chosen) and sought <= set(arguments.split_words(row.draft.content))
     ]
     return best(found, chosen.limit)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
     from chatstore.messages import ChatSession
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from chatstore.arguments import NewSession, Scope
 from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
-from chatstore.core import Appended, messages_of, missing, record_of, records_of, stale, taken
+from chatstore.codec import Appended, messages_of, record_of, records_of
+from chatstore.failures import missing, stale, taken
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
-    from chatstore.codec import Draft
-    from chatstore.core import Row
+    from chatstore.codec import Draft, Row
     from chatstore.messages import (
         ChatSession,
         Durability,

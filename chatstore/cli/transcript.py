@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.arguments import words
+from chatstore.arguments import split_words
 from chatstore.cli.output import console, counted, cut, line, moment, styled
 from chatstore.messages import AIMessage, OpaqueMessage, ToolMessage
 
@@ -71,7 +71,7 @@ def show_hit(hit: SearchHit, query: str) -> None:
     )
     to.print(styled(*head, (f"  {moment(hit.created_at)}", "dim")))
     text = styled((line(hit.snippet), ""))
-    text.highlight_words(words(query), "bold reverse", case_sensitive=False)
+    text.highlight_words(split_words(query), "bold reverse", case_sensitive=False)
     _print_indented(to, text)
 
 

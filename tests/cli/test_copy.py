@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
     from tests.cli.conftest import Run
 
 

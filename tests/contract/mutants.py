@@ -15,7 +15,7 @@ import pytest
 
 from chatstore.arguments import Scope
 from chatstore.backends.memory import MemoryRepository, _Memory
-from chatstore.core import Appended
+from chatstore.codec import Appended
 from chatstore.errors import MessageConflict, SessionNotFound, StorageError
 from chatstore.messages import Capabilities
 from chatstore.testing import RepositoryContract

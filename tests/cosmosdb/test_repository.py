@@ -21,7 +21,7 @@ from chatstore import CosmosDBChatMessageHistory, HumanMessage, codec
 from chatstore.backends.cosmosdb import items, places
 from chatstore.backends.cosmosdb.address import parse_url
 from chatstore.backends.cosmosdb.places import Seen
-from chatstore.core import Row
+from chatstore.codec import Row
 from chatstore.errors import (
     Invalid,
     MessageTooLarge,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.arguments import purge_rule, utcnow
+from chatstore.arguments import make_purge_rule, utcnow
 from chatstore.backends.documents import attempts, shapes, steps
-from chatstore.core import drive
+from chatstore.contract import drive
 from chatstore.errors import (
     ChatstoreError,
     Conflict,
@@ -309,7 +309,7 @@ def test_a_crash_at_any_step_leaves_all_or_nothing(name: str) -> None:
             assert state(other) in (state(before), after(name)), number
         consistent(store)
         later = utcnow() + 2 * shapes.GRACE
-        rule = purge_rule(None, archived_only=False, expired_only=None, dry_run=False)
+        rule = make_purge_rule(None, archived_only=False, expired_only=None, dry_run=False)
         seen = state(other)
         core: Any = other._core
         drive(core.purge(other._scope, rule, later), store.carry_out)

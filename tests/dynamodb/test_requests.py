@@ -252,7 +252,7 @@ def test_the_largest_message(repository: DynamoDBRepository) -> None:
 
 def _size(repository: DynamoDBRepository, message: HumanMessage) -> int:
     from chatstore import codec
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
     draft = codec.encode(message, now=datetime.now(UTC))
     return repository._store.size("s", Row(2**63 - 1, draft))

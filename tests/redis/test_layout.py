@@ -13,8 +13,7 @@ from redis.crc import key_slot
 
 from chatstore import AIMessage, HumanMessage, MessageRecord
 from chatstore.backends.redis.layout import Keys, member, row_of
-from chatstore.codec import encode
-from chatstore.core import Row
+from chatstore.codec import Row, encode
 from chatstore.errors import CorruptRecord, Invalid, MessageTooLarge
 
 if TYPE_CHECKING:

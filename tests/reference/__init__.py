@@ -1,23 +1,27 @@
-"""The pages of docs/reference that are written from the code: `python -m tests.reference` writes them anew.
+"""What `python -m tests.reference` writes from the code: pages of docs/reference, and `chatstore/aio.py`.
 
-Knows which pages there are. `api`, `errors` and `schema` write one each, and know nothing of files.
+Knows which files there are. `aio`, `api`, `errors` and `schema` write one each, and know nothing of files.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.reference import api, errors, schema
+from tests.reference import aio, api, errors, schema
 from tests.snippets import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = ROOT / "docs" / "reference"
-PAGES: dict[str, Callable[[], str]] = {"api.md": api.page, "errors.md": errors.page, "schema.md": schema.page}
+FILES: dict[str, Callable[[], str]] = {
+    "chatstore/aio.py": aio.page,
+    "docs/reference/api.md": api.page,
+    "docs/reference/errors.md": errors.page,
+    "docs/reference/schema.md": schema.page,
+}
 
 
 def write() -> None:
-    """Write every page."""
-    for name, page in PAGES.items():
-        (FOLDER / name).write_text(page(), encoding="utf-8")
+    """Write every file."""
+    for name, page in FILES.items():
+        (ROOT / name).write_text(page(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/reference."""
+"""Write what is written from the code."""
 
 from __future__ import annotations
 

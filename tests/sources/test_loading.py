@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
 
 SEED = 20261125
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chatstore import arguments
 from chatstore.arguments import EVERYTHING, UNSET, Scope
 from chatstore.errors import Invalid, InvalidCursor, InvalidSessionId
+from chatstore.ids import check_owner_id, check_session_id
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
 keys = st.text(max_size=6) | st.text(alphabet="~/012 a\x00", max_size=6)
@@ -28,7 +29,7 @@ def nothing(**given: Any) -> Any:
         "metadata": None,
         "updated_since": None,
     }
-    return arguments.session_filter(**{**wanted, **given})
+    return arguments.make_session_filter(**{**wanted, **given})
 
 
 # ------------------------------------------------------------------------------------------------ session_key
@@ -40,7 +41,7 @@ def test_different_parts_never_give_one_key(one: list[str], other: list[str]) ->
     left, right = arguments.session_key(*one), arguments.session_key(*other)
 
     assert (one == other) == (left == right)
-    assert left == arguments.session_id(left)
+    assert left == check_session_id(left)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_parts_that_look_alike_give_different_keys(one: list[str], other: list[s
     keys_of = [arguments.session_key(*one), arguments.session_key(*other)]
 
     assert 2 == len(set(keys_of))
-    assert keys_of == [arguments.session_id(key) for key in keys_of]
+    assert keys_of == [check_session_id(key) for key in keys_of]
 
 
 def test_a_simple_key_is_readable() -> None:
@@ -85,15 +86,15 @@ def test_an_id_is_kept_as_it_is_or_refused(value: str) -> None:
     surrogate = any("\ud800" <= character <= "\udfff" for character in value)
     if len(value) > 255 or control or surrogate or value != value.strip():
         with pytest.raises(InvalidSessionId):
-            arguments.session_id(value)
+            check_session_id(value)
     else:
-        assert value == arguments.session_id(value) == arguments.owner_id(value, "user_id")
+        assert value == check_session_id(value) == check_owner_id(value, "user_id")
 
 
 def test_errors_about_ids_do_not_repeat_them() -> None:
     """An id may be somebody's name: the error says what is wrong with it, not what it is."""
     with pytest.raises(InvalidSessionId) as caught:
-        arguments.session_id("secret\n")
+        check_session_id("secret\n")
 
     assert "secret" not in str(caught.value)
 
@@ -137,27 +138,27 @@ def test_scopes_only_narrow() -> None:
 def test_a_count_is_a_natural_number(value: Any) -> None:
     """Everything but an int of 0 or more is `Invalid`, a bool too, and the error names the argument."""
     with pytest.raises(Invalid, match="last"):
-        arguments.natural(value, "last")
+        arguments.check_natural(value, "last")
 
 
 def test_a_count_fits_into_a_database() -> None:
     """A number above 63 bits means the same as the greatest one."""
     assert [0, 7, 2**63 - 1, 2**63 - 1] == [
-        arguments.natural(value, "n") for value in (0, 7, 2**63 - 1, 2**70)
+        arguments.check_natural(value, "n") for value in (0, 7, 2**63 - 1, 2**70)
     ]
 
 
 def test_moments_are_aware_and_become_utc() -> None:
     """A moment keeps its instant; a naive one, something else, or one outside of the years 1 to 9999 is `Invalid`."""
     kathmandu = timezone(timedelta(hours=5, minutes=45))
-    assert NOW == arguments.moment(NOW.astimezone(kathmandu), "since")
-    assert UTC == getattr(arguments.moment(NOW.astimezone(kathmandu), "since"), "tzinfo", None)
-    assert arguments.moment(None, "since") is None
+    assert NOW == arguments.check_time(NOW.astimezone(kathmandu), "since")
+    assert UTC == getattr(arguments.check_time(NOW.astimezone(kathmandu), "since"), "tzinfo", None)
+    assert arguments.check_time(None, "since") is None
     behind, ahead = timezone(timedelta(hours=-12)), timezone(timedelta(hours=12))
     last, first = datetime.max.replace(tzinfo=behind), datetime.min.replace(tzinfo=ahead)
     for wrong in (NOW.replace(tzinfo=None), "2026-01-01", 5, NOW.date(), last, first):
         with pytest.raises(Invalid, match="since"):
-            arguments.moment(wrong, "since")  # type: ignore[arg-type]
+            arguments.check_time(wrong, "since")  # type: ignore[arg-type]
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -175,13 +176,13 @@ def test_the_clock_is_aware() -> None:
 
 def test_a_window_that_asks_for_all_is_one_value() -> None:
     """The common case costs nothing, and every window says whether it can hold anything."""
-    assert arguments.window(None, None, None, None) is EVERYTHING
-    assert (3, 1, 9, None) == tuple(arguments.window(3, 1, 9, None))
+    assert arguments.make_window(None, None, None, None) is EVERYTHING
+    assert (3, 1, 9, None) == tuple(arguments.make_window(3, 1, 9, None))
     empty = [(0, None, None, None), (None, None, None, 0), (None, None, 0, None)]
-    assert [True] * 3 == [arguments.window(*given).empty for given in empty]
-    assert not arguments.window(1, 0, 1, None).empty
+    assert [True] * 3 == [arguments.make_window(*given).empty for given in empty]
+    assert not arguments.make_window(1, 0, 1, None).empty
     with pytest.raises(Invalid):
-        arguments.window(1, None, None, 1)
+        arguments.make_window(1, None, None, 1)
 
 
 # ------------------------------------------------------------------------------------------------ session data
@@ -190,11 +191,11 @@ def test_a_window_that_asks_for_all_is_one_value() -> None:
 def test_metadata_is_copied_and_strict() -> None:
     """What is kept is a copy, equal to what was passed; None is an empty object."""
     given_object: dict[str, Any] = {"list": [1, {"a": None}], "": "", "\\u0000": "\\ud800"}
-    kept = arguments.metadata(given_object)
+    kept = arguments.check_metadata(given_object)
     given_object["list"].append(2)
 
     assert {"list": [1, {"a": None}], "": "", "\\u0000": "\\ud800"} == kept
-    assert {} == arguments.metadata(None)
+    assert {} == arguments.check_metadata(None)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_metadata_is_copied_and_strict() -> None:
 def test_metadata_that_no_database_can_hold_is_refused(value: Any) -> None:
     """What is not a JSON object, or holds NUL or lone surrogates, is `Invalid`."""
     with pytest.raises(Invalid):
-        arguments.metadata(value)
+        arguments.check_metadata(value)
 
 
 def test_metadata_is_not_nested_deeply() -> None:
@@ -215,9 +216,9 @@ def test_metadata_is_not_nested_deeply() -> None:
     for _ in range(30):
         deep = {"k": deep}
 
-    assert deep == arguments.metadata(deep)
+    assert deep == arguments.check_metadata(deep)
     with pytest.raises(Invalid):
-        arguments.metadata({"k": deep})
+        arguments.check_metadata({"k": deep})
 
 
 def test_unset_shows_itself() -> None:
@@ -236,9 +237,9 @@ moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  
 )
 def test_a_cursor_holds_its_key(moment: datetime, session: str) -> None:
     """A cursor comes back as the key it was made of, and is text that fits into a URL."""
-    cursor = arguments.cursor((moment, session), "digest")
+    cursor = arguments.encode_cursor((moment, session), "digest")
 
-    assert (moment, session) == arguments.keyset(cursor, "digest")
+    assert (moment, session) == arguments.decode_cursor(cursor, "digest")
     assert cursor.isascii()
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -247,7 +248,7 @@ def test_a_cursor_holds_its_key(moment: datetime, session: str) -> None:
 def test_no_text_is_a_cursor_by_chance(text: str) -> None:
     """Whatever `cursor` did not make raises `InvalidCursor`, and nothing else."""
     with pytest.raises(InvalidCursor):
-        arguments.keyset(text, "digest")
+        arguments.decode_cursor(text, "digest")
 
 
 json_values = st.recursive(
@@ -262,19 +263,19 @@ def test_a_cursor_with_other_insides_is_refused_or_a_key(value: Any) -> None:
     """JSON of any shape in the place of a cursor's raises `InvalidCursor`, or is a key that can be used."""
     text = base64.urlsafe_b64encode(json.dumps(value).encode("utf-8", "surrogatepass")).decode().rstrip("=")
     try:
-        found = arguments.keyset(text, "digest")
+        found = arguments.decode_cursor(text, "digest")
     except InvalidCursor:
         return
     assert found is not None
     assert UTC == found[0].tzinfo
-    assert found[1] == arguments.session_id(found[1])
+    assert found[1] == check_session_id(found[1])
 
 
 def test_a_cursor_is_for_its_filters() -> None:
     """Another digest raises `InvalidCursor`; None is the first page."""
     with pytest.raises(InvalidCursor, match="filters"):
-        arguments.keyset(arguments.cursor((NOW, "s"), "one"), "other")
-    assert arguments.keyset(None, "one") is None
+        arguments.decode_cursor(arguments.encode_cursor((NOW, "s"), "one"), "other")
+    assert arguments.decode_cursor(None, "one") is None
 
 
 def test_every_filter_and_scope_has_a_digest_of_its_own() -> None:
@@ -309,13 +310,13 @@ def test_every_filter_and_scope_has_a_digest_of_its_own() -> None:
 )
 def test_words_are_runs_of_letters_and_digits(text: str, words: tuple[str, ...]) -> None:
     """Words are lower-cased and distinct, in their order; everything else separates them."""
-    assert words == arguments.words(text)
+    assert words == arguments.split_words(text)
 
 
 @given(st.text())
 def test_words_hold_no_syntax(text: str) -> None:
     """No word holds anything but letters and digits, so that none is syntax anywhere."""
-    for word in arguments.words(text):
+    for word in arguments.split_words(text):
         assert all(character.isalnum() for character in word)
         assert not set(word) & set("\"'*^-+()<>~@:&|!\\%_ \x00")
 
@@ -324,7 +325,7 @@ def test_words_hold_no_syntax(text: str) -> None:
 def test_usage_takes_known_keys_once(by: Any) -> None:
     """An unknown or repeated key, or a bare text, is `Invalid`."""
     with pytest.raises(Invalid, match="day, model, user_id, tenant_id, session_id"):
-        arguments.usage_filter(by, tenant_id=None, user_id=None, since=None, until=None)
+        arguments.make_usage_filter(by, tenant_id=None, user_id=None, since=None, until=None)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ def test_what_a_purge_without_conditions_takes(
     updated_before: datetime | None, archived_only: bool, expired_only: bool | None, only_expired_go: bool
 ) -> None:
     """Without a condition only expired sessions go; with one, expiry counts only where it is asked for."""
-    rule = arguments.purge_rule(
+    rule = arguments.make_purge_rule(
         updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=False
     )
 
@@ -352,4 +353,4 @@ def test_what_a_purge_without_conditions_takes(
 def test_a_purge_of_everything_is_refused() -> None:
     """To say that no condition is meant is `Invalid`: everything would go."""
     with pytest.raises(Invalid):
-        arguments.purge_rule(None, archived_only=False, expired_only=False, dry_run=True)
+        arguments.make_purge_rule(None, archived_only=False, expired_only=False, dry_run=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
     from chatstore.messages import Message
 
 HELLO = [HumanMessage(content="Hello!"), AIMessage(content="Hello there! How can I assist you today?")]

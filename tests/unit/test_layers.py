@@ -15,7 +15,7 @@ def test_imports_point_down() -> None:
 @pytest.mark.parametrize(
     ("path", "line", "fault"),
     [
-        ("codec.py", "from chatstore.core import Core", "it points up"),
+        ("codec.py", "from chatstore.contract import Core", "it points up"),
         ("codec.py", "import orjson", "standard library and pydantic only"),
         ("history.py", "from chatstore.connect import connect", "it points up"),
         ("history.py", "def f():\n    from .backends import file", "it points up"),

@@ -11,7 +11,7 @@ from chatstore.backends.dynamodb.store import DynamoDBStore
 from chatstore.backends.file import PageFileRepository
 from chatstore.backends.sql import core as sql
 from chatstore.backends.sql.plans import SQLCore
-from chatstore.core import OPERATIONS, Core
+from chatstore.contract import OPERATIONS, Core
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
@@ -103,4 +103,4 @@ def planted(
     operations.count("s", scope, now)  # type: ignore[arg-type]
     operations.edit(scope, "s", 1, drafts, None, now)  # type: ignore[arg-type]
     sql.count(c, q, "s", scope, now)  # type: ignore[arg-type]
-    arguments.window(None, "1", None, None)  # type: ignore[arg-type]
+    arguments.make_window(None, "1", None, None)  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
-"""The pages of docs/reference that are written from the code say what the code says now."""
+"""What is written from the code, pages and the asynchronous repository, says what the code says now."""
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ import chatstore
 from chatstore import errors
 from chatstore.backends.sql.migrations import upgrade
 from chatstore.repository import Repository
-from tests.reference import FOLDER, PAGES, schema
+from tests.reference import FILES, aio, api, schema
+from tests.reference import errors as errors_page
+from tests.snippets import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +26,10 @@ def headings(page: str) -> set[str]:
     return set(re.findall(r"^#+ (?:View )?`([\w.]+)`$", page, re.MULTILINE))
 
 
-@pytest.mark.parametrize(("name", "page"), PAGES.items())
-def test_the_page_is_current(name: str, page: Callable[[], str]) -> None:
+@pytest.mark.parametrize(("name", "page"), FILES.items())
+def test_the_file_is_current(name: str, page: Callable[[], str]) -> None:
     """What is committed is what the code writes; if it is not: python -m tests.reference."""
-    assert page().splitlines() == (FOLDER / name).read_text(encoding="utf-8").splitlines()
+    assert page().splitlines() == (ROOT / name).read_text(encoding="utf-8").splitlines()
 
 
 def test_every_public_name_is_described() -> None:
@@ -34,7 +37,7 @@ def test_every_public_name_is_described() -> None:
     public = {name for name in chatstore.__all__ if name not in {"__version__", "ChatstoreError"}}
     methods = {name for name in dir(Repository) if not name.startswith("_")}
 
-    assert set() == (public | methods) - headings(PAGES["api.md"]())
+    assert set() == (public | methods) - headings(api.page())
 
 
 def test_every_error_is_described() -> None:
@@ -42,7 +45,7 @@ def test_every_error_is_described() -> None:
     classes = (one for one in vars(errors).values() if isinstance(one, type))
     tree = {one.__name__ for one in classes if issubclass(one, errors.ChatstoreError)}
 
-    assert tree == headings(PAGES["errors.md"]())
+    assert tree == headings(errors_page.page())
 
 
 def test_the_views_have_the_columns_that_the_page_names(sqlite_url: str) -> None:
@@ -56,3 +59,57 @@ def test_the_views_have_the_columns_that_the_page_names(sqlite_url: str) -> None
     engine.dispose()
 
     assert found == {view: list(columns) for view, (_, columns) in schema.VIEWS.items()}
+
+
+PLANTED = '''
+class Repository(Facade):
+    """Words."""
+
+    def get(self, key: str) -> str:
+        """Return what `get` returns."""
+        return self._run(self._core.get, key)
+
+    def walk(self) -> Iterator[str]:
+        """Yield it all."""
+        part = [self.get("a")]
+        yield from part
+
+    @abstractmethod
+    def _run(self, operation, /, *args):
+        """Run it."""
+
+    @abstractmethod
+    def _asynchronous(self) -> AsyncRepository:
+        """Return the twin."""
+
+    # what `with` calls
+
+    def __enter__(self) -> Self:
+        return self
+'''
+AWAITED = '''    async def get(self, key: str) -> str:
+        """Return what `get` returns."""
+        return await self._run(self._core.get, key)
+
+    async def walk(self) -> AsyncIterator[str]:
+        """Yield it all."""
+        part = [await self.get("a")]
+        for record in part:
+            yield record
+
+    @abstractmethod
+    async def _run(self, operation, /, *args):
+        """Run it."""
+
+    # what `with` calls
+
+    async def __aenter__(self) -> Self:
+        return self
+'''
+
+
+def test_the_methods_of_a_class_are_awaited() -> None:
+    """Each method becomes a coroutine that awaits the class's own methods; words and comments stay."""
+    (shared,) = ast.parse(PLANTED).body
+    assert isinstance(shared, ast.ClassDef)
+    assert aio.awaited(PLANTED, shared) == AWAITED

@@ -28,7 +28,7 @@ from chatstore.backends.documents.steps import Limits
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
 PARTITION_KEY: Final = "/session_id"
 #: The id of the document with the session's own data, once in each partition.

@@ -22,7 +22,7 @@ from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
 from chatstore.backends.documents.writing import checked_ttl
-from chatstore.core import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from chatstore.backends.documents.shapes import Header
     from chatstore.backends.documents.steps import Limits
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
 #: Documents of one page; the service sends fewer where they are large.
 PAGE = 1000

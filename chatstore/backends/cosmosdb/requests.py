@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from chatstore.backends.documents.shapes import Header
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
 Steps: TypeAlias = Look | Read | Count | Known | Commit | Stage | Sweep | Listing | Pause
 Plan: TypeAlias = Generator[Any, Any, Any]

@@ -16,7 +16,8 @@ from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.shapes import begun
 from chatstore.backends.documents.steps import Commit, Look
 from chatstore.backends.documents.writing import Writing
-from chatstore.core import Appended, missing, stale, taken
+from chatstore.codec import Appended
+from chatstore.failures import missing, stale, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
     from chatstore.backends.documents.shapes import Header
     from chatstore.backends.documents.writing import Plan
-    from chatstore.codec import Draft
-    from chatstore.core import Row
+    from chatstore.codec import Draft, Row
 
 
 class Adding(Writing):

@@ -19,7 +19,8 @@ from chatstore.backends.documents.adding import Adding, existing, free, started
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.shapes import begun, sweeping
 from chatstore.backends.documents.steps import Commit, Count
-from chatstore.core import Appended, messages_of, missing, record_of, records_of
+from chatstore.codec import Appended, messages_of, record_of, records_of
+from chatstore.failures import missing
 from chatstore.messages import Records
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from chatstore.backends.documents.shapes import Header
     from chatstore.backends.documents.steps import Store
     from chatstore.backends.documents.writing import Plan
-    from chatstore.codec import Draft
-    from chatstore.core import Row
+    from chatstore.codec import Draft, Row
     from chatstore.messages import ChatSession, Durability, Message, MessageRecord
 
 

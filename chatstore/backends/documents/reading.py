@@ -14,7 +14,7 @@ from chatstore.arguments import Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.documents.steps import Known, Look, Lost, Read
-from chatstore.core import no_message
+from chatstore.failures import no_message
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chatstore.arguments import Scope
     from chatstore.backends.documents.shapes import Header
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
 
 def seen(scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, Header | None]:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatstore import codec
 from chatstore.arguments import microseconds
-from chatstore.codec import FIELDS, Draft
-from chatstore.core import Row
+from chatstore.codec import FIELDS, Draft, Row
 from chatstore.errors import CorruptRecord
 from chatstore.ids import new_id
 from chatstore.messages import ChatSession

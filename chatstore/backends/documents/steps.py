@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.backends.documents.shapes import Header
-    from chatstore.core import Row
+    from chatstore.codec import Row
     from chatstore.errors import ChatstoreError
     from chatstore.messages import Capabilities, Durability
 

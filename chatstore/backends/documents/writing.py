@@ -16,8 +16,9 @@ from chatstore.arguments import microseconds
 from chatstore.backends.documents.attempts import Patience, repeated, unknown
 from chatstore.backends.documents.shapes import END, NOTHING, Header, Leftover
 from chatstore.backends.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
-from chatstore.core import Row, partly
+from chatstore.codec import Row
 from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
+from chatstore.failures import partly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chatstore.backends.documents.shapes import Header
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
 #: An item or key as the service takes it: attributes by name, each a value under its type.
 Item: TypeAlias = dict[str, dict[str, Any]]

@@ -12,14 +12,14 @@ from chatstore.backends.documents.writing import checked_ttl
 from chatstore.backends.dynamodb.address import checked, parsed
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
-from chatstore.core import OPERATIONS, drive
+from chatstore.contract import OPERATIONS, drive
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.aio import AsyncRepository
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
 
 
 class DynamoDBRepository(Repository):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chatstore.backends.documents.shapes import Header
     from chatstore.backends.dynamodb.client import Client
     from chatstore.backends.dynamodb.items import Item
-    from chatstore.core import Row
+    from chatstore.codec import Row
 
 #: What the service takes: items of a transaction, writes and reads of a batch. A message is two items.
 TRANSACTION, WRITES, READS = 100, 25, 100

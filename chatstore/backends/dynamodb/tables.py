@@ -15,7 +15,7 @@ from chatstore.backends.dynamodb.address import parsed
 from chatstore.backends.dynamodb.client import Client, code_of
 from chatstore.backends.dynamodb.store import INDEXES
 from chatstore.backends.provisioning import Moved
-from chatstore.core import drive
+from chatstore.contract import drive
 from chatstore.errors import SchemaMissing, SchemaOutdated, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.aio import AsyncRepository
-    from chatstore.core import Answer, Args, T
+    from chatstore.contract import Answer, Args, T
 
 __all__ = ["SESSION", "FileRepository", "PageFileRepository"]
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import from_json
 
 from chatstore import codec
-from chatstore.codec import Draft
-from chatstore.core import Row, corrupt, decoded
+from chatstore.codec import Draft, Row, decoded
 from chatstore.errors import CorruptRecord, InvalidMessage
+from chatstore.failures import corrupt
 from chatstore.messages import MessageRecord, Records
 
 if TYPE_CHECKING:

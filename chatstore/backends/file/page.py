@@ -23,7 +23,7 @@ from chatstore.backends.file import arrays, disk, elements
 from chatstore.backends.file.elements import Entry
 from chatstore.backends.file.index import Index
 from chatstore.backends.file.stored import FileConversation, FilesCore
-from chatstore.core import Appended, Row, decoded
+from chatstore.codec import Appended, Row, decoded
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from chatstore.arguments import Window
     from chatstore.backends.file.arrays import Array
-    from chatstore.core import Row
+    from chatstore.codec import Row
     from chatstore.messages import ChatSession
 
 

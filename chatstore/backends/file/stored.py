@@ -17,8 +17,9 @@ from chatstore.backends.conversation import Conversation
 from chatstore.backends.file import arrays, elements
 from chatstore.backends.file.shapes import FIRST
 from chatstore.backends.sessions import SessionsCore
-from chatstore.core import another_body, missing, no_message, same_body
+from chatstore.codec import same_body
 from chatstore.errors import CorruptRecord, InvalidMessage
+from chatstore.failures import another_body, missing, no_message
 from chatstore.messages import Durability
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from chatstore.arguments import Scope
     from chatstore.backends.file.arrays import Array
     from chatstore.backends.file.elements import Entry
-    from chatstore.codec import Draft
-    from chatstore.core import Row
+    from chatstore.codec import Draft, Row
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
 
 

@@ -16,7 +16,7 @@ from chatstore.backends.redis.attempts import Many, Run, Settings, attempts, unk
 from chatstore.backends.redis.durability import durability_of
 from chatstore.backends.redis.index import Index
 from chatstore.backends.redis.layout import FIELDS, Keys, digits, row_of, score, session_of, stamp, text
-from chatstore.core import CHUNK
+from chatstore.codec import CHUNK
 from chatstore.errors import StorageError
 from chatstore.ids import new_id
 from chatstore.messages import Capabilities, PurgeReport, UsageRow

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatstore import core as contract
+from chatstore import failures
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.attempts import attempts
@@ -21,8 +21,9 @@ from chatstore.backends.redis.layout import (
     stamp,
 )
 from chatstore.backends.redis.sessions import Sessions, number, refuse
-from chatstore.core import Appended, Row, messages_of, missing, record_of, records_of, same_body, stale
+from chatstore.codec import Appended, Row, messages_of, record_of, records_of, same_body
 from chatstore.errors import StorageUnavailable
+from chatstore.failures import missing, stale
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -139,7 +140,7 @@ class RedisCore(Sessions):
     ) -> Generator[Any, Any, None]:
         word, *rest = yield from self._change(scripts.REMOVE, scope, session_id, now, _key(key), once=True)
         if word == "none":
-            raise contract.no_message(session_id, key)
+            raise failures.no_message(session_id, key)
         if word != "done":
             refuse(word, rest, session_id, None)
         yield from self._rescored(session_id, rest[1])
@@ -186,7 +187,7 @@ class RedisCore(Sessions):
             # Other bytes, perhaps the same message: keys in another order. If so, the script is told.
             for place, stored in _known(answer).items():
                 if not same_body(drafts[place], stored.draft):
-                    raise contract.another_body(session_id, stored.draft.message_id)
+                    raise failures.another_body(session_id, stored.draft.message_id)
                 equal[place + 1] = body(packed(stored.draft))
         yield from self._rescored(session_id, owner)
         known, position = _known(answer[1:]), int(answer[0] or 0)
@@ -222,7 +223,7 @@ class RedisCore(Sessions):
         if word == "differs":
             return None, answer[0], []
         if word == "order":
-            raise contract.out_of_order(session_id, int(answer[0]), int(answer[1]))
+            raise failures.out_of_order(session_id, int(answer[0]), int(answer[1]))
         if word != "done":
             refuse(word, answer, session_id, wanted.revision)
         return int(answer[0]), answer[1], answer[2]
@@ -232,7 +233,7 @@ class RedisCore(Sessions):
     ) -> Generator[Any, Any, tuple[int, Any]]:
         word, *rest = yield from self._change(scripts.MESSAGE, scope, session_id, now, _key(key))
         if word == "none":
-            raise contract.no_message(session_id, key)
+            raise failures.no_message(session_id, key)
         if word != "done":
             raise missing(session_id)
         return int(rest[0]), rest[1]

@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from chatstore.arguments import Scope, microseconds
-from chatstore.codec import OPTIONAL, Draft
-from chatstore.core import Row
+from chatstore.codec import OPTIONAL, Draft, Row
 from chatstore.errors import CorruptRecord, Invalid, MessageTooLarge
 from chatstore.records import ChatSession
 from chatstore.strictjson import canonical

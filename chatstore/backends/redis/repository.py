@@ -16,7 +16,7 @@ from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
 from chatstore.backends.redis.urls import checked_ttl, parsed
-from chatstore.core import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository

@@ -14,7 +14,7 @@ from chatstore.backends.redis import scripts
 from chatstore.backends.redis.across import Across
 from chatstore.backends.redis.attempts import attempts
 from chatstore.backends.redis.layout import hash_of, row_of, session_of, stored_field, text
-from chatstore.core import missing, stale, taken
+from chatstore.failures import missing, stale, taken
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -19,20 +19,9 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.sql import statements as rows
 from chatstore.backends.sql.dialects import check_size, durability_of, first_row, run_many
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
-from chatstore.core import (
-    Appended,
-    Row,
-    another_body,
-    missing,
-    no_message,
-    out_of_order,
-    record_of,
-    records_of,
-    same_body,
-    stale,
-    taken,
-)
+from chatstore.codec import Appended, Row, record_of, records_of, same_body
 from chatstore.errors import CorruptRecord
+from chatstore.failures import another_body, missing, no_message, out_of_order, stale, taken
 from chatstore.messages import PurgeReport, Records
 
 if TYPE_CHECKING:

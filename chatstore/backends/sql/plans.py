@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSp
 
 from chatstore.backends.sql import core, search
 from chatstore.backends.sql.places import schema_state, upgrade_empty
-from chatstore.core import OPERATIONS
+from chatstore.contract import OPERATIONS
 from chatstore.errors import (
     ChatstoreError,
     OutcomeUnknown,
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from chatstore.arguments import PurgeRule, Scope, SearchFilter
     from chatstore.backends.sql.dialects import Kind
     from chatstore.backends.sql.statements import Statements
-    from chatstore.codec import Draft
-    from chatstore.core import Appended
+    from chatstore.codec import Appended, Draft
     from chatstore.messages import SearchHit
 
 #: Seconds after which a busy or unreachable database is an error, whatever the number of attempts.

@@ -26,7 +26,7 @@ from chatstore.backends.sql.dialects import (
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
-from chatstore.core import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository

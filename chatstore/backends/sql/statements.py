@@ -40,8 +40,7 @@ from sqlalchemy.types import DateTime
 
 from chatstore.arguments import Scope, microseconds
 from chatstore.backends.sql import models
-from chatstore.codec import Draft
-from chatstore.core import Row
+from chatstore.codec import Draft, Row
 from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict
 
 from langchain_core import messages as theirs
 
-from chatstore import core
+from chatstore import codec
 from chatstore import history as plain
 from chatstore.arguments import utcnow
-from chatstore.core import adrive, drive
+from chatstore.contract import adrive, drive
 from chatstore.errors import NotFound
 from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
     from chatstore.aio import AsyncRepository
-    from chatstore.core import Answer, T
+    from chatstore.contract import Answer, T
     from chatstore.integrations.langchain.state import Step
     from chatstore.repository import Repository
 
@@ -57,7 +57,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
 
     _read: list[Any] | None = None
     _writes = 0
-    _unsure: tuple[list[Any], core.Batch] | None = None
+    _unsure: tuple[list[Any], codec.Batch] | None = None
     _pinned = True
     _prunes = False
 
@@ -168,7 +168,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
             return
         with self._writing(len(given)):
             now = utcnow()
-            made = self._same_ids(given, core.batch(self.session_id, map(from_langchain, given), now))
+            made = self._same_ids(given, codec.batch(self.session_id, map(from_langchain, given), now))
             self._unsure = (given, made)
             # What `Repository.add_messages` does, but with ids that outlive a call that failed.
             yield lambda store: store._run(
@@ -186,7 +186,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         finally:
             self._read, self._writes = None, self._writes + 1
 
-    def _same_ids(self, given: list[Any], made: core.Batch) -> core.Batch:
+    def _same_ids(self, given: list[Any], made: codec.Batch) -> codec.Batch:
         """Give messages without an id those of the failed call that this one repeats."""
         if self._unsure is None:
             return made

@@ -2,7 +2,7 @@
 
 This module knows that LangGraph passes the whole state again and again and tells messages apart by their ids. It
 refuses to know agents and their hooks; its operations yield what must be carried out on a repository, as those of
-`chatstore.core` do.
+`chatstore.contract` do.
 """
 
 from __future__ import annotations

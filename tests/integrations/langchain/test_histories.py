@@ -18,7 +18,7 @@ from tests.integrations.langchain.classic import ANSWER, conversation, memories
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chatstore.core import Core
+    from chatstore.contract import Core
     from chatstore.repository import Repository
 
 TURN = [HumanMessage(content="Hello!"), AIMessage(content=ANSWER)]
