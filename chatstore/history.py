@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from chatstore.errors import NotSupported
 from chatstore.ids import new_id
@@ -16,7 +15,6 @@ from chatstore.messages import AIMessage, HumanMessage, text_of
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
     from typing import Self
 
@@ -103,7 +101,6 @@ class ChatMessageHistory(BaseChatMessageHistory):
         self.session_id = new_id() if session_id is None else session_id
         self.last = last
         self._owned = False
-        self._twins: WeakKeyDictionary[AbstractEventLoop, AsyncRepository] = WeakKeyDictionary()
 
     @property
     def messages(self) -> list[Message]:
@@ -140,13 +137,12 @@ class ChatMessageHistory(BaseChatMessageHistory):
             self.repository.close()
 
     async def aclose(self) -> None:
-        """Release what the running loop used for the asynchronous methods, and do `close`."""
-        if isinstance(self.repository, Repository):
-            from asyncio import get_running_loop
+        """Release what the running loop used for the asynchronous methods, and do `close`.
 
-            twin = self._twins.pop(get_running_loop(), None)
-            if twin is not None:
-                await twin.close()
+        Histories over one repository share it: the last one to release it closes it.
+        """
+        if isinstance(self.repository, Repository):
+            await self.repository._release_twin(self)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -173,15 +169,9 @@ class ChatMessageHistory(BaseChatMessageHistory):
         raise NotSupported(msg)
 
     def _awaited(self) -> AsyncRepository:
-        if not isinstance(self.repository, Repository):
-            return self.repository
-        from asyncio import get_running_loop
-
-        loop = get_running_loop()
-        twin = self._twins.get(loop)
-        if twin is None:
-            twin = self._twins[loop] = self.repository._asynchronous()
-        return twin
+        return (
+            self.repository._lend_twin(self) if isinstance(self.repository, Repository) else self.repository
+        )
 
 
 def owned(history: Any, repository: Repository, session_id: str, last: int | None = None) -> None:

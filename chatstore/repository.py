@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from chatstore import arguments, codec
 from chatstore.arguments import UNSET, Scope, check_revision, make_changes, make_page, make_session, utcnow
@@ -23,6 +24,7 @@ from chatstore.failures import corrupt, missing
 from chatstore.ids import check_session_id
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
         SearchHit,
         UsageRow,
     )
+
+    Twins: TypeAlias = WeakKeyDictionary[AbstractEventLoop, tuple["AsyncRepository", WeakSet[Any]]]
 
 
 class Walk:
@@ -110,9 +114,9 @@ class Facade(ABC):
         return self._core.capabilities
 
     def _copied(self, **changes: Any) -> Self:
-        twin = copy.copy(self)
-        vars(twin).update(changes)
-        return twin
+        copied = copy.copy(self)
+        vars(copied).update(changes)
+        return copied
 
 
 class Repository(Facade):
@@ -470,6 +474,42 @@ class Repository(Facade):
     @abstractmethod
     def _asynchronous(self) -> AsyncRepository:
         """Return the asynchronous twin over the same storage, for the running loop."""
+
+    def _copied(self, **changes: Any) -> Self:
+        """Return a copy, which shares its asynchronous twins with this one, if it works on the same core."""
+        twins = WeakKeyDictionary() if "_core" in changes else self._twins
+        return super()._copied(_known_twins=twins, **changes)
+
+    @property
+    def _twins(self) -> Twins:
+        """The asynchronous twins, one for each running loop, and who uses them."""
+        twins: Twins = vars(self).setdefault("_known_twins", WeakKeyDictionary())
+        return twins
+
+    def _lend_twin(self, user: object) -> AsyncRepository:
+        """Return the asynchronous twin for the running loop, kept until its last *user* releases it."""
+        from asyncio import get_running_loop  # 20 ms that synchronous callers need not pay
+
+        loop = get_running_loop()
+        kept = self._twins.get(loop)
+        if kept is None:
+            kept = self._twins[loop] = self._asynchronous(), WeakSet()
+        twin, users = kept
+        users.add(user)
+        return twin if twin._scope == self._scope else twin._copied(_scope=self._scope)
+
+    async def _release_twin(self, user: object) -> None:
+        """Close the running loop's twin if *user* was the last one."""
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        kept = self._twins.get(loop)
+        if kept is not None:
+            twin, users = kept
+            users.discard(user)
+            if not users:
+                del self._twins[loop]
+                await twin.close()
 
     def _awaiting(self) -> AsyncRepository:
         """Return the asynchronous side that can work inside a caller's transaction. Raises `NotSupported`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,11 @@ from chatstore.testing.samples import contents, numbered, say, says
 
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
+
+
+def workers() -> int:
+    """Count the threads that repositories run in."""
+    return sum(thread.name.startswith("chatstore") for thread in threading.enumerate())
 
 
 class HistoryContract(ContractPart):
@@ -46,6 +52,24 @@ class HistoryContract(ContractPart):
         assert ["Hello!", "Hello there! How can I assist you today?"] == contents(
             await store.get_messages("s")
         )
+
+    async def test_many_histories_share_one_twin(self, store: AsyncRepository) -> None:
+        """However many histories of a repository are awaited, they use the threads of one; the last one ends them."""
+        before = workers()
+        histories = [self.history(store, f"h{number}") for number in range(6)]
+        await histories[0].aadd_messages(says("a"))
+        one = workers()
+        for history in histories[1:]:
+            await history.aadd_messages(says("a"))
+        assert one == workers()
+
+        for history in histories[:-1]:
+            await history.aclose()
+        await histories[-1].aadd_messages(says("b"))
+        assert ["a", "b"] == contents(await histories[-1].aget_messages())[-2:]
+
+        await histories[-1].aclose()
+        assert before == workers()
 
     async def test_every_way_to_add(self, store: AsyncRepository) -> None:
         """Texts and messages, one or several."""

@@ -32,7 +32,7 @@ class AsyncRepository(Facade):
 
 '''
 #: What only the synchronous side has: it makes the other one.
-SYNCHRONOUS = {"_asynchronous", "_awaiting"}
+SYNCHRONOUS = {"_asynchronous", "_awaiting", "_copied", "_twins", "_lend_twin", "_release_twin"}
 NAMES = {"__enter__": "__aenter__", "__exit__": "__aexit__", "Iterator": "AsyncIterator"}
 
 
@@ -47,7 +47,7 @@ def page() -> str:
 
 def awaited(source: str, shared: ast.ClassDef) -> str:
     """Return the body of the class *shared* behind its docstring, with every method awaited."""
-    methods = [node for node in shared.body if isinstance(node, ast.FunctionDef)]
+    methods = [node for node in shared.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     dropped = {
         number
         for node in methods
@@ -71,7 +71,7 @@ def awaited(source: str, shared: ast.ClassDef) -> str:
     return re.sub(rf"\b({'|'.join(NAMES)})\b", lambda found: NAMES[found[0]], text)
 
 
-def begin(node: ast.FunctionDef) -> int:
+def begin(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Return the first line of a method, decorators included."""
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 

@@ -121,8 +121,7 @@ class HistoryMiddleware(AgentMiddleware):
 
 
 def _by_thread(store: Repository | AsyncRepository) -> Callable[[Any], ChatMessageHistory]:
-    """Return the function that opens the session of a run's thread; all of them share one asynchronous twin."""
-    first = ChatMessageHistory(store, "first")
+    """Return the function that opens the session of a run's thread."""
 
     def opened(_: Any) -> ChatMessageHistory:
         thread = get_config().get("configurable", {}).get("thread_id")
@@ -132,8 +131,6 @@ def _by_thread(store: Repository | AsyncRepository) -> Callable[[Any], ChatMessa
                 "HistoryMiddleware"
             )
             raise Invalid(msg)
-        history = ChatMessageHistory(store, str(thread))
-        history._twins = first._twins
-        return history
+        return ChatMessageHistory(store, str(thread))
 
     return opened
