@@ -113,7 +113,7 @@ def encode(message: Message, *, now: datetime, source: str | None = None) -> Dra
     content, given = values.get("content"), values.get("id")
     message_id = new_id() if given is None else checked_id(given)
     rest = rest_of(message, shape)
-    if type(content) is str and is_storable(content):
+    if type(content) is str and ((content.isascii() and "\0" not in content) or is_storable(content)):
         if not rest:
             return Draft(now, message_id, given is None, shape.tag, content, "{}", source=source)
         text = content

@@ -69,7 +69,7 @@ class _Sequence:
         self.moment = self.count = 0
 
     def next(self) -> str:
-        """Return the next one."""
+        """Return a new message id, a UUID of version 7."""
         noise = os.urandom(9)
         moment = time.time_ns() // 1_000_000
         with self.lock:
@@ -85,10 +85,6 @@ class _Sequence:
 
 
 _sequence = _Sequence()
+new_id = _sequence.next
 if hasattr(os, "register_at_fork"):  # the parent's lock may be held by a thread that the child does not have
     os.register_at_fork(after_in_child=lambda: _Sequence.__init__(_sequence))
-
-
-def new_id() -> str:
-    """Return a new message id, a UUID of version 7."""
-    return _sequence.next()
