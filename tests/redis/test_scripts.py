@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,6 +113,14 @@ def test_digests_are_those_of_the_server(own_server: str) -> None:
     with redis.Redis.from_url(own_server) as client:
         assert [one.digest for one in EVERY] == [client.script_load(one.source) for one in EVERY]
     assert 13 == len(EVERY)
+
+
+def test_every_file_of_lua_is_a_script() -> None:
+    """Law: beside the scripts there is what they begin with, and no file that nothing runs."""
+    folder = files("chatstore.backends.redis").joinpath("lua")
+    assert sorted(["head.lua", *(f"{one.name}.lua" for one in EVERY)]) == sorted(
+        file.name for file in folder.iterdir()
+    )
 
 
 def test_the_same_message_in_other_bytes_is_the_same(ground: Ground) -> None:

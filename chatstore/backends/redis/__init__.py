@@ -1,7 +1,7 @@
 """Conversations in Redis: one hash tag a session, one script a change.
 
 `repository` has the two repositories and lends clients. `core` (messages), `sessions` and `across` (many sessions) say
-what each operation asks of the server; `prelude` and `scripts` have the Lua that does it there. `layout` names the
+what each operation asks of the server; `scripts` reads from `lua/` what does it there. `layout` names the
 keys and the form of what stands in them, `index` keeps the lists of sessions, `attempts` decides what is tried again,
 and `clients` is the one module that imports redis-py.
 """

@@ -202,7 +202,9 @@ class Across:
             values, members, after = yield from attempts(step)
             if values[FIELDS.index("revision")] == after:
                 return session_of(session_id, values), members
-        values, members = yield from attempts(Run(scripts.SNAPSHOT, (session_key, messages), (*ranged, size)))
+        values, members = yield from attempts(
+            Run(scripts.SNAPSHOT, (session_key, messages), (*ranged, size, *FIELDS))
+        )
         return session_of(session_id, values), members
 
     def _change(
@@ -216,7 +218,7 @@ class Across:
         rest: str = "",
         once: bool = False,
     ) -> Generator[Any, Any, list[Any]]:
-        """Run *script* on the session and return its answer, the first of it as text; see `prelude` for *rest*."""
+        """Run *script* on the session and return its answer, the first of it as text; see `head.lua` for *rest*."""
         keys = self.keys.of(session_id)
         if once and self.guarded:
             keys = (*keys, f"{keys[0]}:once:{new_id()}")  # type: ignore[assignment]  # four for this one

@@ -13,7 +13,7 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.across import Across
 from chatstore.backends.redis.attempts import attempts
-from chatstore.backends.redis.layout import hash_of, row_of, session_of, stored_field, text
+from chatstore.backends.redis.layout import FIELDS, hash_of, row_of, session_of, stored_field, text
 from chatstore.core import missing, stale, taken
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class Sessions(Across):
             entry = self.index.entered(session_id, now, values.get("tenant_id"), values.get("user_id"))
             if (yield from self.get(scope, session_id, now)) is not None:
                 yield from attempts(entry)
-        args: list[Any] = [number(expected_revision), self._sweep(values.get("expires_at"), now)]
+        sweep = self._sweep(values.get("expires_at"), now)
+        args: list[Any] = [number(expected_revision), sweep, len(FIELDS), *FIELDS]
         for name, value in values.items():
             stored = stored_field(name, value)
             args += [name, "0" if stored is None else "1", stored or ""]

@@ -1,19 +1,16 @@
-"""The Lua that all scripts on a session begin with: what is stored, who sees it, and how a change ends.
+-- What every script on one session begins with: what is stored, who sees it, and how a change ends.
+--
+-- KEYS: the session's own data, its messages, their ids; and, for a change that a client might repeat by itself, a
+-- fourth under which the script notes that it ran.
+-- ARGV[1] is one text, since each argument costs both sides. Each on a line: the time; the same as a score; the scope's
+-- tenant and user ('' for any); the index ('' where it stands in another slot and is kept by the client); the session
+-- id; and then, as `rest`, whatever else the script takes that has no line breaks.
+--
+-- Numbers that matter are text throughout: Lua counts in doubles, and positions may be larger than those hold exactly.
 
-Numbers that matter are text throughout: Lua counts in doubles, and positions may be larger than those hold exactly.
-"""
-
-from __future__ import annotations
-
-from typing import Final
-
-#: What the scripts share. ARGV[1] has, each on a line: the time; the same as a score; the scope's tenant and user (''
-#: for any); the index ('' where it stands in another slot and is kept by the client); the session id; and whatever else
-#: the script takes that has no line breaks, as `rest`. One argument, since each costs both sides.
-HEAD: Final = """
 local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NOW, SCORE, TENANT, USER, INDEX, ID, rest =
-  string.match(ARGV[1], '^(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.-)\\n(.*)$')
+  string.match(ARGV[1], '^(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
 local call = redis.call
 
 if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
@@ -37,6 +34,7 @@ local function plus(position, n)
   return string.format('%09d%010d', high, low)
 end
 
+-- a position without its leading zeros
 local function bare(position)
   return (string.gsub(position, '^0+(%d)', '%1'))
 end
@@ -48,25 +46,34 @@ local function each(command, key, args)
   end
 end
 
--- the text behind the nth line break
-local function behind(row, n)
+-- the text after the nth line break
+local function after_line(row, n)
   local at = 0
-  for _ = 1, n do at = string.find(row, '\\n', at + 1, true) end
+  for _ = 1, n do at = string.find(row, '\n', at + 1, true) end
   return string.sub(row, at + 1)
 end
 
+-- the line that begins at a byte
 local function line(row, from)
-  return string.sub(row, from, string.find(row, '\\n', from, true) - 1)
+  return string.sub(row, from, string.find(row, '\n', from, true) - 1)
 end
 
 local function id_of(member)
   return line(member, 21)
 end
 
+-- the member at a position, or nil
 local function at(position)
-  return call('ZRANGEBYLEX', MESSAGES, '[' .. position .. '\\n', '(' .. position .. '\\11', 'LIMIT', 0, 1)[1]
+  return call('ZRANGEBYLEX', MESSAGES, '[' .. position .. '\n', '(' .. position .. '\11', 'LIMIT', 0, 1)[1]
 end
 
+-- the member that a key names, by 'position' or by 'id', or nil
+local function find(kind, key)
+  if kind == 'id' then key = call('HGET', IDS, key) end
+  return key and at(key)
+end
+
+-- the lists in which a session of this owner stands
 local function lists(tenant, user)
   local names = {INDEX}
   if user then names[#names + 1] = INDEX .. ':user:' .. user end
@@ -74,6 +81,7 @@ local function lists(tenant, user)
   return names
 end
 
+-- move the session forward in its lists
 local function listed()
   if INDEX == '' then return end
   -- where the clock was set back, `updated_at` stays, and so does the place in the index
@@ -81,6 +89,7 @@ local function listed()
   for _, name in ipairs(lists(h[5], h[6])) do call('ZADD', name, SCORE, ID) end
 end
 
+-- take the session out of lists, except some
 local function unlisted(names, except)
   if INDEX == '' then return end
   local stays = {}
@@ -96,6 +105,7 @@ local function vacate()
   if there then unlisted(lists(h[5], h[6]), {}) end
 end
 
+-- set when the session looks missing, and when the server takes it away
 local function expires(moment, milliseconds)
   if moment ~= '' then
     h[7] = moment
@@ -137,4 +147,3 @@ end
 local function owner()
   if INDEX == '' then return latest, h[5] or '', h[6] or '' end
 end
-"""

@@ -1,0 +1,72 @@
+-- Append messages, or load them at positions of their own.
+--
+-- rest: the revision expected ('' for any); when the session will expire, and in how many milliseconds the server takes
+-- it away ('' to leave that); '1' once the client has entered the session in its index; how many rows; how many
+-- positions (all or 0).
+-- ARGV from 2: the rows; their positions; pairs of a row's number and a stored body already found equal to that row's.
+--
+-- {'done', revision, {first position or '', number, stored row, ...}, owner}, {'differs', {number, stored row, ...}},
+-- {'order', position, last}, {'stale', revision}, {'enter'} or {'taken'}.
+
+if there and not expired and not seen then return {'taken'} end
+local expected, moment, swept, entered, n, m = string.match(rest, '^(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
+n, m = tonumber(n), tonumber(m)
+local ids, known, equal, found, differ = {}, {}, {}, 0, {}
+for i = 1, n do ids[i] = line(ARGV[1 + i], 1) end
+for i = 2 + n + m, #ARGV, 2 do equal[tonumber(ARGV[i])] = ARGV[i + 1] end
+if seen then
+  for from = 1, n, 4000 do
+    local to = math.min(from + 3999, n)
+    for i, position in ipairs(call('HMGET', IDS, unpack(ids, from, to))) do
+      local stored, place = position and at(position), from + i - 1
+      if stored then
+        known[place], found = stored, found + 1
+        local have = after_line(stored, 4)
+        if have ~= after_line(ARGV[1 + place], 3) and have ~= equal[place] then
+          differ[#differ + 1] = tostring(place)
+          differ[#differ + 1] = stored
+        end
+      end
+    end
+  end
+end
+if #differ > 0 then return {'differs', differ} end
+local revision, answer, last = h[1], {}, seen and h[2] or '0'
+if found < n then
+  if expected ~= '' and expected ~= (seen and revision or '0') then return {'stale', seen and revision or '0'} end
+  if m > 0 then
+    for i = 1, n do
+      if not known[i] then
+        if ARGV[1 + n + i] <= plus(last, 0) then return {'order', bare(ARGV[1 + n + i]), last} end
+        break
+      end
+    end
+  end
+  if not seen and INDEX == '' and entered ~= '1' then return {'enter'} end
+  if seen then listed() else begin() end
+  expires(moment, swept)
+  local members, places, position, first = {}, {}, plus(last, 0), ''
+  for i = 1, n do
+    if not known[i] then
+      position = m > 0 and ARGV[1 + n + i] or plus(position, 1)
+      if first == '' then first = position end
+      members[#members + 1] = '0'
+      members[#members + 1] = position .. '\n' .. ARGV[1 + i]
+      places[#places + 1] = ids[i]
+      places[#places + 1] = position
+    end
+  end
+  each('ZADD', MESSAGES, members)
+  each('HSET', IDS, places)
+  revision = touch(string.format('%d', tonumber(h[3]) + n - found), bare(position))
+  answer[1] = first
+else
+  answer[1] = ''
+end
+for i = 1, found > 0 and n or 0 do
+  if known[i] then
+    answer[#answer + 1] = tostring(i)
+    answer[#answer + 1] = known[i]
+  end
+end
+return {'done', revision, answer, {owner()}}
