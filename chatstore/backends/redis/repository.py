@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.redis.attempts import Pause
-from chatstore.backends.redis.clients import Place, carried_out, is_awaiting, shared
+from chatstore.backends.redis.clients import Place, is_awaiting, shared
 from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
-from chatstore.backends.redis.urls import checked_ttl, parsed
+from chatstore.backends.redis.sending import carry_out
+from chatstore.backends.redis.url import check_ttl, parse_url
 from chatstore.core import Answer, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
@@ -31,7 +32,7 @@ def repository_for(target: Any) -> RedisRepository:
     """Return the repository of a URL or a client of redis-py."""
     if not isinstance(target, str):
         return RedisRepository(target)
-    found = parsed(target)
+    found = parse_url(target)
     return RedisRepository(
         place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
     )
@@ -43,7 +44,7 @@ def async_repository_for(target: Any) -> AsyncRepository:
         if not is_awaiting(target):
             return ThreadedRepository(RedisRepository(target), owns=True)
         return AsyncRedisRepository(target)
-    found = parsed(target)
+    found = parse_url(target)
     return AsyncRedisRepository(
         place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
     )
@@ -51,7 +52,7 @@ def async_repository_for(target: Any) -> AsyncRepository:
 
 def _core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
     # A client that was passed in may repeat a command whose answer was lost, as redis-py does unless told otherwise.
-    return RedisCore(key_prefix, apart=place.apart, ttl=checked_ttl(ttl), guarded=place.given)
+    return RedisCore(key_prefix, apart=place.apart, ttl=check_ttl(ttl), guarded=place.given)
 
 
 class RedisRepository(Repository):
@@ -93,7 +94,7 @@ class RedisRepository(Repository):
         if isinstance(wanted, Pause):
             time.sleep(wanted.seconds)
             return None
-        return drive(carried_out(self._place, None, wanted), _as_it_is)
+        return drive(carry_out(self._place, None, wanted), _as_it_is)
 
     def _asynchronous(self) -> AsyncRepository:
         if self._place.given:
@@ -148,7 +149,7 @@ class AsyncRedisRepository(AsyncRepository):
             await asyncio.sleep(wanted.seconds)
             return None
         client = self._place.awaiting(self._closed)
-        return await adrive(carried_out(self._place, client, wanted), _awaited)
+        return await adrive(carry_out(self._place, client, wanted), _awaited)
 
     async def close(self) -> None:
         """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
