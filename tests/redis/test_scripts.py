@@ -163,7 +163,7 @@ def test_a_fork_across_slots_is_one_moment_of_its_source(
 
     So it is by plain commands, and by the script that reads where these never meet the same revision twice.
     """
-    monkeypatch.setattr("chatstore.backends.redis.across.TRIES", tries)
+    monkeypatch.setattr("chatstore.backends.redis.server.TRIES", tries)
     stop = threading.Event()
 
     def grow() -> None:

@@ -100,7 +100,10 @@ class RedisRepository(Repository):
         if self._place.given:
             return ThreadedRepository(self)
         twin = AsyncRedisRepository(
-            place=self._place, key_prefix=self._core.keys.prefix, ttl=self._core.ttl, strict=self._strict
+            place=self._place,
+            key_prefix=self._core.server.keys.prefix,
+            ttl=self._core.server.ttl,
+            strict=self._strict,
         )
         return twin._copied(_scope=self._scope, _lent=True)
 

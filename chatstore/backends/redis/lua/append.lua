@@ -1,16 +1,15 @@
--- Append messages, or load them at positions of their own.
+-- Append messages, or load them at positions of their own. A known id is no new message.
 --
--- rest: the revision expected ('' for any); when the session will expire, and in how many milliseconds the server takes
--- it away ('' to leave that); '1' once the client has entered the session in its index; how many rows; how many
--- positions (all or 0).
--- ARGV from 2: the rows; their positions; pairs of a row's number and a stored body already found equal to that row's.
+-- ARGV from 2: the rows; their positions, if NUMBERED; pairs of a row's number and a stored body that has been found
+-- equal to that row's.
 --
--- {'done', revision, {first position or '', number, stored row, ...}, owner}, {'differs', {number, stored row, ...}},
--- {'order', position, last}, {'stale', revision}, {'enter'} or {'taken'}.
+-- {'done', owner, revision, {first new position or '', number of a known row, what is stored of it, ...}};
+-- {'differs', {number of a known row, what is stored of it, ...}} where a body has other bytes; {'enter'} where the
+-- client must put the session into its lists first; a refusal.
 
 if there and not expired and not seen then return {'taken'} end
-local expected, moment, swept, entered, n, m = string.match(rest, '^(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
-n, m = tonumber(n), tonumber(m)
+local n = tonumber(ROWS)
+local m = NUMBERED == '1' and n or 0
 local ids, known, equal, found, differ = {}, {}, {}, 0, {}
 for i = 1, n do ids[i] = line(ARGV[1 + i], 1) end
 for i = 2 + n + m, #ARGV, 2 do equal[tonumber(ARGV[i])] = ARGV[i + 1] end
@@ -31,9 +30,9 @@ if seen then
   end
 end
 if #differ > 0 then return {'differs', differ} end
-local revision, answer, last = h[1], {}, seen and h[2] or '0'
+local answer, last = {}, seen and h[2] or '0'
 if found < n then
-  if expected ~= '' and expected ~= (seen and revision or '0') then return {'stale', seen and revision or '0'} end
+  if stale then return stale end
   if m > 0 then
     for i = 1, n do
       if not known[i] then
@@ -42,9 +41,9 @@ if found < n then
       end
     end
   end
-  if not seen and INDEX == '' and entered ~= '1' then return {'enter'} end
+  if not seen and INDEX == '' and ENTERED ~= '1' then return {'enter'} end
   if seen then listed() else begin() end
-  expires(moment, swept)
+  expire()
   local members, places, position, first = {}, {}, plus(last, 0), ''
   for i = 1, n do
     if not known[i] then
@@ -58,7 +57,7 @@ if found < n then
   end
   each('ZADD', MESSAGES, members)
   each('HSET', IDS, places)
-  revision = touch(string.format('%d', tonumber(h[3]) + n - found), bare(position))
+  touch(string.format('%d', tonumber(h[3]) + n - found), bare(position))
   answer[1] = first
 else
   answer[1] = ''
@@ -69,4 +68,4 @@ for i = 1, found > 0 and n or 0 do
     answer[#answer + 1] = known[i]
   end
 end
-return {'done', revision, answer, {owner()}}
+return {'done', {owner()}, revision, answer}

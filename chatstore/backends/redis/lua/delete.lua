@@ -1,10 +1,8 @@
--- Delete a session.
+-- Delete a session that is seen; with EXPECTED one at that revision, expired or not.
 --
--- ARGV[2]: '' to delete a session that is seen; else the revision at which it goes, expired or not.
---
--- {'done', revision, owner} or {'none'}.
+-- {'deleted', {when it was changed, its tenant, its user} if the client keeps the lists, else {}} or {'none'}.
 
-if ARGV[2] == '' and not seen or ARGV[2] ~= '' and ARGV[2] ~= h[1] then return {'none'} end
+if EXPECTED == '' and not seen or EXPECTED ~= '' and EXPECTED ~= h[1] then return {'none'} end
 vacate()
-if ONCE then call('SET', ONCE, '1', 'EX', 60) end
-return {'done', h[1], {h[4], h[5] or '', h[6] or ''}}
+done_once()
+return {'deleted', INDEX == '' and {h[4], h[5] or '', h[6] or ''} or {}}

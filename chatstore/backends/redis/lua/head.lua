@@ -2,25 +2,39 @@
 --
 -- KEYS: the session's own data, its messages, their ids; and, for a change that a client might repeat by itself, a
 -- fourth under which the script notes that it ran.
--- ARGV[1] is one text, since each argument costs both sides. Each on a line: the time; the same as a score; the scope's
--- tenant and user ('' for any); the index ('' where it stands in another slot and is kept by the client); the session
--- id; and then, as `rest`, whatever else the script takes that has no line breaks.
+-- ARGV[1] is one text, since each argument costs both sides. It has, each on a line:
+--   NOW, SCORE     the time, and the same as a score of an index
+--   TENANT, USER   the scope, '' for any
+--   INDEX          the index of all sessions; '' where it stands in another slot and the client keeps the lists
+--   ID             the session id
+--   EXPECTED       the revision that the session must have, '' for any
+--   EXPIRES        when it will look missing, '' to leave that
+--   SWEEP          in how many milliseconds the server takes it away then
+--   ROWS           how many messages are passed
+--   NUMBERED       '1' if their positions are passed too
+--   ENTERED        '1' once the client has put the session into its lists
+--
+-- An answer begins with a word. After 'done' comes what `owner` returns; then, and after another word, what the script
+-- says. {'missing'}, {'taken'}, {'stale', revision}, {'order', position, last} and {'repeated'} are refusals.
 --
 -- Numbers that matter are text throughout: Lua counts in doubles, and positions may be larger than those hold exactly.
 
 local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local NOW, SCORE, TENANT, USER, INDEX, ID, rest =
-  string.match(ARGV[1], '^(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
+local NOW, SCORE, TENANT, USER, INDEX, ID, EXPECTED, EXPIRES, SWEEP, ROWS, NUMBERED, ENTERED =
+  string.match(ARGV[1], '^(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
 local call = redis.call
 
 if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
 
+-- what stands in the session: [1] revision, [2] last_position, [3] message_count, and so on
 local h = call('HMGET', SESSION, 'revision', 'last_position', 'message_count', 'updated_at', 'tenant_id', 'user_id',
   'expires_at')
 local there = h[1] and true or false
 local expired = there and h[7] and h[7] <= NOW
 local latest = h[4] and h[4] > NOW and h[4] or NOW
 local seen = there and not expired and (TENANT == '' or h[5] == TENANT) and (USER == '' or h[6] == USER)
+local revision = seen and h[1] or '0'
+local stale = EXPECTED ~= '' and EXPECTED ~= revision and {'stale', revision}
 
 -- position (text) plus a number, exactly
 local function plus(position, n)
@@ -106,11 +120,11 @@ local function vacate()
 end
 
 -- set when the session looks missing, and when the server takes it away
-local function expires(moment, milliseconds)
-  if moment ~= '' then
-    h[7] = moment
-    call('HSET', SESSION, 'expires_at', moment)
-    call('PEXPIRE', SESSION, milliseconds)
+local function expire()
+  if EXPIRES ~= '' then
+    h[7] = EXPIRES
+    call('HSET', SESSION, 'expires_at', EXPIRES)
+    call('PEXPIRE', SESSION, SWEEP)
   end
 end
 
@@ -123,13 +137,17 @@ local function sweep()
   end
 end
 
--- the end of every change to a session that stays
+-- note that the script ran
+local function done_once()
+  if ONCE then call('SET', ONCE, '1', 'EX', 60) end
+end
+
+-- the end of every change to a session that stays: count it on, as `revision` does too
 local function touch(count, last)
-  local revision = string.format('%d', tonumber(h[1]) + 1)
+  revision = string.format('%d', tonumber(h[1]) + 1)
   call('HSET', SESSION, 'revision', revision, 'message_count', count, 'last_position', last, 'updated_at', latest)
   sweep()
-  if ONCE then call('SET', ONCE, '1', 'EX', 60) end
-  return revision
+  done_once()
 end
 
 -- a session of the scope's that begins now; `touch` follows
@@ -143,7 +161,7 @@ local function begin()
   if h[6] then call('HSET', SESSION, 'user_id', h[6]) end
 end
 
--- what a client needs that keeps the index
+-- what a client needs that keeps the lists; nothing where the script has done it
 local function owner()
   if INDEX == '' then return latest, h[5] or '', h[6] or '' end
 end

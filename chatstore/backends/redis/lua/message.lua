@@ -2,9 +2,9 @@
 --
 -- ARGV[2]: 'position' or 'id'; [3]: which.
 --
--- {'done', revision, member}, {'none'} or {'missing'}.
+-- {'done', {}, revision, member}, {'none'} or a refusal.
 
 if not seen then return {'missing'} end
 local found = find(ARGV[2], ARGV[3])
 if not found then return {'none'} end
-return {'done', h[1], found}
+return {'done', {}, revision, found}

@@ -1,11 +1,11 @@
 -- Delete the newest message.
 --
--- {'done', revision, member, owner} or {'none'}.
+-- {'done', owner, member} or {'none'}.
 
 local found = seen and call('ZREVRANGE', MESSAGES, 0, 0)[1]
 if not found then return {'none'} end
 call('ZREM', MESSAGES, found)
 call('HDEL', IDS, id_of(found))
 listed()
-local revision = touch(call('ZCARD', MESSAGES), h[2])
-return {'done', revision, found, {owner()}}
+touch(call('ZCARD', MESSAGES), h[2])
+return {'done', {owner()}, found}

@@ -2,7 +2,7 @@
 --
 -- ARGV[2]: 'position' or 'id'; [3]: which.
 --
--- {'done', revision, owner}, {'none'} or {'missing'}.
+-- {'done', owner}, {'none'} or a refusal.
 
 if not seen then return {'missing'} end
 local found = find(ARGV[2], ARGV[3])
@@ -10,5 +10,5 @@ if not found then return {'none'} end
 call('ZREM', MESSAGES, found)
 call('HDEL', IDS, id_of(found))
 listed()
-local revision = touch(call('ZCARD', MESSAGES), h[2])
-return {'done', revision, {owner()}}
+touch(call('ZCARD', MESSAGES), h[2])
+return {'done', {owner()}}

@@ -1,16 +1,15 @@
 -- Put messages in the place of all others; positions go on.
 --
--- rest: as for append, up to the number of rows. ARGV from 2: the rows.
+-- ARGV from 2: the rows.
 --
--- {'done', revision, {first position}, owner}, {'stale', revision}, {'enter'} or {'taken'}.
+-- {'done', owner, revision, first position}, {'enter'} as for append, or a refusal.
 
 if there and not expired and not seen then return {'taken'} end
-local expected, moment, swept, entered, n = string.match(rest, '^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
-if expected ~= '' and expected ~= (seen and h[1] or '0') then return {'stale', seen and h[1] or '0'} end
-if not seen and INDEX == '' and entered ~= '1' then return {'enter'} end
+if stale then return stale end
+if not seen and INDEX == '' and ENTERED ~= '1' then return {'enter'} end
 if seen then listed() else begin() end
 call('HSET', SESSION, 'updated_at', latest)
-expires(moment, swept)
+expire()
 if seen then call('DEL', MESSAGES, IDS) end
 local members, places, position = {}, {}, plus(h[2], 0)
 local first = plus(position, 1)
@@ -23,5 +22,5 @@ for i = 2, #ARGV do
 end
 each('ZADD', MESSAGES, members)
 each('HSET', IDS, places)
-local revision = touch(n, bare(position))
-return {'done', revision, {first}, {owner()}}
+touch(ROWS, bare(position))
+return {'done', {owner()}, revision, first}

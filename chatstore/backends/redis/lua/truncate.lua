@@ -2,7 +2,7 @@
 --
 -- ARGV[2]: the last position that stays.
 --
--- {'done', revision, owner} or {'none'}.
+-- {'done', owner} or {'none'}.
 
 if not seen then return {'none'} end
 local from, ids = '[' .. ARGV[2] .. '\11', {}
@@ -15,5 +15,5 @@ else
   each('HDEL', IDS, ids)
 end
 listed()
-local revision = touch(call('ZCARD', MESSAGES), h[2])
-return {'done', revision, {owner()}}
+touch(call('ZCARD', MESSAGES), h[2])
+return {'done', {owner()}}

@@ -1,14 +1,15 @@
 -- Change a session's own data.
 --
--- ARGV[2]: the revision expected ('' for any); [3]: in how many milliseconds the server takes it away ('' for never);
--- [4]: how many fields to answer with; their names; then triples of a field, '1' if it gets a value, and the value.
+-- ARGV[2]: how many fields to answer with; from 3: their names; then triples of a field to change, '1' if it gets a
+-- value, and the value.
 --
--- {'done', '1' or '' where nothing changed, values of the fields}, {'stale', revision} or {'missing'}.
+-- {'done', owner (nothing if nothing changed), values of the fields} or a refusal.
 
 if not seen then return {'missing'} end
-if ARGV[2] ~= '' and ARGV[2] ~= h[1] then return {'stale', h[1]} end
+if stale then return stale end
+local names = tonumber(ARGV[2])
 local changed = {}
-for i = 5 + tonumber(ARGV[4]), #ARGV, 3 do
+for i = 3 + names, #ARGV, 3 do
   local field, value = ARGV[i], ARGV[i + 1] == '1' and ARGV[i + 2]
   local old = call('HGET', SESSION, field)
   -- what is archived stays archived at its first time
@@ -24,7 +25,7 @@ if next(changed) ~= nil then
     if value then call('HSET', SESSION, field, value) else call('HDEL', SESSION, field) end
   end
   if expiring then
-    expires(expiring, ARGV[3])
+    expire()
   elseif expiring == false then
     h[7] = false
     for i = 1, 3 do call('PERSIST', KEYS[i]) end
@@ -32,4 +33,4 @@ if next(changed) ~= nil then
   unlisted(old, lists(h[5], h[6]))
   touch(h[3], h[2])
 end
-return {'done', next(changed) ~= nil and '1' or '', call('HMGET', SESSION, unpack(ARGV, 5, 4 + tonumber(ARGV[4])))}
+return {'done', next(changed) ~= nil and {owner()} or {}, call('HMGET', SESSION, unpack(ARGV, 3, 2 + names))}

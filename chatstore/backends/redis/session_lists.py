@@ -9,15 +9,17 @@ This module knows sessions and scores; it refuses to know messages.
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.redis.attempts import Many, Run, attempts
 from chatstore.backends.redis.layout import FIELDS, Keys, score, session_of, text
 from chatstore.backends.redis.scripts import MEND, PAGE
+from chatstore.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Sequence
 
     from chatstore.arguments import Keyset
     from chatstore.records import ChatSession
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 GRACE = timedelta(hours=1)
 #: Sessions read at a time.
 BATCH = 200
+_log = logging.getLogger("chatstore")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,27 +47,25 @@ class Entry:
         return _EPOCH + timedelta(microseconds=self.score), self.session_id
 
 
-class Index:
-    """Walks over the sessions of an index, newest first."""
+class SessionLists:
+    """The indexes of sessions under one prefix: walked newest first, and kept by the client where no script can."""
 
     def __init__(self, keys: Keys, *, apart: bool) -> None:
-        """Read the indexes of *keys*; *apart*: they are kept by clients, as on a cluster."""
+        """Read the indexes of *keys*; *apart*: they stand in other slots than the sessions, as on a cluster."""
         self.keys = keys
         self.apart = apart
 
     def walk(
         self, name: str, start: Keyset | None, since: datetime | None, size: int
     ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
-        """Return about *size* sessions behind *start* in index *name*, in order, and where to go on (None: the end).
+        """Return about *size* sessions after *start* in index *name*, in order, and where to go on (None: the end).
 
         With them go expired ones, and those of which only the index thinks that they belong to it.
         """
         count = max(1, min(size, BATCH))
         while True:
-            high, low = (
-                ("+inf" if start is None else score(start[0])),
-                "-inf" if since is None else score(since),
-            )
+            high = "+inf" if start is None else score(start[0])
+            low = "-inf" if since is None else score(since)
             found = yield from attempts(Run(PAGE, (name,), (high, low, count)))
             entries = [Entry(text(found[i]), text(found[i + 1])) for i in range(0, len(found), 2)]
             fresh = [entry for entry in entries if start is None or entry.key < start]
@@ -94,20 +95,38 @@ class Index:
 
     # ---- on a cluster
 
-    def entered(
+    def enter(
         self, session_id: str, updated_at: datetime, tenant_id: str | None, user_id: str | None
-    ) -> Many:
-        """Return what puts the session into its lists, or moves it forward there."""
-        return Many(
-            [
-                ("ZADD", name, "GT", score(updated_at), session_id)
-                for name in self.keys.lists(tenant_id, user_id)
-            ]
-        )
+    ) -> Generator[Any, Any, None]:
+        """Put the session into its lists, or move it forward there."""
+        names = self.keys.lists(tenant_id, user_id)
+        yield from attempts(Many([("ZADD", name, "GT", score(updated_at), session_id) for name in names]))
 
-    def left(
-        self, session_id: str, updated_at: datetime, tenant_id: str | None, user_id: str | None
-    ) -> Iterator[Run]:
-        """Return what takes a deleted session out of its lists, unless it was made again meanwhile."""
-        for name in self.keys.lists(tenant_id, user_id):
-            yield Run(MEND, (name,), (session_id, score(updated_at), ""))
+    def move(self, session_id: str, owner: Sequence[bytes | str]) -> Generator[Any, Any, None]:
+        """Move a changed session forward in its lists; the change itself is done, whatever happens here.
+
+        *owner*: what a script answers: when the session was changed, its tenant and its user.
+        """
+        moment, tenant_id, user_id = map(text, owner)
+        try:
+            yield from self.enter(session_id, _time(moment), tenant_id, user_id)
+        except StorageError as error:
+            _log.warning(
+                "a changed session keeps its old place in the list until it is read there: %s", error
+            )
+
+    def leave(self, session_id: str, owner: Sequence[bytes | str]) -> Generator[Any, Any, None]:
+        """Take a deleted session out of its lists, unless it was made again meanwhile; *owner* is as for `move`."""
+        if not owner:  # the script has done it
+            return
+        moment, tenant_id, user_id = map(text, owner)
+        args = (session_id, score(_time(moment)), "")
+        try:
+            for name in self.keys.lists(tenant_id, user_id):
+                yield from attempts(Run(MEND, (name,), args))
+        except StorageError as error:
+            _log.warning("a deleted session stays in the list until it is read there: %s", error)
+
+
+def _time(moment: str) -> datetime:
+    return datetime.fromisoformat(moment).astimezone(UTC)

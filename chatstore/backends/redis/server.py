@@ -1,0 +1,151 @@
+"""A Redis as the operations see it: how a script on a session is asked for, and what is read of one.
+
+This module packs what `lua/head.lua` unpacks, and knows what a script's first word means. On a cluster, where scripts
+cannot reach the lists of sessions, it has them follow each change. It refuses to know what a script does.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from chatstore.backends.redis import scripts
+from chatstore.backends.redis.attempts import Many, Run, Settings, attempts, unknown
+from chatstore.backends.redis.durability import durability_of
+from chatstore.backends.redis.layout import FIELDS, digits, score, session_of, stamp, text
+from chatstore.core import missing, out_of_order, stale, taken
+from chatstore.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from datetime import datetime
+
+    from chatstore.arguments import Scope, Window
+    from chatstore.backends.redis.layout import Keys
+    from chatstore.backends.redis.scripts import Script
+    from chatstore.backends.redis.session_lists import SessionLists
+    from chatstore.errors import ChatstoreError
+    from chatstore.records import ChatSession, Durability
+
+#: How long after it looks missing an expired session is swept by the server itself.
+SWEPT_AFTER = timedelta(hours=1)
+#: How often a moving session is read by plain commands before a script does it.
+TRIES = 3
+_MILLISECOND = timedelta(milliseconds=1)
+_MOST = 2**62
+_REFUSALS = frozenset({"missing", "taken", "stale", "order", "repeated"})
+
+
+class Server:
+    """The keys of sessions under one prefix, and how scripts and commands on them are asked for.
+
+    *ttl*: seconds after which a session expires that is not written to. *guarded*: the client repeats commands by
+    itself, so that a change which must not be done twice leaves a mark.
+    """
+
+    def __init__(self, keys: Keys, lists: SessionLists, *, ttl: int | None, guarded: bool) -> None:
+        """Reach the sessions of *keys*, which stand in *lists*."""
+        self.keys = keys
+        self.lists = lists
+        self.ttl = ttl
+        self.guarded = guarded
+
+    def expiry(self, now: datetime) -> datetime | None:
+        """Return when a session expires to which something is added now."""
+        return None if self.ttl is None else now + timedelta(seconds=self.ttl)
+
+    # ---- changes
+
+    def run(
+        self,
+        script: Script,
+        scope: Scope,
+        session_id: str,
+        now: datetime,
+        args: Sequence[Any] = (),
+        *,
+        expected: int | None = None,
+        expires_at: datetime | None = None,
+        rows: int = 0,
+        numbered: bool = False,
+        once: bool = False,
+    ) -> Generator[Any, Any, tuple[str, list[Any]]]:
+        """Run *script* on the session; return the first word of its answer, and what concerns its caller.
+
+        *expected* is a revision. *rows*: how many messages *args* hold, *numbered*: and their positions. *once*: what
+        it does must not be done twice. Raises what the script means by refusing.
+        """
+        keys: tuple[str, ...] = self.keys.of(session_id)
+        if once and self.guarded:
+            keys = (*keys, f"{keys[0]}:once:{new_id()}")
+        sweep: Any = ""
+        if expires_at is not None:
+            sweep = (max(expires_at - now, timedelta()) + SWEPT_AFTER) // _MILLISECOND
+        words = (
+            f"{stamp(now)}\n{score(now)}\n{scope.tenant_id or ''}\n{scope.user_id or ''}\n"
+            f"{'' if self.lists.apart else self.keys.index}\n{session_id}\n{'' if expected is None else expected}\n"
+            f"{'' if expires_at is None else stamp(expires_at)}\n{sweep}\n{rows}\n{'1' if numbered else ''}\n"
+        )
+        word, *answer = yield from attempts(Run(script, keys, (words, *args), once))
+        word = text(word)
+        if word == "enter":  # a session that is in no list would be lost there if this process died now
+            yield from self.lists.enter(session_id, now, *scope)
+            word, *answer = yield from attempts(Run(script, keys, (f"{words}1", *args), once))
+            word = text(word)
+        if word in _REFUSALS:
+            raise _refusal(word, answer, session_id, expected)
+        if word == "done":
+            owner = answer.pop(0)
+            if owner:  # nobody but the client keeps the lists
+                yield from self.lists.move(session_id, owner)
+        return word, answer
+
+    # ---- reads
+
+    def read_session(self, session_id: str) -> Generator[Any, Any, ChatSession | None]:
+        """Return the session, expired or not."""
+        command = ("HMGET", self.keys.of(session_id)[0], *FIELDS)
+        (values,) = yield from attempts(Many([command]))
+        return session_of(session_id, values)
+
+    def read(
+        self, session_id: str, window: Window
+    ) -> Generator[Any, Any, tuple[ChatSession | None, list[Any]]]:
+        """Return the session, expired or not, and members inside *window* as they were at one moment.
+
+        Plain commands, since Lua takes several times as long for many messages, and a server does nothing else
+        meanwhile. They are of one moment if the revision is the same before and after; where it keeps moving, a script
+        reads once and for all. With ``last``, the newest come first.
+        """
+        session_key, messages, _ = self.keys.of(session_id)
+        low = "-" if window.after is None else f"[{digits(window.after)}\v"
+        high = "+" if window.before is None else f"({digits(window.before)}"
+        count = window.limit if window.last is None else window.last
+        size = 0 if window.empty else -1 if count is None else min(count, _MOST)
+        ranged = ("ZRANGEBYLEX", low, high) if window.last is None else ("ZREVRANGEBYLEX", high, low)
+        about = ("HMGET", session_key, *FIELDS)
+        command = (ranged[0], messages, *ranged[1:], "LIMIT", 0, size)
+        step = Many([about, command, ("HGET", session_key, "revision")])
+        for _ in range(TRIES):
+            values, members, after = yield from attempts(step)
+            if values[FIELDS.index("revision")] == after:
+                return session_of(session_id, values), members
+        args = (*ranged, size, *FIELDS)
+        values, members = yield from attempts(Run(scripts.SNAPSHOT, (session_key, messages), args))
+        return session_of(session_id, values), members
+
+    def durability(self) -> Generator[Any, Any, Durability]:
+        """Return what the server keeps when it stops; of several, the least."""
+        servers = yield from attempts(Settings())
+        return durability_of(servers)
+
+
+def _refusal(word: str, rest: Sequence[Any], session_id: str, expected: int | None) -> ChatstoreError:
+    """Make the error that a script means by *word*."""
+    if word == "stale":
+        return stale(session_id, expected or 0, int(rest[0]))
+    if word == "order":
+        return out_of_order(session_id, int(rest[0]), int(rest[1]))
+    if word == "repeated":
+        return unknown()
+    return taken(session_id) if word == "taken" else missing(session_id)
