@@ -13,6 +13,7 @@ import redis
 import chatstore
 from chatstore import AIMessage, HumanMessage, MessageRecord
 from chatstore.backends.redis import scripts
+from chatstore.backends.redis.repository import RedisRepository
 from chatstore.errors import Conflict, MessageConflict, StorageError
 
 if TYPE_CHECKING:
@@ -137,6 +138,30 @@ def test_the_same_message_in_other_bytes_is_the_same(ground: Ground) -> None:
     with pytest.raises(MessageConflict):
         ground.store.add_messages("s", [HumanMessage("newest"), other])
     assert 3 == ground.store.count_messages("s")
+
+
+def test_bodies_that_were_accepted_stay_so(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: where other bytes of one message are met after those of another were accepted, both are: it ends."""
+
+    def message(name: str, *keys: str) -> HumanMessage:
+        return HumanMessage(name, id=name, additional_kwargs=dict.fromkeys(keys, 1))
+
+    store = RedisRepository(ground.client, key_prefix=ground.prefix)
+    store.add_messages("s", [message("1", "a", "b"), message("2", "b", "a")])
+    real, runs = store._lend, []
+
+    def meddling(wanted: Any) -> Any:
+        runs.append(wanted)
+        if len(runs) == 2:
+            ground.store.delete_message("s", "2")
+            ground.store.add_messages("s", [message("2", "a", "b")])
+        assert len(runs) < 4
+        return real(wanted)
+
+    monkeypatch.setattr(store, "_lend", meddling)
+    records = store.add_messages("s", [message("1", "b", "a"), message("2", "b", "a"), message("3")])
+    assert [("1", 1), ("2", 3), ("3", 4)] == [(record.message_id, record.position) for record in records]
+    assert 3 == len(runs)
 
 
 @pytest.mark.parametrize("size", [4_001, 9_000])

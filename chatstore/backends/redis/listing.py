@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.arguments import Scope, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.layout import row_of
+from chatstore.backends.redis.layout import parse_row
 from chatstore.core import CHUNK
 from chatstore.records import PurgeReport, UsageRow
 
@@ -122,7 +122,7 @@ class Listing:
         """Return the next messages of *session* after position *after*, and where to go on (None: the end)."""
         window = Window(after=after, limit=CHUNK)
         seen, found = yield from self.server.read(session.session_id, window)
-        rows = [row_of(one) for one in found] if rules.visible(seen, scope, now) else []
+        rows = [parse_row(one) for one in found] if rules.visible(seen, scope, now) else []
         more = rows[-1].position if len(rows) == CHUNK else None
         return rules.Conversation(session, rows), more
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.layout import body, digits, member, packed, row_of
+from chatstore.backends.redis.layout import extract_body, format_position, pack_draft, pack_row, parse_row
 from chatstore.core import (
     Appended,
     Row,
@@ -54,8 +54,8 @@ class Messages:
         positions: Sequence[int] = (),
     ) -> Generator[Any, Any, Appended]:
         """Append *drafts*, at *positions* of their own where these are given."""
-        rows = [packed(draft) for draft in drafts]
-        args, expires_at = [*rows, *map(digits, positions)], self.server.expiry(now)
+        rows = [pack_draft(draft) for draft in drafts]
+        args, expires_at = [*rows, *map(format_position, positions)], self.server.find_expiry(now)
         while True:
             word, answer = yield from self.server.run(
                 scripts.APPEND,
@@ -71,9 +71,9 @@ class Messages:
             if word == "done":
                 break
             # Other bytes, perhaps the same message: keys in another order. If so, the script is told.
-            args += _equal_bodies(session_id, drafts, answer[0])
+            args += _accept_bodies(session_id, drafts, answer[0])
         revision, (first, *stored) = answer
-        known, position = _known(stored) if stored else {}, int(first or 0)
+        known, position = _parse_known(stored) if stored else {}, int(first or 0)
         done = []
         for place, draft in enumerate(drafts):
             if place in known:
@@ -103,9 +103,9 @@ class Messages:
             scope,
             session_id,
             now,
-            [packed(draft) for draft in drafts],
+            [pack_draft(draft) for draft in drafts],
             expected=expected_revision,
-            expires_at=self.server.expiry(now),
+            expires_at=self.server.find_expiry(now),
             rows=len(drafts),
             once=True,
         )
@@ -129,7 +129,7 @@ class Messages:
         self, scope: Scope, session_id: str, key: int | str, now: datetime
     ) -> Generator[Any, Any, MessageRecord]:
         _, found = yield from self._read_one(scope, session_id, key, now)
-        return record_of(session_id, row_of(found))
+        return record_of(session_id, parse_row(found))
 
     def edit(
         self,
@@ -143,13 +143,13 @@ class Messages:
         """Swap the very row that was read for the new one; where somebody else was faster, read again."""
         for _ in range(CONTENDED):
             revision, found = yield from self._read_one(scope, session_id, key, now)
-            row = row_of(found)
+            row = parse_row(found)
             edited = row._replace(draft=rules.edited_draft(session_id, row.draft, draft))
             if expected_revision is not None and expected_revision != revision:
                 raise stale(session_id, expected_revision, revision)
             if same_body(edited.draft, row.draft):
                 return record_of(session_id, row)
-            args = [found, member(edited)]
+            args = [found, pack_row(edited)]
             word, _ = yield from self.server.run(
                 scripts.EDIT, scope, session_id, now, args, expected=expected_revision, once=True
             )
@@ -161,16 +161,18 @@ class Messages:
     def remove(
         self, scope: Scope, session_id: str, key: int | str, now: datetime
     ) -> Generator[Any, Any, None]:
-        word, _ = yield from self.server.run(scripts.REMOVE, scope, session_id, now, _key(key), once=True)
+        word, _ = yield from self.server.run(
+            scripts.REMOVE, scope, session_id, now, _pack_key(key), once=True
+        )
         if word == "none":
             raise no_message(session_id, key)
 
     def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
         word, answer = yield from self.server.run(scripts.POP, scope, session_id, now, once=True)
-        return record_of(session_id, row_of(answer[0])) if word == "done" else None
+        return record_of(session_id, parse_row(answer[0])) if word == "done" else None
 
     def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> Generator[Any, Any, None]:
-        yield from self.server.run(scripts.TRUNCATE, scope, session_id, now, [digits(after)])
+        yield from self.server.run(scripts.TRUNCATE, scope, session_id, now, [format_position(after)])
 
     # ---- reading
 
@@ -178,7 +180,7 @@ class Messages:
         self, scope: Scope, session_id: str, key: int | str, now: datetime
     ) -> Generator[Any, Any, tuple[int, Any]]:
         """Return the session's revision, and the member that *key* names."""
-        word, answer = yield from self.server.run(scripts.MESSAGE, scope, session_id, now, _key(key))
+        word, answer = yield from self.server.run(scripts.MESSAGE, scope, session_id, now, _pack_key(key))
         if word == "none":
             raise no_message(session_id, key)
         return int(answer[0]), answer[1]
@@ -190,26 +192,26 @@ class Messages:
         session, found = yield from self.server.read(session_id, window)
         if session is None or not rules.visible(session, scope, now):
             return 0, []
-        rows = [row_of(one) for one in found]
+        rows = [parse_row(one) for one in found]
         if window.last is not None:
             rows.reverse()
         return session.revision, rows
 
 
-def _equal_bodies(session_id: str, drafts: Sequence[Draft], answer: Sequence[Any]) -> list[Any]:
+def _accept_bodies(session_id: str, drafts: Sequence[Draft], answer: Sequence[Any]) -> list[Any]:
     """Return the stored bodies that say the same as their drafts, as `append.lua` takes them; else raise."""
     pairs: list[Any] = []
-    for place, stored in _known(answer).items():
+    for place, stored in _parse_known(answer).items():
         if not same_body(drafts[place], stored.draft):
             raise another_body(session_id, stored.draft.message_id)
-        pairs += [place + 1, body(packed(stored.draft))]
+        pairs += [place + 1, extract_body(pack_draft(stored.draft))]
     return pairs
 
 
-def _known(answer: Sequence[Any]) -> dict[int, Row]:
+def _parse_known(answer: Sequence[Any]) -> dict[int, Row]:
     """Return the stored rows of an answer by their place among the drafts."""
-    return {int(answer[i]) - 1: row_of(answer[i + 1]) for i in range(0, len(answer), 2)}
+    return {int(answer[i]) - 1: parse_row(answer[i + 1]) for i in range(0, len(answer), 2)}
 
 
-def _key(key: int | str) -> list[str]:
-    return ["id", key] if isinstance(key, str) else ["position", digits(key)]
+def _pack_key(key: int | str) -> list[str]:
+    return ["id", key] if isinstance(key, str) else ["position", format_position(key)]

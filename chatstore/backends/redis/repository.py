@@ -50,7 +50,7 @@ def async_repository_for(target: Any) -> AsyncRepository:
     )
 
 
-def _core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
+def _make_core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
     # A client that was passed in may repeat a command whose answer was lost, as redis-py does unless told otherwise.
     return RedisCore(key_prefix, apart=place.apart, ttl=check_ttl(ttl), guarded=place.given)
 
@@ -76,7 +76,7 @@ class RedisRepository(Repository):
             msg = "an asynchronous client awaits: pass it to connect_async instead of connect"
             raise Invalid(msg)
         self._place = place if place is not None else Place(client)
-        self._core: RedisCore = _core(self._place, key_prefix, ttl)
+        self._core: RedisCore = _make_core(self._place, key_prefix, ttl)
         self._strict = strict
         self._closed: list[bool] = []
 
@@ -94,7 +94,7 @@ class RedisRepository(Repository):
         if isinstance(wanted, Pause):
             time.sleep(wanted.seconds)
             return None
-        return drive(carry_out(self._place, None, wanted), _as_it_is)
+        return drive(carry_out(self._place, None, wanted), _return)
 
     def _asynchronous(self) -> AsyncRepository:
         if self._place.given:
@@ -132,7 +132,7 @@ class AsyncRedisRepository(AsyncRepository):
             msg = "a blocking client does not await: pass it to connect or connect_async"
             raise Invalid(msg)
         self._place = place if place is not None else Place(client)
-        self._core: RedisCore = _core(self._place, key_prefix, ttl)
+        self._core: RedisCore = _make_core(self._place, key_prefix, ttl)
         self._strict = strict
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
@@ -152,7 +152,7 @@ class AsyncRedisRepository(AsyncRepository):
             await asyncio.sleep(wanted.seconds)
             return None
         client = self._place.awaiting(self._closed)
-        return await adrive(carry_out(self._place, client, wanted), _awaited)
+        return await adrive(carry_out(self._place, client, wanted), _await)
 
     async def close(self) -> None:
         """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
@@ -164,9 +164,9 @@ class AsyncRedisRepository(AsyncRepository):
                     self._place.close()
 
 
-def _as_it_is(answer: Any) -> Any:
+def _return(answer: Any) -> Any:
     return answer
 
 
-async def _awaited(answer: Any) -> Any:
+async def _await(answer: Any) -> Any:
     return await answer if hasattr(answer, "__await__") else answer

@@ -27,27 +27,27 @@ def _read(name: str) -> str:
     return files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _script(name: str, head: str = "") -> Script:
+def _make(name: str, head: str = "") -> Script:
     source = head + _read(name)
     return Script(name, source, sha1(source.encode()).hexdigest())  # noqa: S324 - Redis names scripts so
 
 
-def _on_session(name: str) -> Script:
-    return _script(name, _HEAD)
+def _make_on_session(name: str) -> Script:
+    return _make(name, _HEAD)
 
 
 _HEAD = _read("head")
 
-APPEND = _on_session("append")
-REPLACE = _on_session("replace")
-CREATE = _on_session("create")
-UPDATE = _on_session("update")
-EDIT = _on_session("edit")
-REMOVE = _on_session("remove")
-POP = _on_session("pop")
-TRUNCATE = _on_session("truncate")
-DELETE = _on_session("delete")
-MESSAGE = _on_session("message")
-SNAPSHOT = _script("snapshot")
-PAGE = _script("page")
-MEND = _script("mend")
+APPEND = _make_on_session("append")
+REPLACE = _make_on_session("replace")
+CREATE = _make_on_session("create")
+UPDATE = _make_on_session("update")
+EDIT = _make_on_session("edit")
+REMOVE = _make_on_session("remove")
+POP = _make_on_session("pop")
+TRUNCATE = _make_on_session("truncate")
+DELETE = _make_on_session("delete")
+MESSAGE = _make_on_session("message")
+SNAPSHOT = _make("snapshot")
+PAGE = _make("page")
+MEND = _make("mend")

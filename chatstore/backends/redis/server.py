@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.attempts import Many, Run, Settings, attempts, unknown
-from chatstore.backends.redis.durability import durability_of
-from chatstore.backends.redis.layout import FIELDS, digits, score, session_of, stamp, text
+from chatstore.backends.redis.durability import judge_durability
+from chatstore.backends.redis.layout import (
+    FIELDS,
+    format_position,
+    format_score,
+    format_time,
+    parse_session,
+    to_text,
+)
 from chatstore.core import missing, out_of_order, stale, taken
 from chatstore.ids import new_id
 
@@ -50,7 +57,7 @@ class Server:
         self.ttl = ttl
         self.guarded = guarded
 
-    def expiry(self, now: datetime) -> datetime | None:
+    def find_expiry(self, now: datetime) -> datetime | None:
         """Return when a session expires to which something is added now."""
         return None if self.ttl is None else now + timedelta(seconds=self.ttl)
 
@@ -82,18 +89,18 @@ class Server:
         if expires_at is not None:
             sweep = (max(expires_at - now, timedelta()) + SWEPT_AFTER) // _MILLISECOND
         words = (
-            f"{stamp(now)}\n{score(now)}\n{scope.tenant_id or ''}\n{scope.user_id or ''}\n"
+            f"{format_time(now)}\n{format_score(now)}\n{scope.tenant_id or ''}\n{scope.user_id or ''}\n"
             f"{'' if self.lists.apart else self.keys.index}\n{session_id}\n{'' if expected is None else expected}\n"
-            f"{'' if expires_at is None else stamp(expires_at)}\n{sweep}\n{rows}\n{'1' if numbered else ''}\n"
+            f"{'' if expires_at is None else format_time(expires_at)}\n{sweep}\n{rows}\n{'1' if numbered else ''}\n"
         )
         word, *answer = yield from attempts(Run(script, keys, (words, *args), once))
-        word = text(word)
+        word = to_text(word)
         if word == "enter":  # a session that is in no list would be lost there if this process died now
             yield from self.lists.enter(session_id, now, *scope)
             word, *answer = yield from attempts(Run(script, keys, (f"{words}1", *args), once))
-            word = text(word)
+            word = to_text(word)
         if word in _REFUSALS:
-            raise _refusal(word, answer, session_id, expected)
+            raise _make_error(word, answer, session_id, expected)
         if word == "done":
             owner = answer.pop(0)
             if owner:  # nobody but the client keeps the lists
@@ -106,7 +113,7 @@ class Server:
         """Return the session, expired or not."""
         command = ("HMGET", self.keys.of(session_id)[0], *FIELDS)
         (values,) = yield from attempts(Many([command]))
-        return session_of(session_id, values)
+        return parse_session(session_id, values)
 
     def read(
         self, session_id: str, window: Window
@@ -118,8 +125,8 @@ class Server:
         reads once and for all. With ``last``, the newest come first.
         """
         session_key, messages, _ = self.keys.of(session_id)
-        low = "-" if window.after is None else f"[{digits(window.after)}\v"
-        high = "+" if window.before is None else f"({digits(window.before)}"
+        low = "-" if window.after is None else f"[{format_position(window.after)}\v"
+        high = "+" if window.before is None else f"({format_position(window.before)}"
         count = window.limit if window.last is None else window.last
         size = 0 if window.empty else -1 if count is None else min(count, _MOST)
         ranged = ("ZRANGEBYLEX", low, high) if window.last is None else ("ZREVRANGEBYLEX", high, low)
@@ -129,18 +136,18 @@ class Server:
         for _ in range(TRIES):
             values, members, after = yield from attempts(step)
             if values[FIELDS.index("revision")] == after:
-                return session_of(session_id, values), members
+                return parse_session(session_id, values), members
         args = (*ranged, size, *FIELDS)
         values, members = yield from attempts(Run(scripts.SNAPSHOT, (session_key, messages), args))
-        return session_of(session_id, values), members
+        return parse_session(session_id, values), members
 
     def durability(self) -> Generator[Any, Any, Durability]:
         """Return what the server keeps when it stops; of several, the least."""
         servers = yield from attempts(Settings())
-        return durability_of(servers)
+        return judge_durability(servers)
 
 
-def _refusal(word: str, rest: Sequence[Any], session_id: str, expected: int | None) -> ChatstoreError:
+def _make_error(word: str, rest: Sequence[Any], session_id: str, expected: int | None) -> ChatstoreError:
     """Make the error that a script means by *word*."""
     if word == "stale":
         return stale(session_id, expected or 0, int(rest[0]))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.redis.attempts import Many, Run, attempts
-from chatstore.backends.redis.layout import FIELDS, Keys, score, session_of, text
+from chatstore.backends.redis.layout import FIELDS, Keys, format_score, parse_session, to_text
 from chatstore.backends.redis.scripts import MEND, PAGE
 from chatstore.errors import StorageError
 
@@ -64,10 +64,10 @@ class SessionLists:
         """
         count = max(1, min(size, BATCH))
         while True:
-            high = "+inf" if start is None else score(start[0])
-            low = "-inf" if since is None else score(since)
+            high = "+inf" if start is None else format_score(start[0])
+            low = "-inf" if since is None else format_score(since)
             found = yield from attempts(Run(PAGE, (name,), (high, low, count)))
-            entries = [Entry(text(found[i]), text(found[i + 1])) for i in range(0, len(found), 2)]
+            entries = [Entry(to_text(found[i]), to_text(found[i + 1])) for i in range(0, len(found), 2)]
             fresh = [entry for entry in entries if start is None or entry.key < start]
             if fresh or len(entries) < count:
                 break
@@ -76,8 +76,8 @@ class SessionLists:
         answers = (yield from attempts(Many(commands))) if commands else []
         sessions = []
         for entry, values in zip(fresh, answers, strict=True):
-            session = session_of(entry.session_id, values)
-            wrong = self._wrong(name, entry, session)
+            session = parse_session(entry.session_id, values)
+            wrong = self._correct_score(name, entry, session)
             if wrong is not None:
                 yield from attempts(Run(MEND, (name,), (entry.session_id, entry.score, wrong)))
             if session is not None and (start is None or (session.updated_at, session.session_id) < start):
@@ -85,12 +85,12 @@ class SessionLists:
         sessions.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
         return sessions, fresh[-1].key if fresh and len(entries) == count else None
 
-    def _wrong(self, name: str, entry: Entry, session: ChatSession | None) -> str | None:
+    def _correct_score(self, name: str, entry: Entry, session: ChatSession | None) -> str | None:
         """Return the score that *entry* should have, '' if it should not be there, None if it is right."""
         if session is None or name not in self.keys.lists(session.tenant_id, session.user_id):
             old = entry.key[0] < datetime.now(UTC) - GRACE
             return "" if old else None
-        right = score(session.updated_at)
+        right = format_score(session.updated_at)
         return None if right == str(entry.score) else right
 
     # ---- on a cluster
@@ -100,16 +100,18 @@ class SessionLists:
     ) -> Generator[Any, Any, None]:
         """Put the session into its lists, or move it forward there."""
         names = self.keys.lists(tenant_id, user_id)
-        yield from attempts(Many([("ZADD", name, "GT", score(updated_at), session_id) for name in names]))
+        yield from attempts(
+            Many([("ZADD", name, "GT", format_score(updated_at), session_id) for name in names])
+        )
 
     def move(self, session_id: str, owner: Sequence[bytes | str]) -> Generator[Any, Any, None]:
         """Move a changed session forward in its lists; the change itself is done, whatever happens here.
 
         *owner*: what a script answers: when the session was changed, its tenant and its user.
         """
-        moment, tenant_id, user_id = map(text, owner)
+        moment, tenant_id, user_id = map(to_text, owner)
         try:
-            yield from self.enter(session_id, _time(moment), tenant_id, user_id)
+            yield from self.enter(session_id, _parse_time(moment), tenant_id, user_id)
         except StorageError as error:
             _log.warning(
                 "a changed session keeps its old place in the list until it is read there: %s", error
@@ -119,8 +121,8 @@ class SessionLists:
         """Take a deleted session out of its lists, unless it was made again meanwhile; *owner* is as for `move`."""
         if not owner:  # the script has done it
             return
-        moment, tenant_id, user_id = map(text, owner)
-        args = (session_id, score(_time(moment)), "")
+        moment, tenant_id, user_id = map(to_text, owner)
+        args = (session_id, format_score(_parse_time(moment)), "")
         try:
             for name in self.keys.lists(tenant_id, user_id):
                 yield from attempts(Run(MEND, (name,), args))
@@ -128,5 +130,5 @@ class SessionLists:
             _log.warning("a deleted session stays in the list until it is read there: %s", error)
 
 
-def _time(moment: str) -> datetime:
+def _parse_time(moment: str) -> datetime:
     return datetime.fromisoformat(moment).astimezone(UTC)

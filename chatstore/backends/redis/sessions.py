@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.arguments import Scope, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.layout import FIELDS, hash_of, row_of, session_of, stored_field
+from chatstore.backends.redis.layout import FIELDS, format_field, pack_session, parse_row, parse_session
 from chatstore.core import missing
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Sessions:
     def create(self, scope: Scope, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
         del scope  # the new session's owner is inside it already
         if new.expires_at is None:
-            new = new._replace(expires_at=self.server.expiry(now))
+            new = new._replace(expires_at=self.server.find_expiry(now))
         return (yield from self._put(rules.fresh(new, now), (), now))
 
     def get(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, ChatSession | None]:
@@ -66,7 +66,7 @@ class Sessions:
             yield from lists.enter(session_id, now, values.get("tenant_id"), values.get("user_id"))
         args: list[Any] = [len(FIELDS), *FIELDS]
         for name, value in values.items():
-            stored = stored_field(name, value)
+            stored = format_field(name, value)
             args += [name, "0" if stored is None else "1", stored or ""]
         _, (found,) = yield from self.server.run(
             scripts.UPDATE,
@@ -78,7 +78,7 @@ class Sessions:
             expires_at=values.get("expires_at"),
             once=True,
         )
-        changed = session_of(session_id, found)
+        changed = parse_session(session_id, found)
         if changed is None:
             raise missing(session_id)
         return changed
@@ -98,9 +98,9 @@ class Sessions:
         source, members = yield from self.server.read(session_id, Window(before=before))
         if source is None or not rules.visible(source, scope, now):
             raise missing(session_id)
-        rows = [row_of(one) for one in members]
+        rows = [parse_row(one) for one in members]
         copy = rules.Conversation(source, rows).fork(new_session_id, through, scope, now).session
-        return (yield from self._put(replace(copy, expires_at=self.server.expiry(now)), members, now))
+        return (yield from self._put(replace(copy, expires_at=self.server.find_expiry(now)), members, now))
 
     def _put(
         self, session: ChatSession, members: Sequence[Any], now: datetime
@@ -114,7 +114,7 @@ class Sessions:
             Scope(),
             session_id,
             now,
-            [*members, *hash_of(session)],
+            [*members, *pack_session(session)],
             expires_at=session.expires_at,
             rows=len(members),
             once=True,

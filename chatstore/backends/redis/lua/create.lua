@@ -9,20 +9,20 @@ local first = 2 + tonumber(ROWS)
 vacate()
 local fields = {}
 for i = first, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
-h = {SCORE, '0', '0', false, fields['tenant_id'], fields['user_id'], fields['expires_at']}
+state = fields
 latest = NOW
-listed()
+enter_lists()
 for field, value in pairs(fields) do call('HSET', SESSION, field, value) end
-if h[7] then call('PEXPIRE', SESSION, SWEEP) end
+if state.expires_at then call('PEXPIRE', SESSION, SWEEP) end
 local members, places = {}, {}
 for i = 2, first - 1 do
   members[#members + 1] = '0'
   members[#members + 1] = ARGV[i]
-  places[#places + 1] = id_of(ARGV[i])
+  places[#places + 1] = parse_id(ARGV[i])
   places[#places + 1] = string.sub(ARGV[i], 1, 19)
 end
-each('ZADD', MESSAGES, members)
-each('HSET', IDS, places)
-sweep()
-done_once()
-return {'done', {owner()}}
+call_in_parts('ZADD', MESSAGES, members)
+call_in_parts('HSET', IDS, places)
+sweep_together()
+mark_run()
+return {'done', {name_owner()}}

@@ -2,7 +2,7 @@
 --
 -- {'deleted', {when it was changed, its tenant, its user} if the client keeps the lists, else {}} or {'none'}.
 
-if EXPECTED == '' and not seen or EXPECTED ~= '' and EXPECTED ~= h[1] then return {'none'} end
+if EXPECTED == '' and not seen or EXPECTED ~= '' and EXPECTED ~= state.revision then return {'none'} end
 vacate()
-done_once()
-return {'deleted', INDEX == '' and {h[4], h[5] or '', h[6] or ''} or {}}
+mark_run()
+return {'deleted', INDEX == '' and {state.updated_at, state.tenant_id or '', state.user_id or ''} or {}}

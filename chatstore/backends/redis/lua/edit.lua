@@ -7,8 +7,8 @@
 if not seen then return {'missing'} end
 if not call('ZSCORE', MESSAGES, ARGV[2]) then return {'gone'} end
 if stale then return stale end
-listed()
+enter_lists()
 call('ZADD', MESSAGES, '0', ARGV[3])
 call('ZREM', MESSAGES, ARGV[2])
-touch(h[3], h[2])
-return {'done', {owner()}}
+count_on(state.message_count, state.last_position)
+return {'done', {name_owner()}}

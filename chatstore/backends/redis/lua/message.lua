@@ -5,6 +5,6 @@
 -- {'done', {}, revision, member}, {'none'} or a refusal.
 
 if not seen then return {'missing'} end
-local found = find(ARGV[2], ARGV[3])
+local found = find_member(ARGV[2], ARGV[3])
 if not found then return {'none'} end
 return {'done', {}, revision, found}

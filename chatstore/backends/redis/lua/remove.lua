@@ -5,10 +5,10 @@
 -- {'done', owner}, {'none'} or a refusal.
 
 if not seen then return {'missing'} end
-local found = find(ARGV[2], ARGV[3])
+local found = find_member(ARGV[2], ARGV[3])
 if not found then return {'none'} end
 call('ZREM', MESSAGES, found)
-call('HDEL', IDS, id_of(found))
-listed()
-touch(call('ZCARD', MESSAGES), h[2])
-return {'done', {owner()}}
+call('HDEL', IDS, parse_id(found))
+enter_lists()
+count_on(call('ZCARD', MESSAGES), state.last_position)
+return {'done', {name_owner()}}

@@ -10,10 +10,10 @@ if call('ZLEXCOUNT', MESSAGES, from, '+') == 0 then return {'none'} end
 if call('ZLEXCOUNT', MESSAGES, '-', '(' .. ARGV[2] .. '\11') == 0 then
   call('DEL', MESSAGES, IDS)
 else
-  for i, found in ipairs(call('ZRANGEBYLEX', MESSAGES, from, '+')) do ids[i] = id_of(found) end
+  for i, found in ipairs(call('ZRANGEBYLEX', MESSAGES, from, '+')) do ids[i] = parse_id(found) end
   call('ZREMRANGEBYLEX', MESSAGES, from, '+')
-  each('HDEL', IDS, ids)
+  call_in_parts('HDEL', IDS, ids)
 end
-listed()
-touch(call('ZCARD', MESSAGES), h[2])
-return {'done', {owner()}}
+enter_lists()
+count_on(call('ZCARD', MESSAGES), state.last_position)
+return {'done', {name_owner()}}

@@ -16,10 +16,10 @@ for i = 3 + names, #ARGV, 3 do
   if old ~= value and not (field == 'archived_at' and old and value) then changed[field] = value end
 end
 if next(changed) ~= nil then
-  local expiring, old = changed['expires_at'], lists(h[5], h[6])
-  if changed['tenant_id'] ~= nil then h[5] = changed['tenant_id'] end
-  if changed['user_id'] ~= nil then h[6] = changed['user_id'] end
-  listed()
+  local expiring, old = changed['expires_at'], name_lists(state.tenant_id, state.user_id)
+  if changed['tenant_id'] ~= nil then state.tenant_id = changed['tenant_id'] end
+  if changed['user_id'] ~= nil then state.user_id = changed['user_id'] end
+  enter_lists()
   call('HSET', SESSION, 'updated_at', latest)
   for field, value in pairs(changed) do
     if value then call('HSET', SESSION, field, value) else call('HDEL', SESSION, field) end
@@ -27,10 +27,10 @@ if next(changed) ~= nil then
   if expiring then
     expire()
   elseif expiring == false then
-    h[7] = false
+    state.expires_at = false
     for i = 1, 3 do call('PERSIST', KEYS[i]) end
   end
-  unlisted(old, lists(h[5], h[6]))
-  touch(h[3], h[2])
+  leave_lists(old, name_lists(state.tenant_id, state.user_id))
+  count_on(state.message_count, state.last_position)
 end
-return {'done', next(changed) ~= nil and {owner()} or {}, call('HMGET', SESSION, unpack(ARGV, 3, 2 + names))}
+return {'done', next(changed) ~= nil and {name_owner()} or {}, call('HMGET', SESSION, unpack(ARGV, 3, 2 + names))}
