@@ -1,4 +1,4 @@
-"""`RedisCore`: the operations of the contract, each taken from the object whose subject it is."""
+"""`RedisCore`: all operations of the contract, put together from sessions, messages and listing."""
 
 from __future__ import annotations
 

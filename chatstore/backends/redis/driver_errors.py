@@ -1,7 +1,7 @@
 """What an error of redis-py means.
 
-redis-py has a class for some answers of a server, and for others only the text; a cluster's errors hide those of its
-nodes. So phrases are looked for first, then classes, then the code that an answer begins with.
+redis-py has classes for some of a server's errors and only the text for others, and a cluster's error wraps that of a
+node. So phrases are looked for first, then classes, then the code at the beginning of the text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PHRASES: dict[str, Kind] = {
 
 
 def _classes(errors: Any) -> tuple[tuple[Kind, tuple[type[Exception], ...]], ...]:
-    """Return redis-py's classes of errors by what they mean, the narrow ones first."""
+    """Return redis-py's error classes by what they mean, the narrow ones first."""
     return (
         ("exhausted", (errors.MaxConnectionsError,)),
         ("refused", (errors.AuthenticationError, errors.NoPermissionError)),

@@ -1,7 +1,4 @@
-"""What a server keeps when it stops, from its own settings.
-
-This module knows what Redis's settings mean; it refuses to know how they were read.
-"""
+"""What a server keeps when it stops, according to its own settings."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ LEVELS = ("none", "snapshot", "unknown", "process", "machine")
 
 
 def judge_durability(servers: Sequence[Mapping[str, Any]]) -> Durability:
-    """Return the least that *servers* promise, each told by what `Settings` read."""
+    """Return the least that *servers* promise; each is a dictionary of settings as `Settings` answers it."""
     return min((_judge(server) for server in servers), key=lambda found: LEVELS.index(found.level))
 
 

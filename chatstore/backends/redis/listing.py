@@ -1,7 +1,4 @@
-"""The operations that walk over many sessions: lists, search, usage, purge.
-
-This module knows how sessions are walked over; it refuses to know how a server is asked.
-"""
+"""The operations on many sessions: list, search, usage, purge."""
 
 from __future__ import annotations
 
@@ -24,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Listing:
-    """The operations of the contract on many sessions, one after the other."""
+    """The operations of the contract that read one session after another."""
 
     def __init__(self, server: Server) -> None:
-        """Walk over the sessions of *server*."""
+        """Read from *server*."""
         self.server = server
         self.keys = server.keys
         self.lists = server.lists
@@ -61,7 +58,7 @@ class Listing:
                 return best
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
-        """Sum up part by part."""
+        """Read every message, a few hundred at a time, and sum up."""
         sums: dict[tuple[Any, ...], UsageRow] = {}
         start: Keyset | None = None
         while True:
@@ -77,7 +74,7 @@ class Listing:
                 return [sums[key] for key in sorted(sums, key=rules.usage_order)]
 
     def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
-        """Delete one session after another, each only if it still is what the rule was asked about."""
+        """Delete one session after another, each only if it has not changed since the rule was applied to it."""
         sessions = messages = 0
         start: Keyset | None = None
         while True:
@@ -119,7 +116,7 @@ class Listing:
     def _read_part(
         self, scope: Scope, session: ChatSession, after: int, now: datetime
     ) -> Generator[Any, Any, tuple[rules.Conversation, int | None]]:
-        """Return the next messages of *session* after position *after*, and where to go on (None: the end)."""
+        """Return the next messages of *session* after position *after*, and where to continue (None: the end)."""
         window = Window(after=after, limit=CHUNK)
         seen, found = yield from self.server.read(session.session_id, window)
         rows = [parse_row(one) for one in found] if rules.visible(seen, scope, now) else []
@@ -129,7 +126,7 @@ class Listing:
     def _purge_one(
         self, scope: Scope, rule: PurgeRule, session: ChatSession | None, now: datetime
     ) -> Generator[Any, Any, int | None]:
-        """Delete *session* if *rule* says so, and return how many messages went; None if it stays."""
+        """Delete *session* if *rule* says so; return how many messages it had, or None if it stays."""
         while session is not None and rules.purged(session, scope, rule, now):
             if rule.dry_run:
                 return session.message_count

@@ -1,7 +1,4 @@
-"""The operations on the messages of a session.
-
-This module knows scripts by name, their arguments and their answers; it refuses to know how they are sent.
-"""
+"""The operations on the messages of a session: the arguments of each script, and what its answer means."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from chatstore.messages import Message
     from chatstore.records import MessageRecord, Records
 
-#: How often an edit is tried whose message others edit at the same moment.
+#: How often an edit is tried while others edit the same message.
 CONTENDED = 50
 
 
@@ -41,7 +38,7 @@ class Messages:
     """The operations of the contract on the messages of one session."""
 
     def __init__(self, server: Server) -> None:
-        """Ask *server*."""
+        """Read from and write to *server*."""
         self.server = server
 
     def append(
@@ -53,7 +50,7 @@ class Messages:
         now: datetime,
         positions: Sequence[int] = (),
     ) -> Generator[Any, Any, Appended]:
-        """Append *drafts*, at *positions* of their own where these are given."""
+        """Append *drafts*, at *positions* if these are given."""
         rows = [pack_draft(draft) for draft in drafts]
         args, expires_at = [*rows, *map(format_position, positions)], self.server.find_expiry(now)
         while True:
@@ -70,7 +67,7 @@ class Messages:
             )
             if word == "done":
                 break
-            # Other bytes, perhaps the same message: keys in another order. If so, the script is told.
+            # The bytes differ, but the messages may be equal: JSON with its keys in another order.
             args += _accept_bodies(session_id, drafts, answer[0])
         revision, (first, *stored) = answer
         known, position = _parse_known(stored) if stored else {}, int(first or 0)
@@ -140,7 +137,7 @@ class Messages:
         expected_revision: int | None,
         now: datetime,
     ) -> Generator[Any, Any, MessageRecord]:
-        """Swap the very row that was read for the new one; where somebody else was faster, read again."""
+        """Replace exactly the row that was read; if somebody else changed it first, read again."""
         for _ in range(CONTENDED):
             revision, found = yield from self._read_one(scope, session_id, key, now)
             row = parse_row(found)
@@ -199,7 +196,7 @@ class Messages:
 
 
 def _accept_bodies(session_id: str, drafts: Sequence[Draft], answer: Sequence[Any]) -> list[Any]:
-    """Return the stored bodies that say the same as their drafts, as `append.lua` takes them; else raise."""
+    """Return the stored bodies that equal their drafts, as `append.lua` takes them; raise if one differs."""
     pairs: list[Any] = []
     for place, stored in _parse_known(answer).items():
         if not same_body(drafts[place], stored.draft):
@@ -209,7 +206,7 @@ def _accept_bodies(session_id: str, drafts: Sequence[Draft], answer: Sequence[An
 
 
 def _parse_known(answer: Sequence[Any]) -> dict[int, Row]:
-    """Return the stored rows of an answer by their place among the drafts."""
+    """Return the stored rows of an answer, by the index of the draft with the same id."""
     return {int(answer[i]) - 1: parse_row(answer[i + 1]) for i in range(0, len(answer), 2)}
 
 

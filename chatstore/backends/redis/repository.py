@@ -1,7 +1,4 @@
-"""`RedisRepository` and `AsyncRedisRepository`: who lends the operations a client.
-
-This module knows when a server is looked at first and who closes what; it refuses to know what is asked of it.
-"""
+"""`RedisRepository` and `AsyncRedisRepository`: they carry out the steps of the operations over a client."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""How a step is sent over a client of redis-py, and what an answer or an error becomes.
+"""How a step is sent over a client of redis-py.
 
-Generators that yield what a client returns, so that one text serves clients that block and clients that are awaited.
+The functions are generators that yield what a client returns, an answer or an awaitable, so that the same code serves
+blocking and asynchronous clients.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generator[Any, Any, Any]:
-    """Do *step* over *client*: yield what a client returns, an answer or something to await.
+    """Carry out *step* over *client* (None: the blocking client of *place*), and return the answer.
 
-    *client* None is the place's blocking one. Raises `Failed` for the driver's errors.
+    Raises `Failed` for the driver's errors.
     """
     redis = driver()
     sent = False
@@ -50,7 +51,7 @@ def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generat
 
 
 def _connect(place: Place, client: Any) -> Generator[Any, Any, None]:
-    """Connect before something is sent that must not be sent twice: what fails until here, was not sent."""
+    """Connect first, so that a failure to connect is known to have sent nothing."""
     if place.apart:
         if is_awaiting(client):
             yield client.initialize()
@@ -62,7 +63,7 @@ def _connect(place: Place, client: Any) -> Generator[Any, Any, None]:
 def _send(redis: Any, client: Any, *command: Any) -> Any:
     """Send *command* over a connection of the client's pool, as `execute_command` does, and return the answer.
 
-    It leaves out what that has for repetitions and measurements, a quarter of an append's time: `attempts` repeats.
+    It leaves out redis-py's retries and metrics, which take a quarter of an append's time; `attempts` retries.
     """
     pool = client.connection_pool
     connection = pool.get_connection()
@@ -72,7 +73,7 @@ def _send(redis: Any, client: Any, *command: Any) -> Any:
     except redis.ResponseError:
         raise
     except BaseException:
-        connection.disconnect()  # an answer that is still to come must not be taken for that of the next command
+        connection.disconnect()  # the next command must not read an answer that is still to come
         raise
     finally:
         pool.release(connection)
@@ -100,7 +101,7 @@ def _read_settings(redis: Any, place: Place, client: Any) -> Generator[Any, Any,
             try:
                 answer = yield client.config_get(name, **where)
             except redis.exceptions.ResponseError:
-                continue  # managed servers refuse CONFIG; what INFO said must do
+                continue  # managed servers refuse CONFIG; INFO has to do
             about.update({_to_text(key): _to_text(value) for key, value in answer.items()})
         found.append(about)
     return found

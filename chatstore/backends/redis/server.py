@@ -1,7 +1,7 @@
-"""A Redis as the operations see it: how a script on a session is asked for, and what is read of one.
+"""How the operations reach Redis: running a script on a session, and reading a session.
 
-This module packs what `lua/head.lua` unpacks, and knows what a script's first word means. On a cluster, where scripts
-cannot reach the lists of sessions, it has them follow each change. It refuses to know what a script does.
+This module packs what `lua/head.lua` unpacks, and raises the errors that a script's refusals mean. On a cluster, where
+scripts cannot reach the lists of sessions, it updates the lists after each change.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from chatstore.errors import ChatstoreError
     from chatstore.records import ChatSession, Durability
 
-#: How long after it looks missing an expired session is swept by the server itself.
+#: How long after a session expired the server itself deletes its keys.
 SWEPT_AFTER = timedelta(hours=1)
-#: How often a moving session is read by plain commands before a script does it.
+#: How often plain commands try to read a session that keeps changing, before a script reads it.
 TRIES = 3
 _MILLISECOND = timedelta(milliseconds=1)
 _MOST = 2**62
@@ -44,21 +44,21 @@ _REFUSALS = frozenset({"missing", "taken", "stale", "order", "repeated"})
 
 
 class Server:
-    """The keys of sessions under one prefix, and how scripts and commands on them are asked for.
+    """Runs scripts and reads sessions under one key prefix.
 
-    *ttl*: seconds after which a session expires that is not written to. *guarded*: the client repeats commands by
-    itself, so that a change which must not be done twice leaves a mark.
+    *ttl* is the number of seconds after which a session expires if nothing is added to it. *guarded* means that the
+    client may repeat commands by itself; then a change that must not run twice leaves a mark in Redis.
     """
 
     def __init__(self, keys: Keys, lists: SessionLists, *, ttl: int | None, guarded: bool) -> None:
-        """Reach the sessions of *keys*, which stand in *lists*."""
+        """Use the sessions named by *keys*, which are listed in *lists*."""
         self.keys = keys
         self.lists = lists
         self.ttl = ttl
         self.guarded = guarded
 
     def find_expiry(self, now: datetime) -> datetime | None:
-        """Return when a session expires to which something is added now."""
+        """Return when a session expires if something is added to it now; None for never."""
         return None if self.ttl is None else now + timedelta(seconds=self.ttl)
 
     # ---- changes
@@ -77,10 +77,11 @@ class Server:
         numbered: bool = False,
         once: bool = False,
     ) -> Generator[Any, Any, tuple[str, list[Any]]]:
-        """Run *script* on the session; return the first word of its answer, and what concerns its caller.
+        """Run *script* on the session; return the first word of its answer and what the script says after it.
 
-        *expected* is a revision. *rows*: how many messages *args* hold, *numbered*: and their positions. *once*: what
-        it does must not be done twice. Raises what the script means by refusing.
+        *expected* is the revision that the session must have. *rows* is the number of messages in *args*; with
+        *numbered* their positions follow there. *once* means that the change must not run twice. A script that
+        refuses raises `SessionNotFound`, `SessionExists`, `Conflict` or `OutcomeUnknown`.
         """
         keys: tuple[str, ...] = self.keys.of(session_id)
         if once and self.guarded:
@@ -103,7 +104,7 @@ class Server:
             raise _make_error(word, answer, session_id, expected)
         if word == "done":
             owner = answer.pop(0)
-            if owner:  # nobody but the client keeps the lists
+            if owner:  # the script could not reach the lists
                 yield from self.lists.move(session_id, owner)
         return word, answer
 
@@ -118,11 +119,11 @@ class Server:
     def read(
         self, session_id: str, window: Window
     ) -> Generator[Any, Any, tuple[ChatSession | None, list[Any]]]:
-        """Return the session, expired or not, and members inside *window* as they were at one moment.
+        """Return the session, expired or not, and the members inside *window*, all as of one moment.
 
-        Plain commands, since Lua takes several times as long for many messages, and a server does nothing else
-        meanwhile. They are of one moment if the revision is the same before and after; where it keeps moving, a script
-        reads once and for all. With ``last``, the newest come first.
+        This uses plain commands, because Lua takes several times as long for many messages and blocks the server
+        meanwhile. The answers belong together if the revision is the same before and after; if it keeps changing, a
+        script reads both at once. With ``last``, the newest members come first.
         """
         session_key, messages, _ = self.keys.of(session_id)
         low = "-" if window.after is None else f"[{format_position(window.after)}\v"
@@ -148,7 +149,7 @@ class Server:
 
 
 def _make_error(word: str, rest: Sequence[Any], session_id: str, expected: int | None) -> ChatstoreError:
-    """Make the error that a script means by *word*."""
+    """Make the error for a script that refused with *word*."""
     if word == "stale":
         return stale(session_id, expected or 0, int(rest[0]))
     if word == "order":

@@ -1,10 +1,9 @@
-"""The lists of sessions: which part of an index is read, and what is put right on the way.
+"""The lists of sessions: reading a part of an index, repairing it on the way, and updating it on a cluster.
 
-On a single server the scripts keep the indexes, and they are exact. On a cluster they stand in other slots than the
-sessions. There a session is entered before it is made, and rescored after each change; between the two, or where a
-client died, an entry may be early, late or of nobody. So every entry that is read is checked against its session.
-
-This module knows sessions and scores; it refuses to know messages.
+On a single server the scripts keep the indexes, which are therefore exact. On a cluster the indexes are in other slots
+than the sessions, so the client keeps them: it enters a session before it is created, and gives it a new score after
+each change. In between, or if a client dies, an entry may have an early or late score, or no session. So every entry
+that is read is checked against its session.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from chatstore.arguments import Keyset
     from chatstore.records import ChatSession
 
-#: How long an entry without a session may be that of one which is being made.
+#: How long an entry without a session may belong to a session that is just being created.
 GRACE = timedelta(hours=1)
 #: Sessions read at a time.
 BATCH = 200
@@ -38,29 +37,29 @@ class Entry:
     __slots__ = ("score", "session_id")
 
     def __init__(self, session_id: str, points: str) -> None:
-        """Keep both; *points* is the score as Redis writes it."""
+        """Parse *points*, the score as Redis writes it."""
         self.session_id, self.score = session_id, int(float(points))
 
     @property
     def key(self) -> Keyset:
-        """What the list is sorted by, as the index has it."""
+        """Return the key that the list is sorted by, according to the index."""
         return _EPOCH + timedelta(microseconds=self.score), self.session_id
 
 
 class SessionLists:
-    """The indexes of sessions under one prefix: walked newest first, and kept by the client where no script can."""
+    """The indexes of sessions under one prefix, and how they are read, repaired and, on a cluster, updated."""
 
     def __init__(self, keys: Keys, *, apart: bool) -> None:
-        """Read the indexes of *keys*; *apart*: they stand in other slots than the sessions, as on a cluster."""
+        """Use the indexes of *keys*; *apart* means that they are in other slots than the sessions (a cluster)."""
         self.keys = keys
         self.apart = apart
 
     def walk(
         self, name: str, start: Keyset | None, since: datetime | None, size: int
     ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
-        """Return about *size* sessions after *start* in index *name*, in order, and where to go on (None: the end).
+        """Return about *size* sessions after *start* in index *name*, in order, and where to continue (None: the end).
 
-        With them go expired ones, and those of which only the index thinks that they belong to it.
+        The caller filters: the sessions include expired ones, and ones that belong to another owner by now.
         """
         count = max(1, min(size, BATCH))
         while True:
@@ -71,7 +70,7 @@ class SessionLists:
             fresh = [entry for entry in entries if start is None or entry.key < start]
             if fresh or len(entries) < count:
                 break
-            count *= 2  # all of them have the time of *start*, and stand before it
+            count *= 2  # all of them have the time of *start*, and come before it
         commands = [("HMGET", self.keys.of(entry.session_id)[0], *FIELDS) for entry in fresh]
         answers = (yield from attempts(Many(commands))) if commands else []
         sessions = []
@@ -105,9 +104,9 @@ class SessionLists:
         )
 
     def move(self, session_id: str, owner: Sequence[bytes | str]) -> Generator[Any, Any, None]:
-        """Move a changed session forward in its lists; the change itself is done, whatever happens here.
+        """Move a changed session forward in its lists; a failure is logged, since the change itself is stored.
 
-        *owner*: what a script answers: when the session was changed, its tenant and its user.
+        *owner* is what a script answers: when the session was changed, its tenant and its user.
         """
         moment, tenant_id, user_id = map(to_text, owner)
         try:
@@ -118,7 +117,7 @@ class SessionLists:
             )
 
     def leave(self, session_id: str, owner: Sequence[bytes | str]) -> Generator[Any, Any, None]:
-        """Take a deleted session out of its lists, unless it was made again meanwhile; *owner* is as for `move`."""
+        """Take a deleted session out of its lists, unless it was created again; *owner* is as for `move`, or empty."""
         if not owner:  # the script has done it
             return
         moment, tenant_id, user_id = map(to_text, owner)

@@ -1,7 +1,4 @@
-"""A session's own data: made, read, changed, deleted, copied.
-
-This module knows the scripts on a session as a whole; it refuses to know what is done to its messages.
-"""
+"""The operations on a session as a whole: create, read, update, delete, fork."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class Sessions:
     """The operations of the contract on one session as a whole."""
 
     def __init__(self, server: Server) -> None:
-        """Ask *server*."""
+        """Read from and write to *server*."""
         self.server = server
 
     def create(self, scope: Scope, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
@@ -93,7 +90,7 @@ class Sessions:
     def fork(
         self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
     ) -> Generator[Any, Any, ChatSession]:
-        """Read the source as it is at one moment, then write the copy: they may live on different servers."""
+        """Read the source as of one moment, then write the copy: a cluster may keep them on different servers."""
         before = None if through is None else min(through, _LAST) + 1
         source, members = yield from self.server.read(session_id, Window(before=before))
         if source is None or not rules.visible(source, scope, now):
@@ -105,7 +102,7 @@ class Sessions:
     def _put(
         self, session: ChatSession, members: Sequence[Any], now: datetime
     ) -> Generator[Any, Any, ChatSession]:
-        """Make *session* with these messages in one piece; raise `SessionExists` if the id is taken."""
+        """Create *session* with *members* in one script; raise `SessionExists` if the id is taken."""
         session_id = session.session_id
         if self.server.lists.apart:
             yield from self.server.lists.enter(session_id, now, session.tenant_id, session.user_id)

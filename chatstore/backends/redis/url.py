@@ -1,7 +1,4 @@
-"""What a Redis URL says: which server, and how chatstore works on it.
-
-This module knows the parts of a URL; it refuses to know any client.
-"""
+"""What a Redis URL says: which server, and the options of the repository."""
 
 from __future__ import annotations
 
