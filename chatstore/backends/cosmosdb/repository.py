@@ -31,7 +31,7 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Limits
     from chatstore.core import Row
 

@@ -10,7 +10,7 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.documents import reading
 from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.shapes import begun
+from chatstore.backends.documents.header import begin
 from chatstore.backends.documents.steps import Commit, Look
 from chatstore.core import Appended, missing, stale, taken
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.backends.documents.committing import Committer, Plan
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.codec import Draft
     from chatstore.core import Row
 
@@ -151,4 +151,4 @@ def start(
     if revision:
         raise stale(session_id, revision, 0)
     new = NewSession(session_id, scope, None, {}, None)
-    return begun(rules.fresh(new, now), header, now), None
+    return begin(rules.fresh(new, now), header, now), None

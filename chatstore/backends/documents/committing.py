@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from chatstore.arguments import microseconds
 from chatstore.backends.documents.attempts import Patience, repeated, unknown
-from chatstore.backends.documents.shapes import END, NOTHING, Header, Leftover
+from chatstore.backends.documents.header import END, NOTHING, Header, Leftover
 from chatstore.backends.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
 from chatstore.core import Row, partly
 from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError

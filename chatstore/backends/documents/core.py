@@ -17,8 +17,8 @@ from chatstore.backends.documents import reading
 from chatstore.backends.documents.appending import Appender, check_free, require, start
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.committing import Committer
+from chatstore.backends.documents.header import begin, sweep_time
 from chatstore.backends.documents.listing import Lister, drop
-from chatstore.backends.documents.shapes import begun, sweeping
 from chatstore.backends.documents.steps import Commit, Count
 from chatstore.core import Appended, messages_of, missing, record_of, records_of
 from chatstore.messages import Records
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.backends.documents.committing import Plan
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Store
     from chatstore.codec import Draft
     from chatstore.core import Row
@@ -59,7 +59,7 @@ class DocumentsCore:
         def attempt(header: Header | None) -> Plan:
             check_free(new.session_id, header, now)
             session = rules.fresh(new, now)
-            commit = Commit(new.session_id, header, begun(session, header, now))
+            commit = Commit(new.session_id, header, begin(session, header, now))
             return commit, rules.handed_out(session)
 
         return self.committer.write(new.session_id, attempt, now)
@@ -91,7 +91,7 @@ class DocumentsCore:
         self, session_id: str, header: Header, changed: ChatSession, now: datetime
     ) -> Generator[Any, Any, Commit]:
         """Return the commit of changed session data; items that a service would sweep too early are written anew."""
-        wanted = sweeping(changed.expires_at)
+        wanted = sweep_time(changed.expires_at)
         if not changed.message_count:
             return Commit(session_id, header, header.now(session=changed, sweep_at=wanted))
         if header.sweep_at is None or (wanted is not None and wanted <= header.sweep_at):
@@ -120,8 +120,8 @@ class DocumentsCore:
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
             check_free(new_session_id, header, now)
-            begin = begun(copy.session, header, now)
-            commit = yield from self.committer.make_reachable(new_session_id, header, begin, copy.rows)
+            empty = begin(copy.session, header, now)
+            commit = yield from self.committer.make_reachable(new_session_id, header, empty, copy.rows)
             return commit, rules.handed_out(copy.session)
 
         done: ChatSession = yield from self.committer.write(new_session_id, attempt, now)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter
     from chatstore.backends.documents.committing import Committer, Plan
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Listed
     from chatstore.messages import ChatSession, SearchHit, UsageRow
 
