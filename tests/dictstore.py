@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
-from chatstore.backends.documents import shapes, steps
+from chatstore.backends.documents import serial, steps
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.contract import adrive, drive
 from chatstore.errors import StorageUnavailable
@@ -21,7 +21,7 @@ from chatstore.repository import Repository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.codec import Row
     from chatstore.contract import Answer, Args, T
 
@@ -54,11 +54,11 @@ class DictStore:
 
     def size(self, session_id: str, row: Row) -> int:  # noqa: ARG002 - the key counts nothing here
         """Return how long a row is as JSON."""
-        return len(json.dumps(shapes.row_document(row)))
+        return len(json.dumps(serial.serialize_row(row)))
 
     def header_size(self, session_id: str, header: Header) -> int:  # noqa: ARG002 - as above
         """Return how long a header is as JSON."""
-        return len(json.dumps(shapes.header_document(header)))
+        return len(json.dumps(serial.serialize_header(header)))
 
     def durability(self) -> Durability:
         """Say that nothing lasts."""
@@ -71,11 +71,11 @@ class DictStore:
 
     def _look(self, step: steps.Look) -> Header | None:
         text = self.headers.get(step.session_id)
-        return shapes.header_of(json.loads(text)) if text else None
+        return serial.parse_header(json.loads(text)) if text else None
 
     def _read(self, step: steps.Read) -> list[Row]:
         found = sorted(self._placed(step), reverse=step.newest)
-        return [shapes.row_of(json.loads(self.rows[key])) for key in found][: step.limit]
+        return [serial.parse_row(json.loads(self.rows[key])) for key in found][: step.limit]
 
     def _count(self, step: steps.Count) -> int:
         return len(self._placed(step))
@@ -93,7 +93,7 @@ class DictStore:
             if (step.session_id, generation, name) in self.ids
         ]
         return [
-            (generation, shapes.row_of(json.loads(self.rows[step.session_id, generation, position])))
+            (generation, serial.parse_row(json.loads(self.rows[step.session_id, generation, position])))
             for generation, position in found
         ]
 
@@ -118,7 +118,7 @@ class DictStore:
         if step.after is None:
             del self.headers[name]
         else:
-            self.headers[name] = json.dumps(shapes.header_document(step.after))
+            self.headers[name] = json.dumps(serial.serialize_header(step.after))
         return step.after
 
     def _stage(self, step: steps.Stage) -> None:
@@ -133,7 +133,7 @@ class DictStore:
             del self.ids[id_key]
 
     def _listing(self, step: steps.Listing) -> steps.Listed:
-        found = [(name, shapes.header_of(json.loads(text))) for name, text in sorted(self.headers.items())]
+        found = [(name, serial.parse_header(json.loads(text))) for name, text in sorted(self.headers.items())]
         owned = [
             (name, header)
             for name, header in found
@@ -143,7 +143,7 @@ class DictStore:
         return steps.Listed(page, page[-1][0] if len(page) == self.page else None, None)
 
     def _written(self, session_id: str, generation: str, row: Row) -> None:
-        self.rows[session_id, generation, row.position] = json.dumps(shapes.row_document(row))
+        self.rows[session_id, generation, row.position] = json.dumps(serial.serialize_row(row))
         self.ids[session_id, generation, row.draft.message_id] = row.position
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.arguments import make_purge_rule, utcnow
-from chatstore.backends.documents import attempts, shapes, steps
+from chatstore.backends.documents import attempts, serial, steps
+from chatstore.backends.documents.header import END, GRACE, LATER, Header
 from chatstore.contract import drive
 from chatstore.errors import (
     ChatstoreError,
@@ -119,11 +120,11 @@ def consistent(store: DictStore, session_id: str = "s") -> None:
         (name, generation): place for (sid, generation, name), place in store.ids.items() if sid == session_id
     }
     for _, generation, position in reachable:
-        row = shapes.row_of(json.loads(store.rows[session_id, generation, position]))
+        row = serial.parse_row(json.loads(store.rows[session_id, generation, position]))
         assert position == ids[row.draft.message_id, generation]
     assert (header.data.message_count if header and header.session else 0) == len(reachable)
     left = {gone.generation for gone in header.leftovers} if header else set()
-    cut = {part.generation for part in header.parts if part.last != shapes.END} if header else set()
+    cut = {part.generation for part in header.parts if part.last != END} if header else set()
     known = {key[1] for key in reachable} | left | cut
     assert set() == {key[1] for key in store.rows if key[0] == session_id} - known
 
@@ -308,14 +309,14 @@ def test_a_crash_at_any_step_leaves_all_or_nothing(name: str) -> None:
         if whole:
             assert state(other) in (state(before), after(name)), number
         consistent(store)
-        later = utcnow() + 2 * shapes.GRACE
+        later = utcnow() + 2 * GRACE
         rule = make_purge_rule(None, archived_only=False, expired_only=None, dry_run=False)
         seen = state(other)
         core: Any = other._core
         drive(core.purge(other._scope, rule, later), store.carry_out)
         assert seen == state(other)
         for text in store.headers.values():
-            header = shapes.header_of(json.loads(text))
+            header = serial.parse_header(json.loads(text))
             assert () == header.leftovers
             assert header.session is not None
         reachable = {
@@ -338,7 +339,7 @@ def test_the_next_write_sweeps_what_a_crash_left(store: DictStore, repository: D
 
     repository.add_messages("s", say("soon"))
     assert MANY + 1 == len([key for key in store.rows if key[0] == "s"])
-    late = utcnow() + 2 * shapes.GRACE
+    late = utcnow() + 2 * GRACE
     core: Any = repository._core
     drive(core.truncate(repository._scope, "s", MANY, late), store.carry_out)
 
@@ -547,13 +548,13 @@ def test_expiry_of_items_follows_the_session(store: DictStore, repository: DictR
     repository.create_session("s", expires_at=soon)
     repository.add_messages("s", numbers(MANY))
 
-    def header() -> shapes.Header:
+    def header() -> Header:
         found = store._look(steps.Look("s"))
         assert found is not None
         return found
 
     first = header()
-    assert soon + timedelta(seconds=shapes.LATER) == first.sweep_at == first.expiry
+    assert soon + timedelta(seconds=LATER) == first.sweep_at == first.expiry
     repository.update_session("s", expires_at=soon - timedelta(hours=1))
     assert (first.parts, first.sweep_at) == (header().parts, header().sweep_at)
     repository.update_session("s", expires_at=late)
@@ -565,7 +566,7 @@ def test_expiry_of_items_follows_the_session(store: DictStore, repository: DictR
     repository.update_session("s", expires_at=None)
     repository.replace_messages("s", [])
     repository.update_session("s", expires_at=late)
-    assert late + timedelta(seconds=shapes.LATER) == header().sweep_at
+    assert late + timedelta(seconds=LATER) == header().sweep_at
 
 
 def test_a_time_to_live_moves_with_every_addition(store: DictStore) -> None:

@@ -198,7 +198,6 @@ def test_a_sweep_that_crashed_leaves_nothing_reachable_and_a_purge_takes_it(
     repository: DynamoDBRepository, hooks: dynamo.Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If a process dies between the switch and the sweep, old messages are gone for everybody, and swept by a purge."""
-    from chatstore.backends.documents import shapes
 
     def die(**_: Any) -> None:
         raise KeyboardInterrupt
@@ -219,7 +218,7 @@ def test_a_sweep_that_crashed_leaves_nothing_reachable_and_a_purge_takes_it(
     repository.purge()
     assert 2 * 141 + 2 == len(_items(repository)), "they may still belong to somebody who is at work"
 
-    monkeypatch.setattr(shapes, "GRACE", timedelta(seconds=-5))
+    monkeypatch.setattr("chatstore.backends.documents.header.GRACE", timedelta(seconds=-5))
     repository.purge()
     assert [("s", "I"), ("s", "M"), ("s", "S")] == [
         (item["PK"]["S"], item["SK"]["S"][0]) for item in _items(repository)

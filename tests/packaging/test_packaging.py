@@ -38,6 +38,7 @@ def faults(names: list[str]) -> list[str]:
     wanted = {"chatstore/py.typed", "chatstore/_alembic/env.py", "chatstore/_alembic/script.py.mako"}
     wanted |= {f"chatstore/_alembic/versions/{revision}" for revision in REVISIONS}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "chatstore").rglob("*.py")}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "chatstore").rglob("*.lua")}
     wanted |= {f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"}
     found = [f"missing: {name}" for name in sorted(wanted - set(names))]
     found += [f"stray: {name}" for name in names if name.split("/")[0] not in {"chatstore", info}]
@@ -60,6 +61,7 @@ def test_the_wheel_holds_chatstore_and_its_migrations_and_nothing_else(built: Bu
         ("alembic/env.py", "", "stray: alembic/env.py"),
         ("tests/__init__.py", "", "stray: tests/__init__.py"),
         ("", "chatstore/_alembic/env.py", "missing: chatstore/_alembic/env.py"),
+        ("", "chatstore/backends/redis/lua/head.lua", "missing: chatstore/backends/redis/lua/head.lua"),
         ("", "chatstore/py.typed", "missing: chatstore/py.typed"),
         ("chatstore/_alembic/__init__.py", "", "a package: chatstore/_alembic/__init__.py"),
     ],
@@ -88,6 +90,7 @@ def test_the_sdist_can_be_developed_from(built: Built) -> None:
         "alembic.ini",
         "alembic/env.py",
         "chatstore/py.typed",
+        "chatstore/backends/redis/lua/head.lua",
         "tests/conftest.py",
         "README.md",
         "LICENSE",
@@ -165,6 +168,15 @@ def test_chatstore_is_the_installed_one(installed: Environment, built: Built, tm
     assert editable or where.startswith(str(installed.site))
     assert editable != (installed.site / "chatstore" / "_alembic" / "env.py").exists()
     assert f"chatstore {VERSION}" == shell(installed, "chatstore --version", tmp_path).strip()
+
+
+def test_the_scripts_of_redis_are_found_where_they_were_put(installed: Environment, tmp_path: Path) -> None:
+    """Each way of installing brings the very text of every script, in a folder of its own."""
+    code = "from chatstore.backends.redis import scripts; print(scripts.APPEND.source, end='')"
+    folder = ROOT / "chatstore" / "backends" / "redis" / "lua"
+
+    wanted = "".join((folder / name).read_text(encoding="utf-8") for name in ("head.lua", "append.lua"))
+    assert wanted == shell(installed, f'python -c "{code}"', tmp_path)
 
 
 def test_alembic_works_in_the_checkout(installed: Environment, built: Built, tmp_path: Path) -> None:

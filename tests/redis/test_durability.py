@@ -12,7 +12,7 @@ import redis
 
 import chatstore
 from chatstore import HumanMessage, RedisChatMessageHistory
-from chatstore.backends.redis.durability import durability_of
+from chatstore.backends.redis.durability import judge_durability
 from chatstore.errors import StorageError
 from tests import redis_servers
 
@@ -80,7 +80,7 @@ def test_the_least_of_a_cluster_counts(cluster: Ground) -> None:
     try:
         assert "none" == cluster.store.durability().level
         kept = [{"aof_enabled": "1", "appendfsync": "always"}, {"aof_enabled": "0", "save": "60 1"}]
-        assert "snapshot" == durability_of(kept).level
+        assert "snapshot" == judge_durability(kept).level
     finally:
         cluster.client.config_set("appendonly", "no", target_nodes=node)
     for strict in (True, False):

@@ -57,9 +57,8 @@ def proxied(ground: Ground) -> Iterator[tuple[FaultProxy, str]]:
     """Give a proxy before the shared server, and the ground's URL through it."""
     parts = urlsplit(ground.url)
     for script in SCRIPTS:
-        ground.client.script_load(
-            script.source
-        )  # what is cut must be the change, not the question for its script
+        # What is cut must be the change, not the question for its script.
+        ground.client.script_load(script.source)
     with FaultProxy(parts.hostname or "", parts.port or 6379) as proxy:
         yield proxy, parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from chatstore import AIMessage, HumanMessage, MessageRecord
-from chatstore.backends.redis.layout import Keys, member, row_of
+from chatstore.backends.redis.layout import Keys, pack_row, parse_row
 from chatstore.codec import Row, encode
 from chatstore.errors import CorruptRecord, Invalid, MessageTooLarge
 
@@ -147,8 +147,8 @@ def test_a_row_is_the_same_after_its_bytes() -> None:
         response_metadata={"model_name": "model"},
     )
     row = Row(12, encode(message, now=NOW, source="elsewhere"))
-    assert row == row_of(member(row))
-    assert row == row_of(member(row).decode())
+    assert row == parse_row(pack_row(row))
+    assert row == parse_row(pack_row(row).decode())
 
 
 def test_a_message_beyond_what_redis_takes_is_refused_first(

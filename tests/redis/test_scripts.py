@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import redis
 import chatstore
 from chatstore import AIMessage, HumanMessage, MessageRecord
 from chatstore.backends.redis import scripts
+from chatstore.backends.redis.repository import RedisRepository
 from chatstore.errors import Conflict, MessageConflict, StorageError
 
 if TYPE_CHECKING:
@@ -114,6 +116,14 @@ def test_digests_are_those_of_the_server(own_server: str) -> None:
     assert 13 == len(EVERY)
 
 
+def test_every_file_of_lua_is_a_script() -> None:
+    """Law: beside the scripts there is what they begin with, and no file that nothing runs."""
+    folder = files("chatstore.backends.redis").joinpath("lua")
+    assert sorted(["head.lua", *(f"{one.name}.lua" for one in EVERY)]) == sorted(
+        file.name for file in folder.iterdir()
+    )
+
+
 def test_the_same_message_in_other_bytes_is_the_same(ground: Ground) -> None:
     """Law: a known id is compared as JSON, not as bytes, and the first record comes back; a new body is refused."""
     first = HumanMessage("x", id="1", additional_kwargs={"a": 1, "b": [1, 2]})
@@ -128,6 +138,30 @@ def test_the_same_message_in_other_bytes_is_the_same(ground: Ground) -> None:
     with pytest.raises(MessageConflict):
         ground.store.add_messages("s", [HumanMessage("newest"), other])
     assert 3 == ground.store.count_messages("s")
+
+
+def test_bodies_that_were_accepted_stay_so(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: where other bytes of one message are met after those of another were accepted, both are: it ends."""
+
+    def message(name: str, *keys: str) -> HumanMessage:
+        return HumanMessage(name, id=name, additional_kwargs=dict.fromkeys(keys, 1))
+
+    store = RedisRepository(ground.client, key_prefix=ground.prefix)
+    store.add_messages("s", [message("1", "a", "b"), message("2", "b", "a")])
+    real, runs = store._lend, []
+
+    def meddling(wanted: Any) -> Any:
+        runs.append(wanted)
+        if len(runs) == 2:
+            ground.store.delete_message("s", "2")
+            ground.store.add_messages("s", [message("2", "a", "b")])
+        assert len(runs) < 4
+        return real(wanted)
+
+    monkeypatch.setattr(store, "_lend", meddling)
+    records = store.add_messages("s", [message("1", "b", "a"), message("2", "b", "a"), message("3")])
+    assert [("1", 1), ("2", 3), ("3", 4)] == [(record.message_id, record.position) for record in records]
+    assert 3 == len(runs)
 
 
 @pytest.mark.parametrize("size", [4_001, 9_000])
@@ -154,7 +188,7 @@ def test_a_fork_across_slots_is_one_moment_of_its_source(
 
     So it is by plain commands, and by the script that reads where these never meet the same revision twice.
     """
-    monkeypatch.setattr("chatstore.backends.redis.across.TRIES", tries)
+    monkeypatch.setattr("chatstore.backends.redis.server.TRIES", tries)
     stop = threading.Event()
 
     def grow() -> None:

@@ -11,8 +11,8 @@ import redis
 
 import chatstore
 from chatstore import HumanMessage, MessageRecord, RedisChatMessageHistory
-from chatstore.backends.redis.across import SWEPT_AFTER
 from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
+from chatstore.backends.redis.server import SWEPT_AFTER
 from chatstore.errors import Invalid
 
 if TYPE_CHECKING:

@@ -13,15 +13,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore.arguments import microseconds
-from chatstore.backends.documents.shapes import (
-    LATER,
+from chatstore.backends.documents.header import LATER, Header, to_epoch
+from chatstore.backends.documents.serial import (
     WHOLE,
-    Header,
-    epoch,
-    header_document,
-    header_of,
-    row_document,
-    row_of,
+    parse_header,
+    parse_row,
+    serialize_header,
+    serialize_row,
 )
 from chatstore.backends.documents.steps import Limits
 
@@ -106,7 +104,7 @@ def listed(moment: datetime | None, session_id: str) -> str:
 def header_item(session_id: str, header: Header, now: datetime) -> dict[str, Any]:
     """Return the document of *header*."""
     session = header.session
-    values = _exact(header_document(header))
+    values = _exact(serialize_header(header))
     return {
         **values,
         "id": HEADER,
@@ -120,7 +118,7 @@ def header_item(session_id: str, header: Header, now: datetime) -> dict[str, Any
 def header_from(item: Mapping[str, Any]) -> Header:
     """Return the header of a document."""
     known = item if item["kind"] == "session" else {**item, "session_id": None}
-    return header_of(known, item["_etag"])
+    return parse_header(known, item["_etag"])
 
 
 def message_item(
@@ -128,7 +126,7 @@ def message_item(
 ) -> dict[str, Any]:
     """Return the document of *row*."""
     return {
-        **row_document(row),
+        **serialize_row(row),
         "id": message_name(generation, row.draft.message_id),
         "session_id": session_id,
         "kind": "message",
@@ -140,7 +138,7 @@ def message_item(
 
 def row_from(item: Mapping[str, Any]) -> tuple[str, Row]:
     """Return the generation and the row of a message's document."""
-    return item["generation"], row_of(item)
+    return item["generation"], parse_row(item)
 
 
 def size_of(item: Mapping[str, Any]) -> int:
@@ -156,10 +154,10 @@ def _exact(values: dict[str, Any]) -> dict[str, Any]:
 
 def _lives(sweep_at: datetime | None, now: datetime) -> dict[str, int]:
     """Return the time to live of what may go at *sweep_at*, in seconds from now; at least what clocks may differ."""
-    until = epoch(sweep_at)
+    until = to_epoch(sweep_at)
     if until is None:
         return {}
-    return {"ttl": min(max(LATER, until - (epoch(now) or 0)), MAX_TTL)}
+    return {"ttl": min(max(LATER, until - (to_epoch(now) or 0)), MAX_TTL)}
 
 
 # ------------------------------------------------------------------------------------------------ queries

@@ -19,9 +19,9 @@ from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error, shared
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
 from chatstore.backends.cosmosdb.tables import must_be_ours
 from chatstore.backends.documents.attempts import repeated
+from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
-from chatstore.backends.documents.writing import checked_ttl
 from chatstore.contract import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
@@ -31,7 +31,7 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Limits
     from chatstore.codec import Row
 
@@ -71,7 +71,7 @@ def repository_of(
     """Return the repository by the parameters that histories take; a credential's clients are shared with nobody."""
     sdk()
     key = credential if isinstance(credential, str) else None
-    address, lasting = address_of(endpoint, database, container, key, connection_string), checked_ttl(ttl)
+    address, lasting = address_of(endpoint, database, container, key, connection_string), check_ttl(ttl)
     if credential is None or key is not None or connection_string is not None:
         return CosmosRepository(place=shared(address), ttl=lasting)
     return CosmosRepository(place=Place(address, credential=credential), ttl=lasting)

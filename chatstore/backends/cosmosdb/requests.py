@@ -32,7 +32,7 @@ from chatstore.errors import StorageError, StorageUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.codec import Row
 
 Steps: TypeAlias = Look | Read | Count | Known | Commit | Stage | Sweep | Listing | Pause

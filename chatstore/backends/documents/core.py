@@ -14,10 +14,11 @@ from chatstore.arguments import EVERYTHING, NewSession, Scope, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.documents import reading
-from chatstore.backends.documents.across import Across, dropped
-from chatstore.backends.documents.adding import Adding, existing, free, started
+from chatstore.backends.documents.appending import Appender, check_free, require, start
 from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.shapes import begun, sweeping
+from chatstore.backends.documents.committing import Committer
+from chatstore.backends.documents.header import begin, sweep_time
+from chatstore.backends.documents.listing import Lister, drop
 from chatstore.backends.documents.steps import Commit, Count
 from chatstore.codec import Appended, messages_of, record_of, records_of
 from chatstore.failures import missing
@@ -27,31 +28,39 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.committing import Plan
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Store
-    from chatstore.backends.documents.writing import Plan
     from chatstore.codec import Draft, Row
     from chatstore.messages import ChatSession, Durability, Message, MessageRecord
 
 
-class DocumentsCore(Adding, Across):
+class DocumentsCore:
     """Every operation, on the steps of a store."""
 
     def __init__(self, store: Store, ttl: int | None = None) -> None:
-        """Work on *store*; *ttl* as for `Writing`."""
-        super().__init__(store, ttl)
+        """Work on *store*; *ttl* as for `Committer`."""
+        self.store = store
         self.capabilities = store.capabilities
+        self.committer = committer = Committer(store, ttl)
+
+        appender = Appender(committer)
+        self.append, self.load = appender.append, appender.load
+
+        lister = Lister(committer)
+        self.sessions, self.search = lister.sessions, lister.search
+        self.usage, self.purge = lister.usage, lister.purge
 
     # ---- sessions
 
     def create(self, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
         def attempt(header: Header | None) -> Plan:
-            free(new.session_id, header, now)
+            check_free(new.session_id, header, now)
             session = rules.fresh(new, now)
-            commit = Commit(new.session_id, header, begun(session, header, now))
+            commit = Commit(new.session_id, header, begin(session, header, now))
             return commit, rules.handed_out(session)
 
-        return self._written(new.session_id, attempt, now)
+        return self.committer.write(new.session_id, attempt, now)
 
     def get(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, ChatSession | None]:
         header = yield from repeated(partial(reading.seen, scope, session_id, now))
@@ -66,37 +75,37 @@ class DocumentsCore(Adding, Across):
         now: datetime,
     ) -> Generator[Any, Any, ChatSession]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            found = existing(scope, session_id, header, now)
+            found = require(scope, session_id, header, now)
             Conversation(found.data).expect(expected_revision)
             changed = rules.changed(found.data, changes, now)
             if changed is found.session:
                 return None, rules.handed_out(changed)
-            commit = yield from self._changed(session_id, found, changed, now)
+            commit = yield from self._plan_update(session_id, found, changed, now)
             return commit, rules.handed_out(changed)
 
-        return self._written(session_id, attempt, now)
+        return self.committer.write(session_id, attempt, now)
 
-    def _changed(
+    def _plan_update(
         self, session_id: str, header: Header, changed: ChatSession, now: datetime
     ) -> Generator[Any, Any, Commit]:
         """Return the commit of changed session data; items that a service would sweep too early are written anew."""
-        wanted = sweeping(changed.expires_at)
+        wanted = sweep_time(changed.expires_at)
         if not changed.message_count:
             return Commit(session_id, header, header.now(session=changed, sweep_at=wanted))
         if header.sweep_at is None or (wanted is not None and wanted <= header.sweep_at):
             return Commit(session_id, header, header.now(session=changed))
         rows = yield from reading.rows_in(session_id, header, EVERYTHING)
         after = replace(header.emptied(changed, 0, now), sweep_at=None)
-        commit = yield from self._whole(session_id, header, after, rows)
+        commit = yield from self.committer.make_reachable(session_id, header, after, rows)
         return commit
 
     def delete(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, bool]:
         def attempt(header: Header | None) -> Plan:
             if header is None or not rules.visible(header.session, scope, now):
                 return None, False
-            return dropped(session_id, header, now), True
+            return drop(session_id, header, now), True
 
-        return self._written(session_id, attempt, now)
+        return self.committer.write(session_id, attempt, now)
 
     def fork(
         self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
@@ -108,12 +117,12 @@ class DocumentsCore(Adding, Across):
         copy = source.fork(new_session_id, through, scope, now)
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            free(new_session_id, header, now)
-            begin = begun(copy.session, header, now)
-            commit = yield from self._whole(new_session_id, header, begin, copy.rows)
+            check_free(new_session_id, header, now)
+            empty = begin(copy.session, header, now)
+            commit = yield from self.committer.make_reachable(new_session_id, header, empty, copy.rows)
             return commit, rules.handed_out(copy.session)
 
-        done: ChatSession = yield from self._written(new_session_id, attempt, now)
+        done: ChatSession = yield from self.committer.write(new_session_id, attempt, now)
         return done
 
     # ---- messages
@@ -126,20 +135,20 @@ class DocumentsCore(Adding, Across):
         expected_revision: int | None,
         now: datetime,
     ) -> Generator[Any, Any, Appended]:
-        self._must_fit(session_id, drafts)
+        self.committer.check_sizes(session_id, drafts)
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            base, revision = started(scope, session_id, header, expected_revision, now)
+            base, revision = start(scope, session_id, header, expected_revision, now)
             found = Conversation(base.data)
             last = found.session.last_position
             done = found.replace(drafts, revision, now)
             new = base is not header
             after = base.now(session=found.session) if new else base.emptied(found.session, last, now)
-            after = self._lasting(base, after, now)
-            commit = yield from self._whole(session_id, header, after, found.rows)
+            after = self.committer.prolong(base, after, now)
+            commit = yield from self.committer.make_reachable(session_id, header, after, found.rows)
             return commit, done
 
-        return self._written(session_id, attempt, now)
+        return self.committer.write(session_id, attempt, now)
 
     def messages(
         self, scope: Scope, session_id: str, window: Window, now: datetime
@@ -175,10 +184,10 @@ class DocumentsCore(Adding, Across):
         expected_revision: int | None,
         now: datetime,
     ) -> Generator[Any, Any, MessageRecord]:
-        self._must_fit(session_id, [draft])
+        self.committer.check_sizes(session_id, [draft])
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            before = existing(scope, session_id, header, now)
+            before = require(scope, session_id, header, now)
             generation, row = yield from reading.row_at(session_id, before, key)
             found = Conversation(before.data, [row])
             record = found.edit(key, draft, expected_revision, now)
@@ -187,17 +196,17 @@ class DocumentsCore(Adding, Across):
             edited = [(generation, found.rows[0])]
             return Commit(session_id, before, before.counted(found, 1), put=edited), record
 
-        return self._written(session_id, attempt, now)
+        return self.committer.write(session_id, attempt, now)
 
     def remove(
         self, scope: Scope, session_id: str, key: int | str, now: datetime
     ) -> Generator[Any, Any, None]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            before = existing(scope, session_id, header, now)
+            before = require(scope, session_id, header, now)
             generation, row = yield from reading.row_at(session_id, before, key)
-            return _without(session_id, before, generation, row, now), None
+            return _plan_removal(session_id, before, generation, row, now), None
 
-        return self._written(session_id, attempt, now)
+        return self.committer.write(session_id, attempt, now)
 
     def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
@@ -207,10 +216,10 @@ class DocumentsCore(Adding, Across):
             if not rows:
                 return None, None
             generation = header.generation_of(rows[0].position)
-            commit = _without(session_id, header, generation, rows[0], now)
+            commit = _plan_removal(session_id, header, generation, rows[0], now)
             return commit, record_of(session_id, rows[0])
 
-        return self._written(session_id, attempt, now)
+        return self.committer.write(session_id, attempt, now)
 
     def count(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, int]:
         header = yield from repeated(partial(reading.seen, scope, session_id, now))
@@ -220,15 +229,15 @@ class DocumentsCore(Adding, Across):
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
             if header is None or not rules.visible(header.session, scope, now):
                 return None, None
-            commit = yield from self._truncated(session_id, header, after, now)
+            commit = yield from self._plan_truncate(session_id, header, after, now)
             return commit, None
 
-        return self._written(session_id, attempt, now, repeatable=True)
+        return self.committer.write(session_id, attempt, now, repeatable=True)
 
-    def _truncated(
+    def _plan_truncate(
         self, session_id: str, header: Header, after: int, now: datetime
     ) -> Generator[Any, Any, Commit | None]:
-        """Return the commit that drops what is behind *after*: a few rows by themselves, many by dropping parts."""
+        """Return the commit that drops what comes after *after*: a few rows by themselves, many by dropping parts."""
         session = header.data
         found = Conversation(session)
         if not session.message_count or after >= session.last_position:
@@ -256,7 +265,7 @@ class DocumentsCore(Adding, Across):
 # ------------------------------------------------------------------------------------------------ finding and making
 
 
-def _without(session_id: str, header: Header, generation: str, row: Row, now: datetime) -> Commit:
+def _plan_removal(session_id: str, header: Header, generation: str, row: Row, now: datetime) -> Commit:
     """Return the commit that removes *row*."""
     found = Conversation(header.data, [row])
     found.remove(row, now)

@@ -14,12 +14,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chatstore.arguments import microseconds
-from chatstore.backends.documents.shapes import epoch, header_document, row_document
+from chatstore.backends.documents.header import to_epoch
+from chatstore.backends.documents.serial import serialize_header, serialize_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.codec import Row
 
 #: An item or key as the service takes it: attributes by name, each a value under its type.
@@ -70,7 +71,7 @@ def key(session_id: str, sort_key: str) -> Item:
 def message_item(session_id: str, generation: str, row: Row, sweep_at: datetime | None) -> Item:
     """Return the item of a message."""
     sort_key = message_key(generation, row.position)
-    return key(session_id, sort_key) | _attributes(row_document(row)) | _ttl(sweep_at)
+    return key(session_id, sort_key) | _attributes(serialize_row(row)) | _ttl(sweep_at)
 
 
 def id_item(session_id: str, generation: str, row: Row, sweep_at: datetime | None) -> Item:
@@ -88,7 +89,7 @@ def header_item(session_id: str, header: Header) -> Item:
         TENANT_KEY: None if session is None or session.tenant_id is None else f"t#{session.tenant_id}",
         TOUCHED: touched(session.updated_at) if session else touched(None),
     }
-    return key(session_id, SESSION) | _attributes({**header_document(header), **index}) | _ttl(header.expiry)
+    return key(session_id, SESSION) | _attributes({**serialize_header(header), **index}) | _ttl(header.expiry)
 
 
 def touched(moment: datetime | None) -> str:
@@ -130,4 +131,4 @@ def _typed(value: Any) -> dict[str, Any]:
 
 
 def _ttl(moment: datetime | None) -> Item:
-    return {} if moment is None else {TTL: {"N": str(epoch(moment))}}
+    return {} if moment is None else {TTL: {"N": str(to_epoch(moment))}}

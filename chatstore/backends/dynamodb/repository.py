@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore
-from chatstore.backends.documents.writing import checked_ttl
 from chatstore.backends.dynamodb.address import checked, parsed
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
@@ -42,7 +42,7 @@ class DynamoDBRepository(Repository):
         session expires so long after something was added to it. Raises `Invalid`.
         """
         address = checked(table_name, region_name, endpoint_url)
-        lasting = checked_ttl(ttl)
+        lasting = check_ttl(ttl)
         self._shared = boto3_session is None and client is None
         self._client = (
             borrowed(address) if self._shared else Client(address, session=boto3_session, given=client)

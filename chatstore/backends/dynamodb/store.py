@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.documents import steps
 from chatstore.backends.documents.attempts import Patience
-from chatstore.backends.documents.shapes import END, header_of, row_of
+from chatstore.backends.documents.header import END
+from chatstore.backends.documents.serial import parse_header, parse_row
 from chatstore.backends.dynamodb import items
 from chatstore.errors import StorageUnavailable
 from chatstore.ids import new_id
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.dynamodb.client import Client
     from chatstore.backends.dynamodb.items import Item
     from chatstore.codec import Row
@@ -99,7 +100,7 @@ class DynamoDBStore:
             Key=items.key(step.session_id, items.SESSION),
             ConsistentRead=True,
         )
-        return header_of(items.document(found["Item"])) if "Item" in found else None
+        return parse_header(items.document(found["Item"])) if "Item" in found else None
 
     def read(self, step: steps.Read) -> list[Row]:
         """Read messages, page by page."""
@@ -146,7 +147,7 @@ class DynamoDBStore:
         reached = None
         if value is not None and page["Items"]:
             reached = items.moment_of(page["Items"][-1][items.TOUCHED]["S"])
-        headers = [(one["PK"]["S"], header_of(items.document(one))) for one in found]
+        headers = [(one["PK"]["S"], parse_header(items.document(one))) for one in found]
         return steps.Listed(headers, page.get("LastEvaluatedKey"), reached)
 
     # ---- writing
@@ -302,7 +303,7 @@ def _lost(cause: Any) -> steps.Lost:
     # the message may be known, and to look for it each time would make this writer slower than those who win.
     taken = any(one.get("Code") == "ConditionalCheckFailed" for one in others[1::2])
     found = first.get("Item")
-    return steps.Lost(header_of(items.document(found)) if found else None, taken=taken)
+    return steps.Lost(parse_header(items.document(found)) if found else None, taken=taken)
 
 
 def _owned(name: str, value: str, until: datetime | None) -> dict[str, Any]:
@@ -326,4 +327,4 @@ def _sort_keys(generation: str, row: Row) -> tuple[str, str]:
 
 def _row(item: Item) -> Row:
     found = items.document(item)
-    return row_of({**found, "position": items.position_of(found["SK"])})
+    return parse_row({**found, "position": items.position_of(found["SK"])})

@@ -1,4 +1,4 @@
-"""Clients of redis-py: whose they are, how long they live, and what their errors mean.
+"""Clients of redis-py: whose they are, and how long they live.
 
 The one module that imports redis-py, at the first use. It refuses to know sessions and messages.
 """
@@ -6,24 +6,19 @@ The one module that imports redis-py, at the first use. It refuses to know sessi
 from __future__ import annotations
 
 import asyncio
-import re
-from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from chatstore.backends.redis.attempts import Failed, Many, Run
 from chatstore.backends.registry import Registry
 from chatstore.errors import Invalid
 from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
     from types import ModuleType
 
-    from chatstore.backends.redis.attempts import Kind, Settings
-    from chatstore.backends.redis.urls import Target
+    from chatstore.backends.redis.url import Target
 
 #: Seconds to wait for a server to accept a connection, and for it to answer.
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
@@ -39,9 +34,6 @@ def driver() -> ModuleType:
     except ImportError as error:
         raise not_installed("redis-py", "redis") from error
     return redis
-
-
-# ------------------------------------------------------------------------------------------------ places
 
 
 class Place:
@@ -154,166 +146,3 @@ def is_awaiting(client: Any) -> bool:
         msg = f"cannot connect to a {type(client).__name__}: pass a URL or a client (Redis or RedisCluster)"
         raise Invalid(msg)
     return False
-
-
-# ------------------------------------------------------------------------------------------------ carrying out
-
-
-def carried_out(place: Place, client: Any, step: Run | Many | Settings) -> Generator[Any, Any, Any]:
-    """Do *step* over *client*: yield what a client returns, an answer or something to await.
-
-    *client* None is the place's blocking one. Raises `Failed` for the driver's errors.
-    """
-    redis = driver()
-    sent = False
-    try:
-        client = place.client() if client is None else client
-        if isinstance(step, Run):
-            if step.once:
-                yield from _connected(place, client)
-            sent = True
-            send = partial(_sent, redis, client) if place.direct(client) else client.execute_command
-            return (yield from _run(redis, send, step))
-        if isinstance(step, Many):
-            sent = True
-            return (yield from _many(client, step))
-        return (yield from _settings(redis, place, client))
-    except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
-        kind = kind_of(error)
-        raise Failed(kind, error, ambiguous=sent and kind == "lost") from None
-
-
-def _connected(place: Place, client: Any) -> Generator[Any, Any, None]:
-    """Connect before something is sent that must not be sent twice: what fails until here, was not sent."""
-    if place.apart:
-        if is_awaiting(client):
-            yield client.initialize()
-    elif getattr(client, "connection", None) is None:
-        connection = yield client.connection_pool.get_connection()
-        yield client.connection_pool.release(connection)
-
-
-def _run(redis: Any, send: Callable[..., Any], step: Run) -> Generator[Any, Any, Any]:
-    """Run a script by its digest; a server that does not know it yet gets all of it."""
-    rest = (len(step.keys), *step.keys, *step.args)
-    try:
-        return (yield send("EVALSHA", step.script.digest, *rest))
-    except redis.exceptions.NoScriptError:
-        return (yield send("EVAL", step.script.source, *rest))
-
-
-def _sent(redis: Any, client: Any, *command: Any) -> Any:
-    """Send *command* over a connection of the client's pool, as `execute_command` does, and return the answer.
-
-    It leaves out what that has for repetitions and measurements, a quarter of an append's time: `attempts` repeats.
-    """
-    pool = client.connection_pool
-    connection = pool.get_connection()
-    try:
-        connection.send_command(*command)
-        return connection.read_response()
-    except redis.ResponseError:
-        raise
-    except BaseException:
-        connection.disconnect()  # an answer that is still to come must not be taken for that of the next command
-        raise
-    finally:
-        pool.release(connection)
-
-
-def _many(client: Any, step: Many) -> Generator[Any, Any, list[Any]]:
-    if len(step.commands) == 1:
-        return [(yield client.execute_command(*step.commands[0]))]
-    pipeline = client.pipeline(transaction=False)
-    for command in step.commands:
-        pipeline.execute_command(*command)
-    answers: list[Any] = yield pipeline.execute()
-    return answers
-
-
-def _settings(redis: Any, place: Place, client: Any) -> Generator[Any, Any, list[dict[str, Any]]]:
-    """Read INFO of each server and, where the server allows it, its configuration."""
-    if place.apart and is_awaiting(client):
-        yield client.initialize()
-    nodes = [{"target_nodes": node} for node in client.get_primaries()] if place.apart else [{}]
-    found = []
-    for where in nodes:
-        about = dict((yield client.info(**where)))
-        for name in ("appendfsync", "save"):
-            try:
-                answer = yield client.config_get(name, **where)
-            except redis.exceptions.ResponseError:
-                continue  # managed servers refuse CONFIG; what INFO said must do
-            about.update({_word(key): _word(value) for key, value in answer.items()})
-        found.append(about)
-    return found
-
-
-def _word(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-# ------------------------------------------------------------------------------------------------ errors
-
-_CODES: dict[str, Kind] = {
-    "LOADING": "busy",
-    "BUSY": "busy",
-    "MASTERDOWN": "busy",
-    "CLUSTERDOWN": "busy",
-    "TRYAGAIN": "busy",
-    "OOM": "full",
-    "READONLY": "readonly",
-    "MISCONF": "unsaved",
-    "NOREPLICAS": "unsaved",
-    "WRONGTYPE": "foreign",
-    "NOPERM": "refused",
-    "NOAUTH": "refused",
-    "WRONGPASS": "refused",
-    "CROSSSLOT": "cluster",
-    "MOVED": "cluster",
-    "ASK": "cluster",
-}
-_CODE = re.compile(rf"\b({'|'.join(_CODES)})\b")
-_PHRASES: dict[str, Kind] = {
-    "max number of clients": "busy",
-    "cluster support disabled": "no_cluster",
-    "Cluster mode is not enabled": "no_cluster",
-    "can't run this command": "refused",
-    "invalid username-password": "refused",
-    "unauthenticated": "refused",  # what Redis says to a long command before a login
-    "unknown command": "too_old",
-    "syntax error": "too_old",
-    "Unsupported option": "too_old",
-}
-
-
-def _classes(errors: Any) -> tuple[tuple[Kind, tuple[type[Exception], ...]], ...]:
-    """Return redis-py's classes of errors by what they mean, the narrow ones first."""
-    return (
-        ("exhausted", (errors.MaxConnectionsError,)),
-        ("refused", (errors.AuthenticationError, errors.NoPermissionError)),
-        ("busy", (errors.BusyLoadingError, errors.ClusterDownError, errors.SlotNotCoveredError)),
-        ("busy", (errors.TryAgainError,)),
-        ("full", (errors.OutOfMemoryError,)),
-        ("readonly", (errors.ReadOnlyError,)),
-        ("cluster", (errors.AskError, errors.ClusterCrossSlotError)),
-        ("lost", (errors.ConnectionError, errors.TimeoutError, OSError)),
-    )
-
-
-def kind_of(error: BaseException) -> Kind:
-    """Return what an error of redis-py means."""
-    errors = driver().exceptions
-    said = str(error)[:300]
-    for phrase, kind in _PHRASES.items():
-        if phrase in said:
-            return kind
-    for kind, classes in _classes(errors):
-        if isinstance(error, classes):
-            return kind
-    if isinstance(
-        error, errors.RedisClusterException
-    ):  # no node of the cluster could be asked for the others
-        return kind_of(error.__cause__) if error.__cause__ is not None else "lost"
-    found = _CODE.search(f"{getattr(error, 'status_code', '')} {said}")
-    return _CODES[found[1]] if found else "other"

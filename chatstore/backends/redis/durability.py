@@ -1,7 +1,4 @@
-"""What a server keeps when it stops, from its own settings.
-
-This module knows what Redis's settings mean; it refuses to know how they were read.
-"""
+"""What a server keeps when it stops, according to its own settings."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ if TYPE_CHECKING:
 LEVELS = ("none", "snapshot", "unknown", "process", "machine")
 
 
-def durability_of(servers: Sequence[Mapping[str, Any]]) -> Durability:
-    """Return the least that *servers* promise, each told by what `Settings` read."""
-    return min((_one(server) for server in servers), key=lambda found: LEVELS.index(found.level))
+def judge_durability(servers: Sequence[Mapping[str, Any]]) -> Durability:
+    """Return the least that *servers* promise; each is a dictionary of settings as `Settings` answers it."""
+    return min((_judge(server) for server in servers), key=lambda found: LEVELS.index(found.level))
 
 
-def _one(server: Mapping[str, Any]) -> Durability:
-    level, how = _persistence(server)
+def _judge(server: Mapping[str, Any]) -> Durability:
+    level, how = _describe_persistence(server)
     policy, limited = str(server.get("maxmemory_policy", "noeviction")), bool(int(server.get("maxmemory", 0)))
     if limited and policy.startswith("allkeys"):
         level = "none"
@@ -35,7 +32,7 @@ def _one(server: Mapping[str, Any]) -> Durability:
     return Durability(level, f"Redis, {how}")
 
 
-def _persistence(server: Mapping[str, Any]) -> tuple[str, str]:
+def _describe_persistence(server: Mapping[str, Any]) -> tuple[str, str]:
     if int(server.get("aof_enabled", 0)):
         sync = server.get("appendfsync")
         if sync == "always":

@@ -34,7 +34,7 @@ from chatstore.records import ChatSession
 from chatstore.strictjson import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 DEFAULT_PREFIX: Final = "chatstore:"
 #: The largest string that Redis takes (proto-max-bulk-len), in bytes.
@@ -58,6 +58,11 @@ FIELDS: Final = (
 )
 _TIMES = frozenset({"created_at", "updated_at", "archived_at", "expires_at"})
 _NUMBERS = frozenset({"message_count", "last_position", "revision", "forked_at"})
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    **dict.fromkeys(_TIMES, datetime.fromisoformat),
+    **dict.fromkeys(_NUMBERS, int),
+    "metadata": json.loads,
+}
 _GENERATED = '{"id_generated":true}'
 _NONE = (None,) * len(OPTIONAL)
 _LONG_AGO = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
@@ -97,23 +102,23 @@ class Keys:
 # ------------------------------------------------------------------------------------------------ small values
 
 
-def text(value: bytes | str) -> str:
+def to_text(value: bytes | str) -> str:
     """Return *value* as text, whether the client decodes answers or not."""
     return value if isinstance(value, str) else value.decode()
 
 
-def digits(position: int) -> str:
+def format_position(position: int) -> str:
     """Return *position* so that positions sort as text."""
     return f"{position:0{DIGITS}d}"
 
 
 @lru_cache(maxsize=16)  # all messages of a call have one time
-def stamp(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Return *moment* (UTC) so that moments sort as text."""
     return moment.isoformat(timespec="microseconds")
 
 
-def score(moment: datetime) -> str:
+def format_score(moment: datetime) -> str:
     """Return *moment* as the score of an index: microseconds, which a double holds until the year 2255."""
     return str(microseconds(moment))
 
@@ -121,14 +126,14 @@ def score(moment: datetime) -> str:
 # ------------------------------------------------------------------------------------------------ messages
 
 
-def packed(draft: Draft) -> bytes:
+def pack_draft(draft: Draft) -> bytes:
     """Return *draft* as it is stored, without the position and its line."""
     about = _GENERATED if draft.id_generated else "{}"
     values = draft[-len(OPTIONAL) :]
     if values != _NONE:
         known = {name: value for name, value in zip(OPTIONAL, values, strict=True) if value is not None}
         about = to_json(known | ({"id_generated": True} if draft.id_generated else {})).decode()
-    lines = (draft.message_id, stamp(draft.created_at), about, draft.type, draft.payload, draft.content)
+    lines = (draft.message_id, format_time(draft.created_at), about, draft.type, draft.payload, draft.content)
     data = "\n".join(lines).encode()
     if len(data) > MAX_ROW - DIGITS - 1:
         msg = f"a message takes {len(data)} bytes, Redis stores at most {MAX_ROW}: shorten it, or split it"
@@ -136,20 +141,20 @@ def packed(draft: Draft) -> bytes:
     return data
 
 
-def member(row: Row) -> bytes:
+def pack_row(row: Row) -> bytes:
     """Return *row* as the member of the sorted set that it is."""
-    return digits(row.position).encode() + b"\n" + packed(row.draft)
+    return format_position(row.position).encode() + b"\n" + pack_draft(row.draft)
 
 
-def body(row: bytes) -> bytes:
+def extract_body(row: bytes) -> bytes:
     """Return the part of a packed row (without position) that says what the message is: type, payload, content."""
     return row.split(b"\n", 3)[3]
 
 
-def row_of(stored: bytes | str) -> Row:
+def parse_row(stored: bytes | str) -> Row:
     """Return the row of a member; what cannot be read becomes a row that no message can be made of."""
     try:
-        position, message_id, moment, about, type_, payload, content = text(stored).split("\n", 6)
+        position, message_id, moment, about, type_, payload, content = to_text(stored).split("\n", 6)
         created_at = datetime.fromisoformat(moment)
         if about in {"{}", _GENERATED}:
             rest: Sequence[Any] = _NONE
@@ -160,10 +165,10 @@ def row_of(stored: bytes | str) -> Row:
         draft = Draft(created_at, message_id, generated, type_, content, payload, *rest)
         return Row(int(position), draft)
     except (ValueError, TypeError, AttributeError):
-        return _damaged(stored)
+        return _mark_damaged(stored)
 
 
-def _damaged(stored: bytes | str) -> Row:
+def _mark_damaged(stored: bytes | str) -> Row:
     head = stored[:DIGITS]
     lines = stored.encode() if isinstance(stored, str) else stored
     message_id = lines.split(b"\n", 2)[1:2] or [b""]
@@ -174,39 +179,31 @@ def _damaged(stored: bytes | str) -> Row:
 # ------------------------------------------------------------------------------------------------ sessions
 
 
-def stored_field(name: str, value: Any) -> str | None:
+def format_field(name: str, value: Any) -> str | None:
     """Return the value of a session's field as it is stored; None: no field."""
     if value is None:
         return None
     if name in _TIMES:
-        return stamp(value)
+        return format_time(value)
     return canonical(value) if name == "metadata" else str(value)
 
 
-def hash_of(session: ChatSession) -> list[str]:
+def pack_session(session: ChatSession) -> list[str]:
     """Return the hash of *session*, flat: name, value, name, value."""
-    fields = ((name, stored_field(name, getattr(session, name))) for name in FIELDS)
+    fields = ((name, format_field(name, getattr(session, name))) for name in FIELDS)
     return [part for name, value in fields if value is not None for part in (name, value)]
 
 
-def session_of(session_id: str, values: Sequence[bytes | str | None]) -> ChatSession | None:
+def parse_session(session_id: str, values: Sequence[bytes | str | None]) -> ChatSession | None:
     """Return the session whose `FIELDS` have these *values*; None where there is none. Raises `CorruptRecord`."""
     if values[FIELDS.index("revision")] is None:
         return None
     try:
         known = {
-            name: None if value is None else _value(name, text(value))
+            name: None if value is None else _PARSERS.get(name, str)(to_text(value))
             for name, value in zip(FIELDS, values, strict=True)
         }
         return ChatSession(session_id=session_id, **known)  # type: ignore[arg-type]  # each field has its own type
     except (ValueError, TypeError) as error:
         msg = f"the data of session {session_id!r} cannot be read: delete the session, or restore it from a backup"
         raise CorruptRecord(msg) from error
-
-
-def _value(name: str, value: str) -> Any:
-    if name in _TIMES:
-        return datetime.fromisoformat(value)
-    if name in _NUMBERS:
-        return int(value)
-    return json.loads(value) if name == "metadata" else value

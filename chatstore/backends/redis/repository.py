@@ -1,7 +1,4 @@
-"""`RedisRepository` and `AsyncRedisRepository`: who lends the operations a client.
-
-This module knows when a server is looked at first and who closes what; it refuses to know what is asked of it.
-"""
+"""`RedisRepository` and `AsyncRedisRepository`: they carry out the steps of the operations over a client."""
 
 from __future__ import annotations
 
@@ -11,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.redis.attempts import Pause
-from chatstore.backends.redis.clients import Place, carried_out, is_awaiting, shared
+from chatstore.backends.redis.clients import Place, is_awaiting, shared
 from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
-from chatstore.backends.redis.urls import checked_ttl, parsed
+from chatstore.backends.redis.sending import carry_out
+from chatstore.backends.redis.url import check_ttl, parse_url
 from chatstore.contract import Answer, Args, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
@@ -31,7 +29,7 @@ def repository_for(target: Any) -> RedisRepository:
     """Return the repository of a URL or a client of redis-py."""
     if not isinstance(target, str):
         return RedisRepository(target)
-    found = parsed(target)
+    found = parse_url(target)
     return RedisRepository(
         place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
     )
@@ -43,15 +41,15 @@ def async_repository_for(target: Any) -> AsyncRepository:
         if not is_awaiting(target):
             return ThreadedRepository(RedisRepository(target), owns=True)
         return AsyncRedisRepository(target)
-    found = parsed(target)
+    found = parse_url(target)
     return AsyncRedisRepository(
         place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
     )
 
 
-def _core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
+def _make_core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
     # A client that was passed in may repeat a command whose answer was lost, as redis-py does unless told otherwise.
-    return RedisCore(key_prefix, apart=place.apart, ttl=checked_ttl(ttl), guarded=place.given)
+    return RedisCore(key_prefix, apart=place.apart, ttl=check_ttl(ttl), guarded=place.given)
 
 
 class RedisRepository(Repository):
@@ -75,7 +73,7 @@ class RedisRepository(Repository):
             msg = "an asynchronous client awaits: pass it to connect_async instead of connect"
             raise Invalid(msg)
         self._place = place if place is not None else Place(client)
-        self._core: RedisCore = _core(self._place, key_prefix, ttl)
+        self._core: RedisCore = _make_core(self._place, key_prefix, ttl)
         self._strict = strict
         self._closed: list[bool] = []
 
@@ -93,13 +91,16 @@ class RedisRepository(Repository):
         if isinstance(wanted, Pause):
             time.sleep(wanted.seconds)
             return None
-        return drive(carried_out(self._place, None, wanted), _as_it_is)
+        return drive(carry_out(self._place, None, wanted), _return)
 
     def _asynchronous(self) -> AsyncRepository:
         if self._place.given:
             return ThreadedRepository(self)
         twin = AsyncRedisRepository(
-            place=self._place, key_prefix=self._core.keys.prefix, ttl=self._core.ttl, strict=self._strict
+            place=self._place,
+            key_prefix=self._core.server.keys.prefix,
+            ttl=self._core.server.ttl,
+            strict=self._strict,
         )
         return twin._copied(_scope=self._scope, _lent=True)
 
@@ -128,7 +129,7 @@ class AsyncRedisRepository(AsyncRepository):
             msg = "a blocking client does not await: pass it to connect or connect_async"
             raise Invalid(msg)
         self._place = place if place is not None else Place(client)
-        self._core: RedisCore = _core(self._place, key_prefix, ttl)
+        self._core: RedisCore = _make_core(self._place, key_prefix, ttl)
         self._strict = strict
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
@@ -148,7 +149,7 @@ class AsyncRedisRepository(AsyncRepository):
             await asyncio.sleep(wanted.seconds)
             return None
         client = self._place.awaiting(self._closed)
-        return await adrive(carried_out(self._place, client, wanted), _awaited)
+        return await adrive(carry_out(self._place, client, wanted), _await)
 
     async def close(self) -> None:
         """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
@@ -160,9 +161,9 @@ class AsyncRedisRepository(AsyncRepository):
                     self._place.close()
 
 
-def _as_it_is(answer: Any) -> Any:
+def _return(answer: Any) -> Any:
     return answer
 
 
-async def _awaited(answer: Any) -> Any:
+async def _await(answer: Any) -> Any:
     return await answer if hasattr(answer, "__await__") else answer

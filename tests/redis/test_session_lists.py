@@ -10,7 +10,7 @@ import pytest
 
 from chatstore import HumanMessage
 from chatstore.arguments import microseconds
-from chatstore.backends.redis import index
+from chatstore.backends.redis import session_lists
 from chatstore.backends.redis.attempts import Failed, Many
 from chatstore.backends.redis.repository import RedisRepository
 
@@ -112,7 +112,8 @@ def test_entries_of_nobody(
     here.store.create_session("there")
     now = datetime.now(UTC)
     here.client.zadd(
-        key, {"young": microseconds(now), "old": microseconds(now - index.GRACE - timedelta(minutes=1))}
+        key,
+        {"young": microseconds(now), "old": microseconds(now - session_lists.GRACE - timedelta(minutes=1))},
     )
     assert ["there"] == names(here)
     assert {b"there", b"young"} == set(here.client.zrange(key, 0, -1))
@@ -154,7 +155,7 @@ def test_many_sessions_of_one_moment(ground: Ground, monkeypatch: pytest.MonkeyP
     """Law: sessions that were touched in the same microsecond are listed once each, in the order of their ids."""
     moment = datetime.now(UTC)
     monkeypatch.setattr("chatstore.repository.utcnow", lambda: moment)
-    monkeypatch.setattr(index, "BATCH", 3)
+    monkeypatch.setattr(session_lists, "BATCH", 3)
     wanted = [f"s{number:03}" for number in range(40)]
     for name in wanted:
         ground.store.create_session(name)

@@ -1,7 +1,4 @@
-"""Appending and loading: in one commit where it fits, else in as few as can be, all checked before the first.
-
-This module knows new messages; it refuses to know how a commit is tried again (`writing`).
-"""
+"""Append and load: in one commit where it fits, else in as few as possible, all checked before the first."""
 
 from __future__ import annotations
 
@@ -13,9 +10,8 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.documents import reading
 from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.shapes import begun
+from chatstore.backends.documents.header import begin
 from chatstore.backends.documents.steps import Commit, Look
-from chatstore.backends.documents.writing import Writing
 from chatstore.codec import Appended
 from chatstore.failures import missing, stale, taken
 
@@ -23,13 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.shapes import Header
-    from chatstore.backends.documents.writing import Plan
+    from chatstore.backends.documents.committing import Committer, Plan
+    from chatstore.backends.documents.header import Header
     from chatstore.codec import Draft, Row
 
 
-class Adding(Writing):
-    """The part of `DocumentsCore` that adds messages."""
+class Appender:
+    """The operations of the contract that add messages."""
+
+    def __init__(self, committer: Committer) -> None:
+        """Write with *committer*."""
+        self.committer = committer
 
     def append(
         self,
@@ -39,23 +39,23 @@ class Adding(Writing):
         expected_revision: int | None,
         now: datetime,
     ) -> Generator[Any, Any, Appended]:
-        """Append in one commit, or, if that is too much for one, in several; all is checked before the first."""
+        """Append in one commit, or in several if one is too small; everything is checked before the first."""
         named = any(not draft.id_generated for draft in drafts)
         revision = expected_revision
 
         def change(part: Sequence[Draft], found: Conversation, expected: int | None) -> Appended:
             return found.append(part, expected, now)
 
-        pieces = self._pieces(session_id, drafts, lambda draft: draft)
+        pieces = self.committer.cut(session_id, drafts, lambda draft: draft)
         if len(pieces) > 1 and (named or revision is not None):
-            yield from self._checked(scope, session_id, drafts, revision, change, now)
+            yield from self._check(scope, session_id, drafts, revision, change, now)
         rows: list[Row] = []
         for piece in pieces:
             first = named and revision is not None
             write = partial(
-                self._added, scope, session_id, piece, revision, change, now, named=named, first=first
+                self._plan, scope, session_id, piece, revision, change, now, named=named, first=first
             )
-            done, moved = yield from self._piece(session_id, write, len(rows), now)
+            done, moved = yield from self.committer.write_piece(session_id, write, len(rows), now)
             rows += done.rows
             revision = None if moved else revision
         return Appended(done.revision, rows)
@@ -68,17 +68,17 @@ class Adding(Writing):
         def change(part: Sequence[Row], found: Conversation, _: int | None) -> int:
             return found.load(part, now)
 
-        pieces = self._pieces(session_id, rows, lambda row: row.draft)
+        pieces = self.committer.cut(session_id, rows, lambda row: row.draft)
         if len(pieces) > 1:
-            yield from self._checked(scope, session_id, rows, None, change, now)
+            yield from self._check(scope, session_id, rows, None, change, now)
         new = done = 0
         for piece in pieces:
-            write = partial(self._added, scope, session_id, piece, None, change, now)
-            count, _ = yield from self._piece(session_id, write, done, now)
+            write = partial(self._plan, scope, session_id, piece, None, change, now)
+            count, _ = yield from self.committer.write_piece(session_id, write, done, now)
             new, done = new + count, done + len(piece)
         return new
 
-    def _checked(
+    def _check(
         self,
         scope: Scope,
         session_id: str,
@@ -91,11 +91,11 @@ class Adding(Writing):
 
         def look() -> Generator[Any, Any, None]:
             header: Header | None = yield Look(session_id)
-            yield from self._added(scope, session_id, items, revision, change, now, header, again=True)
+            yield from self._plan(scope, session_id, items, revision, change, now, header, again=True)
 
         yield from repeated(look)
 
-    def _added(
+    def _plan(
         self,
         scope: Scope,
         session_id: str,
@@ -114,7 +114,7 @@ class Adding(Writing):
         Ids are looked up *first*, or *again*, when a commit has been refused: it refuses ids that the open part has. In
         other parts nothing would, so *named* ids, which may be known, are looked up if there are any.
         """
-        base, expected = started(scope, session_id, header, revision, now)
+        base, expected = start(scope, session_id, header, revision, now)
         known: list[Row] = []
         if base is header and (first or again or (named and len(base.parts) > 1)):
             ids = [getattr(item, "draft", item).message_id for item in items]
@@ -124,31 +124,31 @@ class Adding(Writing):
         if found.session is base.session:
             return None, (answer, False)
         after = base.counted(found, len(known)) if base is header else base.now(session=found.session)
-        after = self._lasting(base, after, now)
+        after = self.committer.prolong(base, after, now)
         return Commit(session_id, header, after, added=found.rows[len(known) :]), (answer, True)
 
 
-def existing(scope: Scope, session_id: str, header: Header | None, now: datetime) -> Header:
-    """Return *header*, of a session that a writer needs to exist."""
+def require(scope: Scope, session_id: str, header: Header | None, now: datetime) -> Header:
+    """Return *header*; raise `SessionNotFound` if it has no session that *scope* sees."""
     if header is None or not rules.visible(header.session, scope, now):
         raise missing(session_id)
     return header
 
 
-def free(session_id: str, header: Header | None, now: datetime) -> None:
-    """Raise `SessionExists` unless the id is free; an expired session is in nobody's way."""
+def check_free(session_id: str, header: Header | None, now: datetime) -> None:
+    """Raise `SessionExists` unless the id is free; an expired session does not count."""
     if header is not None and header.session is not None and not rules.expired(header.session, now):
         raise taken(session_id)
 
 
-def started(
+def start(
     scope: Scope, session_id: str, header: Header | None, revision: int | None, now: datetime
 ) -> tuple[Header, int | None]:
     """Return the header to change, a new one where there is none, and the revision still to be expected of it."""
     if header is not None and rules.visible(header.session, scope, now):
         return header, revision
-    free(session_id, header, now)
+    check_free(session_id, header, now)
     if revision:
         raise stale(session_id, revision, 0)
     new = NewSession(session_id, scope, None, {}, None)
-    return begun(rules.fresh(new, now), header, now), None
+    return begin(rules.fresh(new, now), header, now), None

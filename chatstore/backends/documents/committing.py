@@ -1,6 +1,6 @@
-"""How a change is written: in one commit on condition of the header, again after a lost race, and what is swept then.
+"""How a change is committed: on condition of the header, again after a lost race, followed by sweeping leftovers.
 
-This module knows races, unclear outcomes, sizes and leftovers; it refuses to know what is changed.
+This module handles races, unclear outcomes, sizes and leftovers; the caller plans what is changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from chatstore.arguments import microseconds
 from chatstore.backends.documents.attempts import Patience, repeated, unknown
-from chatstore.backends.documents.shapes import END, NOTHING, Header, Leftover
+from chatstore.backends.documents.header import END, NOTHING, Header, Leftover
 from chatstore.backends.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
 from chatstore.codec import Row
 from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
@@ -42,14 +42,14 @@ MAX_TTL = 100 * 366 * 86_400
 STAGED_ROWS = 100
 
 
-class Writing:
-    """The part of `DocumentsCore` that is the same for every change."""
+class Committer:
+    """Commits planned changes of a session to a store."""
 
     def __init__(self, store: Store, ttl: int | None = None) -> None:
-        """Work on *store*; *ttl* is in seconds: a session expires so long after something was added to it."""
-        self.store, self.ttl = store, checked_ttl(ttl)
+        """Commit to *store*; a session expires *ttl* seconds after the last message was added (None: never)."""
+        self.store, self.ttl = store, check_ttl(ttl)
 
-    def _written(
+    def write(
         self,
         session_id: str,
         attempt: Attempt,
@@ -81,7 +81,7 @@ class Writing:
                 commit, answer = (yield from plan) if isinstance(plan, Generator) else plan
                 if commit is None:
                     return answer
-                self._header_must_fit(session_id, commit.after)
+                self._check_header(session_id, commit.after)
                 before = commit.before.token if commit.before else None
                 if commit.after:
                     tried[commit.after.token] = answer
@@ -91,11 +91,11 @@ class Writing:
             except Failed as failed:
                 failure, unclear, doubt = failed, unclear or failed.unclear, doubt or failed.unclear
             else:
-                yield from self._swept(session_id, commit, stored, now)
+                yield from self._sweep(session_id, commit, stored, now)
                 return answer
             yield from patience.pause(failure, unclear=unclear and not repeatable)
 
-    def _whole(
+    def make_reachable(
         self, session_id: str, before: Header | None, after: Header, rows: Sequence[Row]
     ) -> Generator[Any, Any, Commit]:
         """Return the commit that makes *rows*, any number, reachable as the open part of *after*.
@@ -115,26 +115,26 @@ class Writing:
             raise
         for first in range(0, len(rows), STAGED_ROWS):
             part = rows[first : first + STAGED_ROWS]
-            yield from repeated(partial(_step, Stage(session_id, generation, part, after.sweep_at)))
+            yield from repeated(partial(_yield_step, Stage(session_id, generation, part, after.sweep_at)))
         return Commit(session_id, announced, after)
 
-    def _lasting(self, old: Header, new: Header, now: datetime) -> Header:
-        """Return *new*, made of *old* by adding something, with its expiry moved; one that is fixed stays.
+    def prolong(self, old: Header, new: Header, now: datetime) -> Header:
+        """Return *new*, made of *old* by adding messages, with a later expiry; a fixed expiry stays.
 
-        The service sweeps no items whose expiry moves: they would have to be written anew each time.
+        The service does not sweep items whose expiry moves, because they would have to be rewritten each time.
         """
         if self.ttl is None or old.sweep_at is not None:
             return new
         session = replace(new.data, expires_at=now + timedelta(seconds=self.ttl))
         return replace(new, session=session, sweep_at=None)
 
-    def _piece(
+    def write_piece(
         self, session_id: str, write: Callable[..., Generator[Any, Any, Plan]], stored: int, now: datetime
     ) -> Generator[Any, Any, Any]:
         """Write one piece of a batch of which *stored* messages are stored; after the first, a failure is partial."""
         first, again = partial(write, again=False), partial(write, again=True)
         try:
-            return (yield from self._written(session_id, first, now, repeatable=True, again=again))
+            return (yield from self.write(session_id, first, now, repeatable=True, again=again))
         except ChatstoreError as error:
             if not stored:
                 raise
@@ -142,13 +142,11 @@ class Writing:
 
     # ---- sizes
 
-    def _pieces(
-        self, session_id: str, items: Sequence[T], draft_of: Callable[[T], Draft]
-    ) -> list[Sequence[T]]:
-        """Cut *items* into what fits into one commit each. Raises `MessageTooLarge` if one fits into none."""
+    def cut(self, session_id: str, items: Sequence[T], draft_of: Callable[[T], Draft]) -> list[Sequence[T]]:
+        """Cut *items* into pieces that fit into one commit each. Raises `MessageTooLarge` if an item fits into none."""
         pieces: list[list[T]] = [[]]
         limits, size = self.store.limits, 0
-        for item, bytes_ in zip(items, self._must_fit(session_id, map(draft_of, items)), strict=True):
+        for item, bytes_ in zip(items, self.check_sizes(session_id, map(draft_of, items)), strict=True):
             size += bytes_
             if pieces[-1] and (len(pieces[-1]) == limits.messages or size > limits.size):
                 pieces.append([])
@@ -156,7 +154,7 @@ class Writing:
             pieces[-1].append(item)
         return list(pieces)
 
-    def _must_fit(self, session_id: str, drafts: Iterable[Draft]) -> list[int]:
+    def check_sizes(self, session_id: str, drafts: Iterable[Draft]) -> list[int]:
         """Return the sizes of *drafts* in bytes. Raises `MessageTooLarge` before anything is sent."""
         limit, sizes = self.store.limits.message, []
         for number, draft in enumerate(drafts, 1):
@@ -175,7 +173,7 @@ class Writing:
             sum(self.store.size(session_id, row) for row in rows) <= limits.size
         )
 
-    def _header_must_fit(self, session_id: str, header: Header | None) -> None:
+    def _check_header(self, session_id: str, header: Header | None) -> None:
         size = self.store.header_size(session_id, header) if header else 0
         if size > self.store.limits.header:
             msg = (
@@ -186,16 +184,16 @@ class Writing:
 
     # ---- what is left over
 
-    def _swept(
+    def _sweep(
         self, session_id: str, commit: Commit, stored: Header | None, now: datetime
     ) -> Generator[Any, Any, None]:
-        """Sweep what *commit* left over, and what others seem to have forgotten."""
+        """Sweep what *commit* left over, and old leftovers of others."""
         if stored is not None and stored.leftovers:
             old = commit.before.leftovers if commit.before else ()
             made = [left for left in stored.leftovers if not left.staged and left not in old]
-            yield from self._tidied(session_id, stored, made, now)
+            yield from self.tidy(session_id, stored, made, now)
 
-    def _tidied(
+    def tidy(
         self, session_id: str, header: Header, made: Iterable[Leftover], now: datetime
     ) -> Generator[Any, Any, None]:
         """Sweep *made* and everything forgotten, and note it in the header, whatever others write meanwhile.
@@ -212,15 +210,15 @@ class Writing:
                 header = yield Commit(session_id, header, header.disowned(targets))
             for left in sorted(targets):
                 step = Sweep(session_id, left.generation, left.above)
-                yield from repeated(partial(_step, step))
-            yield from self._noted(session_id, header, targets)
+                yield from repeated(partial(_yield_step, step))
+            yield from self._note(session_id, header, targets)
         except (Lost, Failed, StorageError) as error:
             _log.warning(
                 "what a change left over in a session is not swept yet (%s): the next write to it, or purge, does it",
                 type(error).__name__,
             )
 
-    def _noted(
+    def _note(
         self, session_id: str, header: Header | None, swept: set[Leftover]
     ) -> Generator[Any, Any, None]:
         """Take *swept* out of the header, and the header away if it has nothing else."""
@@ -237,7 +235,7 @@ class Writing:
                 return
 
 
-def checked_ttl(ttl: int | None) -> int | None:
+def check_ttl(ttl: int | None) -> int | None:
     """Return *ttl* if it is a number of seconds, or None, else raise `Invalid`."""
     if ttl is not None and (type(ttl) is not int or not 1 <= ttl <= MAX_TTL):
         msg = (
@@ -247,5 +245,5 @@ def checked_ttl(ttl: int | None) -> int | None:
     return ttl
 
 
-def _step(step: Any) -> Generator[Any, Any, Any]:
+def _yield_step(step: Any) -> Generator[Any, Any, Any]:
     return (yield step)

@@ -1,7 +1,4 @@
-"""A session as documents: its header, the generations its messages lie in, and what is left of older ones.
-
-This module knows how headers and rows become plain dictionaries and what a header becomes when something changes; it
-refuses to know where they are kept.
+"""A session's header: its own data, the generations its messages lie in, and what is left of older ones.
 
 Messages lie in *generations*, each with a name of its own that is never used again. What no part of the header names
 cannot be reached, so dropping any number of messages is one write of the header; what they leave is swept afterwards.
@@ -11,22 +8,20 @@ A header without a session means that there is none, but something is left to sw
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatstore import codec
 from chatstore.arguments import microseconds
-from chatstore.codec import FIELDS, Draft, Row
-from chatstore.errors import CorruptRecord
 from chatstore.ids import new_id
-from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from chatstore.arguments import Window
     from chatstore.backends.conversation import Conversation
+    from chatstore.codec import Row
+    from chatstore.messages import ChatSession
 
 #: Above every position there can be.
 END = 2**63 - 1
@@ -144,7 +139,7 @@ class Header:
             session=session,
             parts=(Part(new_id(), after),),
             leftovers=self.leftovers + gone,
-            sweep_at=sweeping(session.expires_at if session else None),
+            sweep_at=sweep_time(session.expires_at if session else None),
         )
 
     def cut(self, session: ChatSession, after: int, now: datetime) -> Header:
@@ -179,12 +174,12 @@ class Header:
         return self.now(leftovers=tuple(left for left in self.leftovers if left not in gone))
 
 
-def begun(session: ChatSession, old: Header | None, now: datetime) -> Header:
+def begin(session: ChatSession, old: Header | None, now: datetime) -> Header:
     """Return the header of a session that begins; what *old* had of an expired one is left over."""
     return (old or NOTHING).emptied(session, 0, now)
 
 
-def sweeping(expires_at: datetime | None) -> datetime | None:
+def sweep_time(expires_at: datetime | None) -> datetime | None:
     """Return when a service may sweep what expires then."""
     if expires_at is None:
         return None
@@ -193,94 +188,10 @@ def sweeping(expires_at: datetime | None) -> datetime | None:
     )
 
 
-def epoch(moment: datetime | None) -> int | None:
+def to_epoch(moment: datetime | None) -> int | None:
     """Return *moment* in whole seconds since 1970, rounded up: what services take as the time to live."""
     return None if moment is None else math.ceil(microseconds(moment) / 1_000_000)
 
 
 #: What stands for a header where there is none.
 NOTHING = Header(None, ())
-
-# ------------------------------------------------------------------------------------------------ dictionaries
-
-_TIMES = frozenset({"created_at", "updated_at", "archived_at", "expires_at"})
-#: These can be above 2**53. A store whose numbers are floats writes them as text; they are read back from either.
-WHOLE = frozenset({"position", "last_position", "revision", "forked_at", "message_count"})
-
-
-def header_document(header: Header) -> dict[str, Any]:
-    """Return *header* as text, integers and None; metadata and parts are JSON text, so that numbers stay the same."""
-    document: dict[str, Any] = {
-        "token": header.token,
-        "parts": codec.dumps([list(part) for part in header.parts]),
-        "leftovers": codec.dumps([list(left) for left in header.leftovers]),
-        "sweep_at": _text(header.sweep_at),
-    }
-    if header.session is not None:
-        document |= {one.name: _text(getattr(header.session, one.name)) for one in fields(ChatSession)}
-        document["metadata"] = codec.dumps(header.session.metadata)
-    return document
-
-
-def header_of(document: Mapping[str, Any], etag: Any = None) -> Header:
-    """Return the header that `header_document` made *document* of; what is missing is None.
-
-    Raises `CorruptRecord` for one that was damaged.
-    """
-    try:
-        return _header(document, etag)
-    except (KeyError, TypeError, ValueError) as error:
-        msg = (
-            f"the data of session {document.get('session_id')!r} cannot be read: restore its item from a backup, or "
-            "delete its items"
-        )
-        raise CorruptRecord(msg) from error
-
-
-def _header(document: Mapping[str, Any], etag: Any) -> Header:
-    session = None
-    if document.get("session_id") is not None:
-        values = {one.name: _value(one.name, document.get(one.name)) for one in fields(ChatSession)}
-        session = ChatSession(**{**values, "metadata": codec.loads(document["metadata"])})
-    return Header(
-        session,
-        tuple(Part(*part) for part in codec.loads(document["parts"])),
-        tuple(Leftover(*left) for left in codec.loads(document["leftovers"])),
-        _value("expires_at", document.get("sweep_at")),
-        document["token"],
-        etag,
-    )
-
-
-def row_document(row: Row) -> dict[str, Any]:
-    """Return *row* as text, integers, booleans and None."""
-    values = {name: _text(value) for name, value in row.draft._asdict().items()}
-    return {"position": row.position, **values}
-
-
-def row_of(document: Mapping[str, Any]) -> Row:
-    """Return the row that `row_document` made *document* of; one that was damaged is a row that nobody can decode."""
-    position = int(document["position"])
-    try:
-        values = {name: _value(name, document.get(name)) for name in FIELDS}
-        if all(isinstance(values[name], kind) for name, kind in FIELDS.items()):
-            return Row(position, Draft(**values))
-    except (TypeError, ValueError):
-        pass  # as a needed value that is missing
-    generated = document.get("id_generated") is not False
-    return Row(position, Draft.damaged(str(document.get("message_id")), _LONG_AGO, id_generated=generated))
-
-
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _text(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _value(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _TIMES:
-        return datetime.fromisoformat(value)
-    return int(value) if name in WHOLE or isinstance(value, float) else value

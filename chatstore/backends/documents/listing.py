@@ -1,7 +1,4 @@
-"""The operations that look at many sessions: lists, sums, purges.
-
-This module knows how to go through pages of headers; it refuses to know how a store finds them.
-"""
+"""The operations on many sessions: list, usage, purge."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.documents import reading
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.steps import Commit, Listing
-from chatstore.backends.documents.writing import Plan, Writing
 from chatstore.errors import NotSupported
 from chatstore.messages import PurgeReport
 
@@ -23,13 +19,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter
-    from chatstore.backends.documents.shapes import Header
+    from chatstore.backends.documents.committing import Committer, Plan
+    from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Listed
     from chatstore.messages import ChatSession, SearchHit, UsageRow
 
 
-class Across(Writing):
-    """The part of `DocumentsCore` that is about more than one session."""
+class Lister:
+    """The operations of the contract on many sessions."""
+
+    def __init__(self, committer: Committer) -> None:
+        """Delete with *committer*."""
+        self.committer = committer
 
     def sessions(
         self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
@@ -56,7 +57,7 @@ class Across(Writing):
         )
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
-        """Sum up session by session, so that one session's messages are in memory at a time."""
+        """Sum up session by session, so that only one session's messages are in memory at a time."""
         sums: dict[tuple[Any, ...], list[int]] = {}
         owner = Scope(wanted.tenant_id, wanted.user_id)
         pages = _Pages(scope, owner, None)
@@ -81,22 +82,22 @@ class Across(Writing):
                 if header.session is not None and rules.purged(header.session, scope, rule, now):
                     gone: int | None = header.session.message_count
                     if not rule.dry_run:
-                        gone = yield from self._purged(session_id, scope, rule, now)
+                        gone = yield from self._purge_one(session_id, scope, rule, now)
                     sessions, messages = sessions + (gone is not None), messages + (gone or 0)
                 elif not rule.dry_run and not scope:
-                    yield from self._tidied(session_id, header, (), now)
+                    yield from self.committer.tidy(session_id, header, (), now)
         return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
 
-    def _purged(
+    def _purge_one(
         self, session_id: str, scope: Scope, rule: PurgeRule, now: datetime
     ) -> Generator[Any, Any, int | None]:
         def attempt(header: Header | None) -> Plan:
             session = header.session if header else None
             if header is None or session is None or not rules.purged(session, scope, rule, now):
                 return None, None  # somebody was faster
-            return dropped(session_id, header, now), session.message_count
+            return drop(session_id, header, now), session.message_count
 
-        return self._written(session_id, attempt, now, repeatable=True)
+        return self.committer.write(session_id, attempt, now, repeatable=True)
 
 
 class _Pages:
@@ -107,7 +108,7 @@ class _Pages:
         self._step: Listing | None = Listing(tenant_id, user_id, until)
 
     def next(self) -> Generator[Any, Any, Listed | None]:
-        """Return the next page, None behind the last."""
+        """Return the next page, or None after the last."""
         if self._step is None:
             return None
         step = self._step
@@ -121,7 +122,7 @@ class _Pages:
         return page
 
 
-def dropped(session_id: str, header: Header, now: datetime) -> Commit:
+def drop(session_id: str, header: Header, now: datetime) -> Commit:
     """Return the commit after which there is no session; what it had is left over."""
     if not header.data.message_count and not header.leftovers:
         return Commit(session_id, header, None)

@@ -1,7 +1,4 @@
-"""What a Redis URL says: which server, and how chatstore works on it.
-
-This module knows the parts of a URL; it refuses to know any client.
-"""
+"""What a Redis URL says: which server, and the options of the repository."""
 
 from __future__ import annotations
 
@@ -29,6 +26,8 @@ _PASSED_ON: Final = frozenset(
     }
 )
 _OURS: Final = frozenset({"cluster", "key_prefix", "ttl", "strict"})
+#: The longest ttl, in seconds: a thousand years.
+_LONGEST: Final = 1000 * 365 * 86_400
 _SWITCH: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -42,7 +41,7 @@ class Target(NamedTuple):
     strict: bool
 
 
-def parsed(url: str) -> Target:
+def parse_url(url: str) -> Target:
     """Return what *url* says. Raises `Invalid`, without repeating the URL, which may hold a password."""
     try:
         parts = urlsplit(url)
@@ -89,15 +88,12 @@ def _seconds(value: str | None) -> int | None:
     if not value.isdecimal():
         msg = "ttl in the Redis URL is no number of seconds: write ttl=3600"
         raise Invalid(msg)
-    return checked_ttl(int(value))
+    return check_ttl(int(value))
 
 
-def checked_ttl(ttl: int | None) -> int | None:
+def check_ttl(ttl: int | None) -> int | None:
     """Return *ttl* if it is a number of seconds up to a thousand years, or None; else raise `Invalid`."""
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 < ttl < LONGEST):
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 < ttl < _LONGEST):
         msg = "ttl is not a number of seconds above 0: pass an int, or None for sessions that stay"
         raise Invalid(msg)
     return ttl
-
-
-LONGEST: Final = 1000 * 365 * 86_400

@@ -1,0 +1,148 @@
+"""The operations on many sessions: list, search, usage, purge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatstore.arguments import Scope, Window
+from chatstore.backends import conversation as rules
+from chatstore.backends.redis import scripts
+from chatstore.backends.redis.layout import parse_row
+from chatstore.codec import CHUNK
+from chatstore.records import PurgeReport, UsageRow
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from datetime import datetime
+
+    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter
+    from chatstore.backends.redis.server import Server
+    from chatstore.records import ChatSession, SearchHit
+
+
+class Listing:
+    """The operations of the contract that read one session after another."""
+
+    def __init__(self, server: Server) -> None:
+        """Read from *server*."""
+        self.server = server
+        self.keys = server.keys
+        self.lists = server.lists
+
+    def sessions(
+        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
+    ) -> Generator[Any, Any, list[ChatSession]]:
+        name = self.keys.narrowest(scope, wanted.tenant_id, wanted.user_id)
+        found: list[ChatSession] = []
+        while len(found) < limit:
+            some, start = yield from self.lists.walk(name, start, wanted.updated_since, limit - len(found))
+            found += [session for session in some if rules.wanted(session, scope, wanted, now)]
+            if start is None:
+                break
+        return found[:limit]
+
+    def search(
+        self, scope: Scope, wanted: SearchFilter, now: datetime
+    ) -> Generator[Any, Any, list[SearchHit]]:
+        """Read every message, a few hundred at a time, and keep the best."""
+        best: list[SearchHit] = []
+        start: Keyset | None = None
+        while True:
+            some, start = yield from self._walk_visible(scope, wanted, start, now)
+            for session in some:
+                after: int | None = 0
+                while after is not None:
+                    part, after = yield from self._read_part(scope, session, after, now)
+                    best = rules.best([*best, *rules.hits([part], wanted)], wanted.limit)
+            if start is None:
+                return best
+
+    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
+        """Read every message, a few hundred at a time, and sum up."""
+        sums: dict[tuple[Any, ...], UsageRow] = {}
+        start: Keyset | None = None
+        while True:
+            some, start = yield from self._walk_visible(scope, wanted, start, now)
+            for session in some:
+                after: int | None = 0
+                while after is not None:
+                    part, after = yield from self._read_part(scope, session, after, now)
+                    for row in rules.usage([part], wanted):
+                        key = tuple(getattr(row, name) for name in wanted.by)
+                        sums[key] = _add(sums[key], row) if key in sums else row
+            if start is None:
+                return [sums[key] for key in sorted(sums, key=rules.usage_order)]
+
+    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
+        """Delete one session after another, each only if it has not changed since the rule was applied to it."""
+        sessions = messages = 0
+        start: Keyset | None = None
+        while True:
+            some, start = yield from self._walk(self.keys.narrowest(scope, None, None), start)
+            for session in some:
+                lost = yield from self._purge_one(scope, rule, session, now)
+                if lost is not None:
+                    sessions, messages = sessions + 1, messages + lost
+            if start is None:
+                return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
+
+    # ---- walking
+
+    def _walk(
+        self, name: str, start: Keyset | None
+    ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
+        return self.lists.walk(name, start, None, CHUNK)
+
+    def _walk_visible(
+        self, scope: Scope, wanted: SearchFilter | UsageFilter, start: Keyset | None, now: datetime
+    ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
+        owner = Scope(wanted.tenant_id, wanted.user_id)
+        only = getattr(wanted, "session_id", None)
+        some: Sequence[ChatSession | None]
+        if only is not None:
+            some, start = [(yield from self.server.read_session(only))], None
+        else:
+            name = self.keys.narrowest(scope, wanted.tenant_id, wanted.user_id)
+            some, start = yield from self._walk(name, start)
+        seen = [
+            session
+            for session in some
+            if session is not None
+            and rules.visible(session, scope, now)
+            and owner.sees(session.tenant_id, session.user_id)
+        ]
+        return seen, start
+
+    def _read_part(
+        self, scope: Scope, session: ChatSession, after: int, now: datetime
+    ) -> Generator[Any, Any, tuple[rules.Conversation, int | None]]:
+        """Return the next messages of *session* after position *after*, and where to continue (None: the end)."""
+        window = Window(after=after, limit=CHUNK)
+        seen, found = yield from self.server.read(session.session_id, window)
+        rows = [parse_row(one) for one in found] if rules.visible(seen, scope, now) else []
+        more = rows[-1].position if len(rows) == CHUNK else None
+        return rules.Conversation(session, rows), more
+
+    def _purge_one(
+        self, scope: Scope, rule: PurgeRule, session: ChatSession | None, now: datetime
+    ) -> Generator[Any, Any, int | None]:
+        """Delete *session* if *rule* says so; return how many messages it had, or None if it stays."""
+        while session is not None and rules.purged(session, scope, rule, now):
+            if rule.dry_run:
+                return session.message_count
+            word, answer = yield from self.server.run(
+                scripts.DELETE, Scope(), session.session_id, now, expected=session.revision
+            )
+            if word == "deleted":
+                yield from self.lists.leave(session.session_id, answer[0])
+                return session.message_count
+            session = yield from self.server.read_session(session.session_id)
+        return None
+
+
+def _add(left: UsageRow, right: UsageRow) -> UsageRow:
+    return left._replace(
+        messages=left.messages + right.messages,
+        input_tokens=left.input_tokens + right.input_tokens,
+        output_tokens=left.output_tokens + right.output_tokens,
+    )
