@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.cli.target import Target
-    from chatstore.sources.loading import Tally
+    from chatstore.incoming.loading import Tally
 
 #: As in `chatstore.sources.KINDS`, which is loaded when it is needed.
 KINDS: Final = (
@@ -120,8 +120,8 @@ def _import(
     options: dict[str, str],
     owner: dict[str, str | None],
 ) -> Tally:
+    from chatstore.incoming.loading import Loader
     from chatstore.sources import find, read
-    from chatstore.sources.loading import Loader
 
     shown = find(kind).shown(place)
     with progress(f"importing {shown}") as step:
@@ -129,7 +129,7 @@ def _import(
         try:
             with closing(read(kind, place, session=session, options=options)) as sessions:
                 for found in sessions:
-                    loader.load(found)
+                    loader.follow(found)
         except ChatstoreError as error:
             if loader.tally.new:
                 kept = counted(loader.tally.new, "message")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -24,8 +24,8 @@ from chatstore.errors import Conflict, Invalid, SessionNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chatstore.formats import Conversation
-    from chatstore.formats.loading import Loaded
+    from chatstore.incoming.loading import Loader, Tally
+    from chatstore.incoming.session import IncomingSession
     from chatstore.messages import MessageRecord
     from chatstore.repository import Repository
 
@@ -74,6 +74,8 @@ def import_(
     or a file; env:NAME is a URL in the environment. It is only read, and repeating goes on where the last
     import ended.
     """
+    from chatstore.incoming.loading import Loader
+
     refuse_options(kind, options, {"format": name != "auto", "prefix": prefix})
     if kind is not None:
         owner = {"user_id": user, "tenant_id": tenant}
@@ -90,9 +92,9 @@ def import_(
     with target.writing() as repository:
         done = []
         for file in files:
-            how = {"source": Path(file).name, "user_id": user, "tenant_id": tenant}
             chosen = _Chosen(session, prefix or Path(file).stem)
-            done.append((file, _import_file(repository, file, name, chosen, how)))
+            loader = Loader(repository, tenant_id=tenant, user_id=user)
+            done.append((file, _import_file(loader, file, name, chosen), loader.tally))
     said_revision(target, before)
     _report(done, json_=json_)
 
@@ -156,14 +158,16 @@ class _Chosen:
         """Take the ids from the command line, or from the file."""
         self.session, self.prefix = session, prefix
 
-    def id_of(self, conversation: Conversation, *, alone: bool) -> str:
+    def id_of(self, incoming: IncomingSession, *, alone: bool) -> str:
         """Return the session id. Raises `Refused` for a second conversation where one session was named."""
-        from chatstore.formats.loading import session_id_of
-
         if self.session is not None and not alone:
             msg = "the file holds several conversations: leave --session out, or use --prefix"
             raise Refused(msg)
-        return self.session or session_id_of(conversation, self.prefix, alone=alone)
+        if self.session:
+            return self.session
+        if incoming.session_id is not None:
+            return incoming.session_id
+        return self.prefix if alone else f"{self.prefix}/{incoming.number}"
 
 
 def _check_files(files: tuple[str, ...]) -> None:
@@ -183,20 +187,17 @@ def _opened(file: str) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _import_file(
-    repository: Repository, file: str, name: str, chosen: _Chosen, how: dict[str, Any]
-) -> list[Loaded]:
+def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[str]:
+    """Store the conversations of a file; return the ids of their sessions."""
     from chatstore import formats
-    from chatstore.formats.loading import load
 
-    done: list[Loaded] = []
+    done: list[str] = []
     with _opened(file) as stream, progress(f"importing {file}") as step:
         try:
-            for conversation, alone in _with_alone(formats.read(stream, name)):
-                session_id = chosen.id_of(conversation, alone=alone)
-                done.append(
-                    load(repository, conversation, session_id, join=chosen.session is not None, **how)
-                )
+            for incoming, alone in _with_alone(formats.read(stream, name, file=Path(file).name)):
+                session_id = chosen.id_of(incoming, alone=alone)
+                loader.append(incoming, session_id, join=chosen.session is not None)
+                done.append(session_id)
                 step(1)
         except (Conflict, Invalid) as error:
             kept = f" ({counted(len(done), 'conversation')} before it stored; repeating goes on)"
@@ -205,7 +206,7 @@ def _import_file(
     return done
 
 
-def _with_alone(conversations: Iterator[Conversation]) -> Iterator[tuple[Conversation, bool]]:
+def _with_alone(conversations: Iterator[IncomingSession]) -> Iterator[tuple[IncomingSession, bool]]:
     """Yield each conversation, and whether it is the only one."""
     first, second = next(conversations, None), next(conversations, None)
     for conversation in filter(None, (first, second)):
@@ -214,27 +215,22 @@ def _with_alone(conversations: Iterator[Conversation]) -> Iterator[tuple[Convers
         yield conversation, False
 
 
-def _report(done: list[tuple[str, list[Loaded]]], *, json_: bool) -> None:
+def _report(done: list[tuple[str, list[str], Tally]], *, json_: bool) -> None:
     if json_:
         files = [
             {
                 "file": file,
-                "session_ids": [loaded.session_id for loaded in all_loaded],
-                "new_messages": sum(loaded.new for loaded in all_loaded),
-                "known_messages": sum(loaded.known for loaded in all_loaded),
+                "session_ids": session_ids,
+                "new_messages": tally.new,
+                "known_messages": tally.known,
             }
-            for file, all_loaded in done
+            for file, session_ids, tally in done
         ]
         as_json({"files": files})
         return
-    for file, all_loaded in done:
-        new, known = sum(one.new for one in all_loaded), sum(one.known for one in all_loaded)
-        what = (
-            f"session {all_loaded[0].session_id}"
-            if len(all_loaded) == 1
-            else counted(len(all_loaded), "session")
-        )
-        say(f"imported   {file}: {what}, {counted(new, 'message')} new, {known:,} known")
+    for file, session_ids, tally in done:
+        what = f"session {session_ids[0]}" if len(session_ids) == 1 else counted(len(session_ids), "session")
+        say(f"imported   {file}: {what}, {counted(tally.new, 'message')} new, {tally.known:,} known")
 
 
 # ---------------------------------------------------------------------------------------------- export

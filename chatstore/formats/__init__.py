@@ -1,8 +1,8 @@
 """Import and export: conversations in the files of other programs, and back.
 
 This module knows which formats there are and how one is recognised; a format's module knows one message,
-`chatstore.formats.containers` the file around it, `chatstore.formats.loading` how a conversation gets into a
-repository. None of them knows where anything is stored.
+`chatstore.formats.containers` the file around it, `chatstore.incoming` how a conversation gets into a repository. None
+of them knows where anything is stored.
 
 A format is a module with three functions: ``fits(message)`` tells whether a JSON object is a message of it,
 ``load(message)`` makes a chatstore message of one, and ``dump(message)`` the JSON object of a chatstore
@@ -15,18 +15,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 from chatstore.errors import Invalid, InvalidMessage
-from chatstore.formats.containers import Conversation, Item, as_json, envelopes, write_array, write_line
+from chatstore.formats.containers import as_json, beside, envelopes, write_array, write_line
+from chatstore.incoming.session import load_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from chatstore.incoming.session import Element, IncomingSession
     from chatstore.messages import Message
 
 __all__ = [
     "FORMATS",
-    "Conversation",
     "Format",
-    "Item",
     "as_json",
     "find",
     "read",
@@ -59,20 +59,20 @@ def find(name: str) -> Format:
     return cast("Format", import_module(FORMATS[name]))
 
 
-def read(stream: BinaryIO, name: str = "auto") -> Iterator[Conversation]:
-    """Yield the conversations in *stream*, in order; JSON Lines are read line by line.
+def read(stream: BinaryIO, name: str = "auto", *, file: str = "") -> Iterator[IncomingSession]:
+    """Yield the sessions in *stream*, in order; JSON Lines are read line by line.
 
-    *name* is a format, or ``auto``: then each conversation's first message decides. Raises
-    `InvalidMessage`, saying where, for what is no JSON or no message of the format.
+    *name* is a format, or ``auto``: then each session's first message decides. *file* is the file's name, of which
+    ids of messages are made. Raises `InvalidMessage`, saying where, for what is no JSON or no message of the format.
     """
     given = None if name == "auto" else find(name)
     for envelope in envelopes(stream):
         form = given or _recognised(envelope.messages, envelope.place)
-        items = [
-            _item(form, message, f"{envelope.place}message {number}")
+        elements = [
+            _element(form, message, number, f"{envelope.place}message {number}")
             for number, message in enumerate(envelope.messages, 1)
         ]
-        yield envelope.conversation(items)
+        yield envelope.session(elements, file)
 
 
 def _recognised(messages: Iterable[Any], place: str) -> Format:
@@ -88,13 +88,15 @@ def _recognised(messages: Iterable[Any], place: str) -> Format:
     raise InvalidMessage(msg)
 
 
-def _item(form: Format, message: Any, place: str) -> Item:
-    try:
-        if isinstance(message, dict):
-            return Item.around(message, form.load(message))
-        msg = f"{place}: it is of type {type(message).__name__}: write an object"
-    except InvalidMessage as error:
-        msg = f"{place}: {error}"
-    except RecursionError:
-        msg = f"{place}: it is nested too deeply to be stored: flatten it"
-    raise InvalidMessage(msg)
+def _element(form: Format, message: Any, number: int, place: str) -> Element:
+    def load() -> Message:
+        if not isinstance(message, dict):
+            msg = f"it is of type {type(message).__name__}: write an object"
+            raise InvalidMessage(msg)
+        return form.load(message)
+
+    element = load_element(number, place, load, **(beside(message) if isinstance(message, dict) else {}))
+    if element.fault:
+        msg = f"{place}: {element.fault}"
+        raise InvalidMessage(msg)
+    return element

@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore import codec
 from chatstore.errors import InvalidMessage
+from chatstore.incoming.session import IncomingSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from chatstore.formats import Format
+    from chatstore.incoming.session import Element
     from chatstore.messages import ChatSession, Message, MessageRecord
 
 LISTS: Final = ("messages", "traj")
@@ -40,52 +41,6 @@ _HAZARD: Final = re.compile(
 )
 
 
-class Item(NamedTuple):
-    """One message of a file, with its stored id, position and time where the file says them."""
-
-    message: Message
-    message_id: str | None = None
-    position: int | None = None
-    created_at: datetime | None = None
-
-    @classmethod
-    def around(cls, element: Any, message: Message) -> Item:
-        """Return *message* with what stands beside ``type`` and ``data`` in its *element*."""
-        if not isinstance(element, dict) or "data" not in element:
-            return cls(message)
-        message_id, position = element.get("message_id"), element.get("position")
-        return cls(
-            message,
-            message_id if isinstance(message_id, str) and not codec.id_fault(message_id) else None,
-            position if type(position) is int and position > 0 else None,
-            _time(element.get("created_at")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """One conversation of a file: its *items* in order, and what the file says about it.
-
-    *place* names it in errors ("line 3: "), *number* counts the file's conversations from 1.
-    """
-
-    items: list[Item]
-    number: int = 1
-    place: str = ""
-    session_id: str | None = None
-    tenant_id: str | None = None
-    user_id: str | None = None
-    title: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    archived_at: datetime | None = None
-    expires_at: datetime | None = None
-
-    @property
-    def messages(self) -> list[Message]:
-        """The messages, in order."""
-        return [item.message for item in self.items]
-
-
 class Envelope(NamedTuple):
     """A conversation whose messages are still JSON, and the object it came in."""
 
@@ -94,11 +49,11 @@ class Envelope(NamedTuple):
     place: str
     about: dict[str, Any]
 
-    def conversation(self, items: list[Item]) -> Conversation:
-        """Return the conversation of these *items*. Raises `InvalidMessage` for a key that is there twice."""
+    def session(self, elements: list[Element], origin: str) -> IncomingSession:
+        """Return the session of these *elements*. Raises `InvalidMessage` for a key that is there twice."""
         rest = {key: value for key, value in self.about.items() if key not in LISTS}
         taken: dict[str, Any] = {name: _id(rest, [name]) for name in ("tenant_id", "user_id")}
-        taken["session_id"] = _id(rest, IDS)
+        session_id = _id(rest, IDS)
         taken["title"] = rest.pop("title") if isinstance(rest.get("title"), str) else None
         for name in _TIMES:
             taken[name] = _time(rest.get(name))
@@ -108,7 +63,8 @@ class Envelope(NamedTuple):
         if twice := sorted(rest.keys() & (metadata or {}).keys()):
             msg = f"{self.place}the key {twice[0]!r} stands in metadata and beside it: keep one of them"
             raise InvalidMessage(msg)
-        return Conversation(items, self.number, self.place, metadata={**(metadata or {}), **rest}, **taken)
+        taken["metadata"] = {**(metadata or {}), **rest}
+        return IncomingSession(session_id, origin, self.place, elements, number=self.number, **taken)
 
 
 def envelopes(stream: BinaryIO) -> Iterator[Envelope]:
@@ -185,6 +141,18 @@ def _id(about: dict[str, Any], names: Iterable[str]) -> str | None:
         if name in about and value is None:
             del about[name]
     return None
+
+
+def beside(message: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands beside ``type`` and ``data`` in the JSON of a *message*, as fields of an `Element`."""
+    if "data" not in message:
+        return {}
+    message_id, position = message.get("message_id"), message.get("position")
+    return {
+        "message_id": message_id if isinstance(message_id, str) and not codec.id_fault(message_id) else None,
+        "position": position if type(position) is int and position > 0 else None,
+        "created_at": _time(message.get("created_at")),
+    }
 
 
 def _time(value: Any) -> datetime | None:

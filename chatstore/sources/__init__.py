@@ -1,12 +1,12 @@
 """Moving in: conversations as other programs left them in a database, read where they are.
 
 This module knows which sources there are and which options each takes. A source's module knows one foreign layout and
-imports its client when it is called; `chatstore.sources.loading` knows how what it finds gets into a repository. None
+imports its client when it is called; `chatstore.incoming` knows how what it finds gets into a repository. None
 of them knows a backend of chatstore's, and none ever writes to a source.
 
 A source is a module with ``OPTIONS`` (the options it takes, with their defaults) and two functions: ``shown(source)``
-names a source without its password, and ``read(source, session, options)`` yields what `elements` calls `Found`, one
-for each session, in bounded memory.
+names a source without its password, and ``read(source, session, options)`` yields an `IncomingSession` for each
+session, in bounded memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chatstore.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from chatstore.sources.elements import Found
+    from chatstore.incoming.session import IncomingSession
 
 #: The name of each source, and the module that knows it.
 KINDS: Final = {
@@ -42,7 +42,7 @@ class Source(Protocol):
 
     def read(
         self, source: str, session: str | None, options: Mapping[str, str]
-    ) -> Generator[Found, None, None]:
+    ) -> Generator[IncomingSession, None, None]:
         """Yield the sessions of *source*, or only *session*."""
 
 
@@ -56,8 +56,8 @@ def find(kind: str) -> Source:
 
 def read(
     kind: str, source: str, *, session: str | None = None, options: Mapping[str, str] | None = None
-) -> Generator[Found, None, None]:
-    """Yield what *source*, a place of this *kind*, holds: one `Found` a session, to be used up before the next.
+) -> Generator[IncomingSession, None, None]:
+    """Yield the sessions of *source*, a place of this *kind*, each to be used up before the next.
 
     *session* is the only one to read; a file's one session is called so. Raises `Invalid` for an option that the
     source does not take, and while reading `StorageUnavailable`, `StorageError` or `MissingDependency`.

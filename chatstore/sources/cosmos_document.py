@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.sources.elements import Found, element, nothing_there
+from chatstore.incoming.session import IncomingSession, nothing_there, parse_element
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from chatstore.sources.elements import Element
+    from chatstore.incoming.session import Element
 
 OPTIONS: Final[dict[str, str]] = {}
 #: Where the account's key is looked for; without one, Entra ID is asked.
@@ -44,7 +44,9 @@ def shown(source: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(
+    source: str, session: str | None, options: Mapping[str, str]
+) -> Generator[IncomingSession, None, None]:
     """Yield the sessions of the container, in no order; *session* alone, of every user, where it is named."""
     del options
     place = _place(source)
@@ -126,18 +128,18 @@ def _answering(source: str) -> Iterator[None]:
         raise StorageUnavailable(msg) from error
 
 
-def _found(document: dict[str, Any], origin: str) -> Found:
+def _found(document: dict[str, Any], origin: str) -> IncomingSession:
     session, user_id = document.get("id"), document.get("user_id")
     place = f"document {session}"
     if not isinstance(session, str) or not isinstance(user_id, str | None):
-        return Found("", origin, place, fault="its id or user_id is not text: this is no session")
+        return IncomingSession("", origin, place, fault="its id or user_id is not text: this is no session")
     messages = document.get("messages")
     if not isinstance(messages, list):
-        return Found(session, origin, place, fault="it has no list of messages: this is no session")
+        return IncomingSession(session, origin, place, fault="it has no list of messages: this is no session")
     place += f" of {user_id}"
-    return Found(session, origin, place, _elements(messages, place), user_id=user_id or None)
+    return IncomingSession(session, origin, place, _elements(messages, place), user_id=user_id or None)
 
 
 def _elements(messages: list[Any], place: str) -> Iterator[Element]:
     for ordinal, raw in enumerate(messages, 1):
-        yield element(ordinal, f"{place} message {ordinal}", raw)
+        yield parse_element(ordinal, f"{place} message {ordinal}", raw)

@@ -16,12 +16,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from chatstore.arguments import utcnow
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.sources.elements import Found, element, nothing_there
+from chatstore.incoming.session import IncomingSession, nothing_there, parse_element
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from chatstore.sources.elements import Element
+    from chatstore.incoming.session import Element
 
 OPTIONS: Final = {"session_key": "SessionId", "messages_key": "History", "expiry_key": "expireAt"}
 
@@ -31,7 +31,9 @@ def shown(source: str) -> str:
     return source.partition("?")[0]
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(
+    source: str, session: str | None, options: Mapping[str, str]
+) -> Generator[IncomingSession, None, None]:
     """Yield the sessions of the table, in no order; *session* alone where it is named."""
     region, table, endpoint = _place(source)
     client, deserialize = _client(region, endpoint)
@@ -108,26 +110,28 @@ def _answering(source: str) -> Iterator[None]:
         raise StorageUnavailable(msg) from error
 
 
-def _found(item: dict[str, Any], table: str, options: Mapping[str, str]) -> Found:
+def _found(item: dict[str, Any], table: str, options: Mapping[str, str]) -> IncomingSession:
     session = _plain(item.get(options["session_key"]))
     if not isinstance(session, str | int):
         named = ", ".join(sorted(item))
         fault = f"it has no {options['session_key']!r} but {named}: name the right one with --session-key"
-        return Found("", table, "an item", fault=fault)
+        return IncomingSession("", table, "an item", fault=fault)
     place = f"item {session}"
     history = item.get(options["messages_key"])
     if not isinstance(history, list):
         fault = f"it has no list {options['messages_key']!r}: name the right attribute with --messages-key"
-        return Found(str(session), table, place, fault=fault)
+        return IncomingSession(str(session), table, place, fault=fault)
     until = _moment(item.get(options["expiry_key"]))
     if until is not None and until <= utcnow():
-        return Found(str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC")
-    return Found(str(session), table, place, _elements(history, place), expires_at=until)
+        return IncomingSession(
+            str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    return IncomingSession(str(session), table, place, _elements(history, place), expires_at=until)
 
 
 def _elements(history: list[Any], place: str) -> Iterator[Element]:
     for ordinal, raw in enumerate(history, 1):
-        yield element(ordinal, f"{place} message {ordinal}", _plain(raw))
+        yield parse_element(ordinal, f"{place} message {ordinal}", _plain(raw))
 
 
 def _moment(value: Any) -> datetime | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from chatstore.errors import Invalid
-from chatstore.sources.elements import Element, Found, element
+from chatstore.incoming.session import Element, IncomingSession, parse_element
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -33,7 +33,9 @@ def shown(source: str) -> str:
     return source
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(
+    source: str, session: str | None, options: Mapping[str, str]
+) -> Generator[IncomingSession, None, None]:
     """Yield the file's one session, called *session*, else as the file without its ending."""
     del options
     path = Path(source)
@@ -41,7 +43,7 @@ def read(source: str, session: str | None, options: Mapping[str, str]) -> Genera
         msg = f"{source} is a folder: name the files in it, such as {source}/*.json"
         raise Invalid(msg)
     with path.open("rb") as stream:
-        yield Found(session or path.stem, path.name, source, _elements(stream, source))
+        yield IncomingSession(session or path.stem, path.name, source, _elements(stream, source))
 
 
 def _elements(stream: BinaryIO, place: str) -> Iterator[Element]:
@@ -56,7 +58,7 @@ def _elements(stream: BinaryIO, place: str) -> Iterator[Element]:
             return
         if raw is None:
             return
-        yield element(ordinal, f"{place} element {ordinal}", raw)
+        yield parse_element(ordinal, f"{place} element {ordinal}", raw)
 
 
 class Torn(ValueError):

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.sources.elements import PAGE, Element, Found, element, nothing_there
+from chatstore.incoming.session import PAGE, Element, IncomingSession, nothing_there, parse_element
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -47,7 +47,9 @@ def shown(source: str) -> str:
     return _url(source).set(query={}).render_as_string(hide_password=True)
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(
+    source: str, session: str | None, options: Mapping[str, str]
+) -> Generator[IncomingSession, None, None]:
     """Yield the sessions of the table, in the order of their ids; *session* alone where it is named."""
     from sqlalchemy import inspect
 
@@ -173,16 +175,16 @@ def _statement(connection: Connection, name: str, columns: list[str], session: s
     return statement if session is None else statement.where(found == session)
 
 
-def _found(session: Any, rows: Iterable[Any], table: str) -> Found:
+def _found(session: Any, rows: Iterable[Any], table: str) -> IncomingSession:
     if session is None:
-        return Found(
+        return IncomingSession(
             "", table, f"{table} rows without a session", fault="nobody knows whose messages they are"
         )
     session_id = _text(session)
     if not session_id.isascii() and session_id != session_id.encode(errors="replace").decode():
         place = f"{table} session {session_id.encode('utf-8', 'surrogateescape')!r}"
-        return Found("", table, place, fault="its id is not UTF-8: correct it in a copy")
-    return Found(session_id, table, f"{table} session {session_id}", _elements(rows, table))
+        return IncomingSession("", table, place, fault="its id is not UTF-8: correct it in a copy")
+    return IncomingSession(session_id, table, f"{table} session {session_id}", _elements(rows, table))
 
 
 def _elements(rows: Iterable[Any], table: str) -> Iterator[Element]:
@@ -190,7 +192,7 @@ def _elements(rows: Iterable[Any], table: str) -> Iterator[Element]:
         # Surrogates are bytes that were no UTF-8; as bytes again, the codec says where.
         raw = message.encode("utf-8", "surrogateescape") if isinstance(message, str) else message
         place, created_at = f"{table} row {key}", _moment(times[0]) if times else None
-        yield element(ordinal, place, raw, key=str(key), created_at=created_at)
+        yield parse_element(ordinal, place, raw, key=str(key), created_at=created_at)
 
 
 def _text(session: Any) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import codec
 from chatstore.errors import InvalidMessage, NotSupported
-from chatstore.sources.elements import PAGE, Element, Found, element, nothing_there
+from chatstore.incoming.session import PAGE, Element, IncomingSession, nothing_there, parse_element
 from chatstore.sources.redis_client import answering, connected, imported, keys, shown
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ OPTIONS: Final = {"key_prefix": "chat:"}
 _TYPE: Final = "ReJSON-RL"
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(
+    source: str, session: str | None, options: Mapping[str, str]
+) -> Generator[IncomingSession, None, None]:
     """Yield the sessions below the prefix, in the order of their ids; *session* alone where it is named."""
     prefix = options["key_prefix"]
     with connected(source) as client:
@@ -61,13 +63,13 @@ def _need_the_module(client: Any, source: str) -> None:
         raise
 
 
-def _found(client: Any, source: str, begin: bytes, documents: list[bytes], prefix: str) -> Found:
+def _found(client: Any, source: str, begin: bytes, documents: list[bytes], prefix: str) -> IncomingSession:
     try:
         name = begin.decode()
     except UnicodeDecodeError:
         place = begin.decode(errors="backslashreplace")
-        return Found("", prefix, place, fault="its key is not UTF-8: rename it")
-    return Found(name.removeprefix(prefix), prefix, name, _elements(client, source, documents))
+        return IncomingSession("", prefix, place, fault="its key is not UTF-8: rename it")
+    return IncomingSession(name.removeprefix(prefix), prefix, name, _elements(client, source, documents))
 
 
 def _elements(client: Any, source: str, documents: list[bytes]) -> Iterator[Element]:
@@ -96,10 +98,10 @@ def _element(ordinal: int, place: str, raw: Any) -> Element:
         return Element(ordinal, place, fault="it is no object with type and data: this is no message")
     wire = {"type": document.get("type"), "data": document.get("data")}
     ulid = document.get("message_id")
-    record_id = ulid if codec.id_fault(ulid) is None else None
+    message_id = ulid if codec.id_fault(ulid) is None else None
     moment = _moment(document.get("timestamp"))
-    one = element(ordinal, place, wire, key=place, record_id=record_id, created_at=moment)
-    return one._replace(size=len(raw))
+    known = {"key": place, "message_id": message_id, "created_at": moment, "size": len(raw)}
+    return parse_element(ordinal, place, wire, **known)
 
 
 def _get(client: Any, source: str, documents: Sequence[bytes], path: str) -> list[Any]:

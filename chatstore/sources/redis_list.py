@@ -10,14 +10,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.arguments import utcnow
-from chatstore.sources.elements import PAGE, Found, element, nothing_there
+from chatstore.incoming.session import PAGE, IncomingSession, nothing_there, parse_element
 from chatstore.sources.redis_client import answering, connected, keys, shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from datetime import datetime
 
-    from chatstore.sources.elements import Element
+    from chatstore.incoming.session import Element
 
 __all__ = ["OPTIONS", "read", "shown"]
 
@@ -25,7 +25,9 @@ OPTIONS: Final = {"key_prefix": "message_store:"}
 _GONE, _FOREVER = -2, -1
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(
+    source: str, session: str | None, options: Mapping[str, str]
+) -> Generator[IncomingSession, None, None]:
     """Yield the sessions below the prefix, in no order; *session* alone where it is named.
 
     Pushes that come meanwhile do no harm: elements are counted from the oldest.
@@ -43,21 +45,25 @@ def read(source: str, session: str | None, options: Mapping[str, str]) -> Genera
             yield _found(client, source, key, prefix)
 
 
-def _found(client: Any, source: str, key: bytes, prefix: str) -> Found:
+def _found(client: Any, source: str, key: bytes, prefix: str) -> IncomingSession:
     try:
         name = key.decode()
     except UnicodeDecodeError:
         place = key.decode(errors="backslashreplace")
-        return Found("", prefix, place, fault="its key is not UTF-8: rename it, or import it as --session")
+        return IncomingSession(
+            "", prefix, place, fault="its key is not UTF-8: rename it, or import it as --session"
+        )
     with answering(source):
         if client.type(key) not in (b"list", b"none"):
-            return Found("", prefix, name, fault="it is not a list: name another --key-prefix or --session")
+            return IncomingSession(
+                "", prefix, name, fault="it is not a list: name another --key-prefix or --session"
+            )
         left = client.pttl(key)
     if left == _GONE:
-        return Found("", prefix, name, skipped="it expired since it was listed")
+        return IncomingSession("", prefix, name, skipped="it expired since it was listed")
     expires_at: datetime | None = None if left == _FOREVER else utcnow() + timedelta(milliseconds=left)
     elements = _elements(client, source, key, name)
-    return Found(name.removeprefix(prefix), prefix, name, elements, expires_at=expires_at)
+    return IncomingSession(name.removeprefix(prefix), prefix, name, elements, expires_at=expires_at)
 
 
 def _elements(client: Any, source: str, key: bytes, name: str) -> Iterator[Element]:
@@ -67,7 +73,7 @@ def _elements(client: Any, source: str, key: bytes, name: str) -> Iterator[Eleme
         with answering(source):
             part = client.lrange(key, -(done + PAGE), -(done + 1))
         for ordinal, raw in enumerate(reversed(part), done + 1):
-            yield element(ordinal, f"{name} element {ordinal}", raw)
+            yield parse_element(ordinal, f"{name} element {ordinal}", raw)
         done += len(part)
         if len(part) < PAGE:
             return

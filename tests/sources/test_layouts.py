@@ -20,9 +20,9 @@ import redis
 
 from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import NotSupported, StorageError
+from chatstore.incoming.loading import Tally
 from chatstore.messages import AIMessage, HumanMessage, ToolMessage
 from chatstore.sources import read
-from chatstore.sources.loading import Tally
 from tests import embedded, servers
 from tests.sources import planting
 from tests.sources.planting import TABLES, Cosmos, Dynamodb, RedisList, Sqlite

@@ -18,7 +18,6 @@ from chatstore.messages import (
     ChatMessage,
     FunctionMessage,
     HumanMessage,
-    MessageRecord,
     OpaqueMessage,
     SystemMessage,
     ToolMessage,
@@ -26,20 +25,20 @@ from chatstore.messages import (
 from tests import corpus, hostile
 
 if TYPE_CHECKING:
-    from chatstore.formats import Conversation
+    from chatstore.incoming.session import IncomingSession
 
 USER = {"role": "user", "content": "Hi"}
 HUMAN = {"type": "human", "data": {"content": "Hi", "additional_kwargs": {}, "example": False}}
 
 
-def read(text: str | bytes, name: str = "auto") -> list[Conversation]:
+def read(text: str | bytes, name: str = "auto") -> list[IncomingSession]:
     """Read the conversations in a file that holds *text*."""
     return list(formats.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), name))
 
 
 def messages(text: str | bytes, name: str = "auto") -> list[list[Any]]:
     """Return the messages of each conversation in *text*."""
-    return [conversation.messages for conversation in read(text, name)]
+    return [[one.message for one in session.elements] for session in read(text, name)]
 
 
 # ------------------------------------------------------------------------------------------------ the page
@@ -302,7 +301,7 @@ def test_several_conversations_are_told_apart(text: str) -> None:
     """Each is a conversation of its own, numbered from 1, in its own format."""
     found = read(text)
 
-    assert [1, 2] == [len(conversation.items) for conversation in found]
+    assert [1, 2] == [len(list(conversation.elements)) for conversation in found]
     assert [1, 2] == [conversation.number for conversation in found]
 
 
@@ -417,8 +416,7 @@ def test_records_come_back_from_lines() -> None:
     [found] = read(stream.getvalue())
     assert ("s", "ada", "T", {"a": 1}) == (found.session_id, found.user_id, found.title, found.metadata)
     assert list(repository.iter_records("s")) == [
-        MessageRecord(item.message, item.position, item.message_id, item.created_at, "s")  # type: ignore[arg-type]
-        for item in found.items
+        (one.message, one.position, one.message_id, one.created_at, "s") for one in found.elements
     ]
 
 
@@ -441,7 +439,7 @@ def test_the_corpus_comes_back_equal() -> None:
     found = read(json.dumps(conversations))
 
     assert [one["traj"] for one in conversations] == [
-        [openai.dump(message) for message in conversation.messages] for conversation in found
+        [openai.dump(one.message) for one in conversation.elements if one.message] for conversation in found
     ]
     assert [one["user_id"] for one in conversations] == [conversation.user_id for conversation in found]
 
