@@ -15,6 +15,7 @@ import click
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, announce, said_revision
 from chatstore.errors import ChatstoreError, CorruptRecord
+from chatstore.sources import KINDS, find, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from chatstore.cli.target import Target
     from chatstore.incoming.loading import Tally
 
-#: As in `chatstore.sources.KINDS`, which is loaded when it is needed.
-KINDS: Final = (
-    "redis-list",
-    "redis-json",
-    "dynamodb-item",
-    "cosmos-document",
-    "message-store",
-    "json-file",
-)
 #: What the option of each name says.
 _HELP: Final = {
     "key_prefix": "Redis: what keys begin with.",
@@ -47,7 +39,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, told in reversed(_HELP.items()):
         command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=told)(command)
     told = "Read another program's storage: SOURCE is its URL or table, or a file."
-    return click.option("--from", "kind", type=click.Choice(KINDS), help=told)(command)
+    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=told)(command)
 
 
 def from_environment(text: str) -> str:
@@ -86,8 +78,6 @@ def move_in(
 
     Raises `CorruptRecord` at the end if anything was damaged or refused.
     """
-    from chatstore.sources import find, read
-
     if session is not None and len(names) > 1:
         msg = "--session takes the one session of one source: import the sources one by one"
         raise Refused(msg)
@@ -121,7 +111,6 @@ def _import(
     owner: dict[str, str | None],
 ) -> Tally:
     from chatstore.incoming.loading import Loader
-    from chatstore.sources import find, read
 
     shown = find(kind).shown(place)
     with progress(f"importing {shown}") as step:

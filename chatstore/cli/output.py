@@ -81,7 +81,7 @@ def as_json(value: Any) -> None:
     """Print *value* as indented JSON in UTF-8, free of control characters."""
     import json
 
-    from chatstore.formats.containers import harmless
+    from chatstore.formats.writing import harmless
 
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain, allow_nan=False)
     try:

@@ -20,6 +20,7 @@ from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
 from chatstore.errors import Conflict, Invalid, SessionNotFound
+from chatstore.formats import FORMATS, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from chatstore.messages import MessageRecord
     from chatstore.repository import Repository
 
-FORMATS = ("page", "openai")
 STDIN = "-"
 
 
@@ -104,7 +104,12 @@ def import_(
 @click.option("--all", "all_", is_flag=True, help="Every session, archived ones too: one JSON object a line.")
 @owner_options("With --all: only sessions of this {}.")
 @click.option(
-    "--format", "name", type=click.Choice(FORMATS), default="page", show_default=True, help="What to write."
+    "--format",
+    "name",
+    type=click.Choice(tuple(FORMATS)),
+    default="page",
+    show_default=True,
+    help="What to write.",
 )
 @click.option("-o", "--output", "path", metavar="FILE", help="Write there instead of to stdout.")
 @on_target()
@@ -189,12 +194,12 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[str]:
     """Store the conversations of a file; return the ids of their sessions."""
-    from chatstore import formats
+    from chatstore.formats.reading import read
 
     done: list[str] = []
     with _opened(file) as stream, progress(f"importing {file}") as step:
         try:
-            for incoming, alone in _with_alone(formats.read(stream, name, file=Path(file).name)):
+            for incoming, alone in _with_alone(read(stream, name, file=Path(file).name)):
                 session_id = chosen.id_of(incoming, alone=alone)
                 loader.append(incoming, session_id, join=chosen.session is not None)
                 done.append(session_id)
@@ -237,25 +242,25 @@ def _report(done: list[tuple[str, list[str], Tally]], *, json_: bool) -> None:
 
 
 def _export_one(repository: Repository, session: str, name: str, stream: BinaryIO, damaged: list[str]) -> int:
-    from chatstore import formats
+    from chatstore.formats.writing import write_array
 
     repository.get_session(session)
     messages = (record.message for record in _records(repository, session, name, damaged))
-    return formats.write_array(stream, formats.find(name), messages)
+    return write_array(stream, find(name), messages)
 
 
 def _export_all(
     repository: Repository, ids: list[str], name: str, stream: BinaryIO, damaged: list[str]
 ) -> tuple[int, int]:
-    from chatstore import formats
+    from chatstore.formats.writing import write_line
 
-    form, sessions, messages = formats.find(name), 0, 0
+    form, sessions, messages = find(name), 0, 0
     with progress("exporting", len(ids)) as step:
         for session_id in ids:
             with suppress(SessionNotFound):  # deleted since it was listed
                 session = repository.get_session(session_id)
                 records = _records(repository, session_id, name, damaged)
-                messages += formats.write_line(stream, form, session, records)
+                messages += write_line(stream, form, session, records)
                 sessions += 1
             step(1)
     return sessions, messages
@@ -265,11 +270,11 @@ def _records(
     repository: Repository, session_id: str, name: str, damaged: list[str]
 ) -> Iterator[MessageRecord]:
     """Yield the records of a session that can be read, and written as JSON."""
-    from chatstore import formats
     from chatstore.cli.records import sayable, whole_records
+    from chatstore.formats.writing import as_json as dump_json
 
-    form, records = formats.find(name), whole_records(repository, session_id, damaged)
-    return sayable(records, session_id, lambda message: formats.as_json(form.dump(message)), damaged)
+    form, records = find(name), whole_records(repository, session_id, damaged)
+    return sayable(records, session_id, lambda message: dump_json(form.dump(message)), damaged)
 
 
 @contextmanager

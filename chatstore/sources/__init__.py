@@ -11,10 +11,10 @@ session, in bounded memory.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from chatstore.errors import Invalid
+from chatstore.incoming.registry import find_module
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -28,7 +28,7 @@ KINDS: Final = {
     "dynamodb-item": "chatstore.sources.dynamodb_item",
     "cosmos-document": "chatstore.sources.cosmos_document",
     "message-store": "chatstore.sources.message_store",
-    "json-file": "chatstore.sources.json_file",
+    "json-file": "chatstore.formats.json_file",
 }
 
 
@@ -48,10 +48,7 @@ class Source(Protocol):
 
 def find(kind: str) -> Source:
     """Return the source called *kind*. Raises `Invalid` with the names there are."""
-    if kind not in KINDS:
-        msg = f"there is no source {kind!r}: use one of {', '.join(KINDS)}"
-        raise Invalid(msg)
-    return cast("Source", import_module(KINDS[kind]))
+    return cast("Source", find_module("source", KINDS, kind))
 
 
 def read(

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.cli.moving_in import KINDS
 from chatstore.connect import connect
-from chatstore.sources import KINDS as KNOWN
 from tests import servers
 from tests.sources import planting
 from tests.sources.shapes import MESSAGES, RAW
@@ -160,8 +158,3 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
     assert 1 == len(ran.errors)
     assert told in ran.errors[0]
     assert not Path("new.db").exists()
-
-
-def test_the_commands_choices_are_the_sources() -> None:
-    """The list that --help shows without loading sources is theirs."""
-    assert tuple(KNOWN) == KINDS

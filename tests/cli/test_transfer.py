@@ -269,14 +269,14 @@ def test_all_of_one_owner(filled: str, cli: Run) -> None:
 
 def test_a_failed_export_leaves_the_old_file(filled: str, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is replaced when all of it is written, and nothing is left behind."""
-    from chatstore import formats
+    from chatstore.formats import writing
 
     write("out.json", "old")
 
     def broken(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(formats, "write_array", broken)
+    monkeypatch.setattr(writing, "write_array", broken)
     ran = cli("export", "ada-chain", "-o", "out.json", "--url", filled)
 
     assert (1, "old") == (ran.code, Path("out.json").read_text())

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatstore import codec, formats
+from chatstore import codec
 from chatstore.errors import Invalid, InvalidMessage
-from chatstore.formats import openai, page
+from chatstore.formats import find, openai, page, reading, writing
 from chatstore.messages import (
     AIMessage,
     ChatMessage,
@@ -33,7 +33,7 @@ HUMAN = {"type": "human", "data": {"content": "Hi", "additional_kwargs": {}, "ex
 
 def read(text: str | bytes, name: str = "auto") -> list[IncomingSession]:
     """Read the conversations in a file that holds *text*."""
-    return list(formats.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), name))
+    return list(reading.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), name))
 
 
 def messages(text: str | bytes, name: str = "auto") -> list[list[Any]]:
@@ -92,7 +92,7 @@ def test_a_message_is_written_with_the_keys_of_the_page() -> None:
     """What the page shows is what is written, and nothing beside it."""
     stream = io.BytesIO()
 
-    count = formats.write_array(stream, formats.find("page"), [HumanMessage("Hi"), AIMessage("Yo")])
+    count = writing.write_array(stream, find("page"), [HumanMessage("Hi"), AIMessage("Yo")])
 
     assert 2 == count
     assert [HUMAN, {**HUMAN, "type": "ai", "data": {**HUMAN["data"], "content": "Yo"}}] == json.loads(  # type: ignore[dict-item]
@@ -325,7 +325,7 @@ def test_lines_are_read_one_by_one() -> None:
         def __iter__(self) -> Any:
             return self.lines
 
-    assert 1 == next(formats.read(Stream())).number  # type: ignore[arg-type]
+    assert 1 == next(reading.read(Stream())).number  # type: ignore[arg-type]
 
 
 def test_what_stands_beside_the_messages_is_the_sessions() -> None:
@@ -409,9 +409,7 @@ def test_records_come_back_from_lines() -> None:
     repository.pop_message("s")
     repository.add_messages("s", [AIMessage("c")])
 
-    formats.write_line(
-        stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s")
-    )
+    writing.write_line(stream, find("page"), repository.get_session("s"), repository.iter_records("s"))
 
     [found] = read(stream.getvalue())
     assert ("s", "ada", "T", {"a": 1}) == (found.session_id, found.user_id, found.title, found.metadata)
@@ -425,7 +423,7 @@ def test_what_is_written_never_harms_a_terminal() -> None:
     stream = io.BytesIO()
     text = "".join(map(chr, [*range(32), *range(127, 160), 0x202E, 0x2066, 0x2028, 0xFEFF, 0x61C])) + "é👍"
 
-    formats.write_array(stream, formats.find("openai"), [HumanMessage(text)])
+    writing.write_array(stream, find("openai"), [HumanMessage(text)])
 
     written = stream.getvalue().decode()
     assert [] == [char for char in written if char in text and char not in "é👍\n"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore import formats
 from chatstore.connect import connect
 from chatstore.errors import Conflict, InvalidMessage, MessageConflict
+from chatstore.formats import find, reading, writing
 from chatstore.incoming.loading import Loader
 from chatstore.messages import AIMessage, HumanMessage
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def conversation(*texts: str, **about: Any) -> IncomingSession:
     """Return a conversation in which the user says *texts*."""
     spoken = [{"role": "user", "content": text} for text in texts]
-    return next(formats.read(io.BytesIO(json.dumps({**about, "messages": spoken}).encode())))
+    return next(reading.read(io.BytesIO(json.dumps({**about, "messages": spoken}).encode())))
 
 
 def load(
@@ -112,7 +112,7 @@ def test_a_message_that_changed_in_the_file_is_refused(repository: Repository) -
 def test_two_messages_of_one_id_are_refused_before_anything_is_written(repository: Repository) -> None:
     """A file that names two messages alike is an error that says which."""
     spoken = [{"type": "human", "content": text, "id": "m1"} for text in "ab"]
-    twice = next(formats.read(io.BytesIO(json.dumps(spoken).encode())))
+    twice = next(reading.read(io.BytesIO(json.dumps(spoken).encode())))
 
     with pytest.raises(InvalidMessage, match="'m1'"):
         load(repository, twice, "s", source="x.json")
@@ -147,10 +147,8 @@ def test_a_store_can_be_copied(repository: Repository) -> None:
     repository.add_messages("s", [HumanMessage("a"), HumanMessage("b", id="m1"), HumanMessage("c")])
     repository.delete_message("s", 2)
     stream, copy = io.BytesIO(), connect("memory:")
-    formats.write_line(
-        stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s")
-    )
-    [found] = formats.read(io.BytesIO(stream.getvalue()))
+    writing.write_line(stream, find("page"), repository.get_session("s"), repository.iter_records("s"))
+    [found] = reading.read(io.BytesIO(stream.getvalue()))
 
     assert [(2, 0), (0, 2)] == [load(copy, found, "s", source=name) for name in ("x", "y")]
     assert list(repository.iter_records("s")) == list(copy.iter_records("s"))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatstore.sources import json_file, read
-from chatstore.sources.json_file import Torn, split
+from chatstore.formats import json_file
+from chatstore.formats.json_file import Torn, split
+from chatstore.sources import read
 
 if TYPE_CHECKING:
     from pathlib import Path
