@@ -6,19 +6,16 @@ values here and not errors, so that a damaged element never hides the others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatstore import codec
-from chatstore.errors import InvalidMessage, StorageError
+from chatstore.errors import InvalidMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from chatstore.messages import Message
-
-#: Elements asked for at a time. Messages with pictures in them have megabytes.
-PAGE: Final = 100
 
 
 class Element(NamedTuple):
@@ -93,8 +90,3 @@ def measure(raw: Any) -> int:
     if isinstance(raw, dict):
         return sum(len(str(key)) + measure(value) for key, value in raw.items())
     return sum(map(measure, raw)) if isinstance(raw, list) else 8
-
-
-def nothing_there(place: str, session: str, advice: str) -> StorageError:
-    """Make the error for a session that was asked for and is not in the source."""
-    return StorageError(f"{place} holds nothing for session {session!r}: {advice}")

@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.incoming.session import IncomingSession, nothing_there, parse_element
+from chatstore.incoming.session import IncomingSession
+from chatstore.sources.reading import fetch, hide_password, number_elements, require
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from chatstore.incoming.session import Element
 
 OPTIONS: Final[dict[str, str]] = {}
 #: Where the account's key is looked for; without one, Entra ID is asked.
@@ -37,11 +37,7 @@ class _Place(NamedTuple):
 
 def shown(source: str) -> str:
     """Return the source without its key."""
-    try:
-        parts = urlsplit(source)
-    except ValueError:
-        return "cosmosdb:"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return hide_password(source, "cosmosdb:")
 
 
 def read(
@@ -56,20 +52,13 @@ def read(
         if session is not None:
             asked["query"] += " WHERE c.id = @session"
             asked["parameters"] = [{"name": "@session", "value": session}]
-        there = False
         with _answering(source):
             documents = iter(
                 container.query_items(**asked, enable_cross_partition_query=True, max_item_count=_PAGE)
             )
-        while True:
-            with _answering(source):
-                document = next(documents, None)
-            if document is None:
-                break
-            there = True
-            yield _found(document, f"{place.database}/{place.container}")
-        if session is not None and not there:
-            raise nothing_there(shown(source), session, "check the id")
+        origin = f"{place.database}/{place.container}"
+        found = (_found(document, origin) for document in fetch(documents, source, _answering))
+        yield from require(found, session, shown(source), "check the id")
 
 
 def _place(source: str) -> _Place:
@@ -137,9 +126,5 @@ def _found(document: dict[str, Any], origin: str) -> IncomingSession:
     if not isinstance(messages, list):
         return IncomingSession(session, origin, place, fault="it has no list of messages: this is no session")
     place += f" of {user_id}"
-    return IncomingSession(session, origin, place, _elements(messages, place), user_id=user_id or None)
-
-
-def _elements(messages: list[Any], place: str) -> Iterator[Element]:
-    for ordinal, raw in enumerate(messages, 1):
-        yield parse_element(ordinal, f"{place} message {ordinal}", raw)
+    elements = number_elements(messages, f"{place} message")
+    return IncomingSession(session, origin, place, elements, user_id=user_id or None)

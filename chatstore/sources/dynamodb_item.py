@@ -10,18 +10,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from chatstore.arguments import utcnow
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.incoming.session import IncomingSession, nothing_there, parse_element
+from chatstore.incoming.session import IncomingSession
+from chatstore.sources.reading import fetch, number_elements, require
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from chatstore.incoming.session import Element
 
 OPTIONS: Final = {"session_key": "SessionId", "messages_key": "History", "expiry_key": "expireAt"}
 
@@ -46,17 +47,10 @@ def read(
         question["ExpressionAttributeValues"] = {":session": {"S": session}}
     try:
         pages = iter(client.get_paginator(operation).paginate(**question))
-        there = False
-        while True:
-            with _answering(source):
-                page = next(pages, None)
-            if page is None:
-                break
-            for item in page["Items"]:
-                there = True
-                yield _found({name: deserialize(value) for name, value in item.items()}, table, options)
-        if session is not None and not there:
-            raise nothing_there(shown(source), session, "check the id and --session-key")
+        items = chain.from_iterable(page["Items"] for page in fetch(pages, source, _answering))
+        plain = ({name: deserialize(value) for name, value in item.items()} for item in items)
+        found = (_found(item, table, options) for item in plain)
+        yield from require(found, session, shown(source), "check the id and --session-key")
     finally:
         client.close()
 
@@ -126,12 +120,9 @@ def _found(item: dict[str, Any], table: str, options: Mapping[str, str]) -> Inco
         return IncomingSession(
             str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC"
         )
-    return IncomingSession(str(session), table, place, _elements(history, place), expires_at=until)
-
-
-def _elements(history: list[Any], place: str) -> Iterator[Element]:
-    for ordinal, raw in enumerate(history, 1):
-        yield parse_element(ordinal, f"{place} message {ordinal}", _plain(raw))
+    return IncomingSession(
+        str(session), table, place, number_elements(_plain(history), f"{place} message"), expires_at=until
+    )
 
 
 def _moment(value: Any) -> datetime | None:

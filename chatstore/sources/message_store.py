@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.incoming.session import PAGE, Element, IncomingSession, nothing_there, parse_element
+from chatstore.incoming.session import Element, IncomingSession, parse_element
+from chatstore.sources.reading import PAGE, require
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -57,14 +58,13 @@ def read(
     with _engine(url) as engine, _answering(source), _reading(engine) as connection:
         columns = _columns(inspect(connection), name, options["session_key"], shown(source))
         rows = connection.execute(_statement(connection, name, columns, session))
-        there = False
-        for found, group in groupby(rows, key=lambda row: row[0]):
-            if session is not None and _text(found) != session:
-                continue  # MySQL takes A and a for the same
-            there = True
-            yield _found(found, group, name)
-        if session is not None and not there:
-            raise nothing_there(f"table {name}", session, "check the id, --table and --session-key")
+        # MySQL takes A and a for the same
+        found = (
+            _found(one, group, name)
+            for one, group in groupby(rows, key=lambda row: row[0])
+            if session is None or _text(one) == session
+        )
+        yield from require(found, session, f"table {name}", "check the id, --table and --session-key")
 
 
 def _url(source: str) -> URL:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from chatstore.errors import Invalid, StorageUnavailable
 from chatstore.extras import not_installed
+from chatstore.sources.reading import fetch, hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +22,7 @@ _SCAN: Final = 1000
 
 def shown(source: str) -> str:
     """Return the URL without user, password and parameters."""
-    try:
-        parts = urlsplit(source)
-    except ValueError:
-        return "redis:"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return hide_password(source, "redis:")
 
 
 def imported() -> Any:
@@ -92,11 +88,7 @@ def keys(client: Any, source: str, prefix: str, type_: str) -> Iterator[bytes]:
     seen = set[bytes]()
     pattern = "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in prefix) + "*"
     scan = client.scan_iter(match=pattern.encode(), count=_SCAN, _type=type_)
-    while True:
-        with answering(source):
-            key = next(scan, None)
-        if key is None:
-            return
+    for key in fetch(scan, source, answering):
         if key not in seen:
             seen.add(key)
             yield key

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import codec
 from chatstore.errors import InvalidMessage, NotSupported
-from chatstore.incoming.session import PAGE, Element, IncomingSession, nothing_there, parse_element
+from chatstore.incoming.session import Element, IncomingSession, parse_element
+from chatstore.sources.reading import PAGE, require
 from chatstore.sources.redis_client import answering, connected, imported, keys, shown
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ def read(
         if session is not None:
             wanted = (prefix + session).encode()
             sessions = defaultdict(list, {key: found for key, found in sessions.items() if key == wanted})
-            if not sessions:
-                advice = f"look for keys that begin with {prefix!r}, or name another --key-prefix"
-                raise nothing_there(shown(source), session, advice)
-        for begin in sorted(sessions):
-            yield _found(client, source, begin, sessions.pop(begin), prefix)
+        found = (_found(client, source, begin, sessions.pop(begin), prefix) for begin in sorted(sessions))
+        advice = f"look for keys that begin with {prefix!r}, or name another --key-prefix"
+        yield from require(found, session, shown(source), advice)
 
 
 def _need_the_module(client: Any, source: str) -> None:

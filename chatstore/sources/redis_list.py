@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.arguments import utcnow
-from chatstore.incoming.session import PAGE, IncomingSession, nothing_there, parse_element
+from chatstore.incoming.session import IncomingSession, parse_element
+from chatstore.sources.reading import PAGE, require
 from chatstore.sources.redis_client import answering, connected, keys, shown
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def read(
     with connected(source) as client:
         if session is not None:
             found = _found(client, source, (prefix + session).encode(), prefix)
-            if found.skipped:
-                advice = f"look for keys that begin with {prefix!r}, or name another --key-prefix"
-                raise nothing_there(shown(source), session, advice)
-            yield found
+            advice = f"look for keys that begin with {prefix!r}, or name another --key-prefix"
+            yield from require([] if found.skipped else [found], session, shown(source), advice)
             return
         for key in keys(client, source, prefix, "list"):
             yield _found(client, source, key, prefix)
