@@ -1,6 +1,6 @@
 """``copy``: all sessions of one storage into another, and the proof that they are there.
 
-This module knows what to say of each session; how one is copied and compared is in `chatstore.cli.copying`.
+This module knows what to say of each session; how one is copied and compared is in `chatstore.cli.session_copy`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from chatstore.cli.moving_in import from_environment
+from chatstore.cli.import_source import from_environment
 from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, said_revision
@@ -20,7 +20,7 @@ from chatstore.connect import SCHEMA_ENVIRONMENT
 from chatstore.errors import ChatstoreError, Conflict, CorruptRecord, Invalid, SessionNotFound, StorageError
 
 if TYPE_CHECKING:
-    from chatstore.cli.copying import Pair
+    from chatstore.cli.session_copy import Pair
     from chatstore.messages import ChatSession
     from chatstore.repository import Repository
 
@@ -64,7 +64,7 @@ def copy(
     note(f"source     {old.shown}")
     before = announce(new)
     with ExitStack() as opened:
-        from chatstore.cli.copying import Pair
+        from chatstore.cli.session_copy import Pair
 
         pair = Pair(opened.enter_context(old.reading()), opened.enter_context(new.writing()))
         ids, messages = _chosen(pair.source, chosen, user, tenant)
@@ -198,8 +198,8 @@ def _chosen(
     repository: Repository, chosen: tuple[str, ...], user: str | None, tenant: str | None
 ) -> tuple[list[str], int]:
     """Return the ids of the sessions to copy, a fork behind what it was forked from, and how many messages."""
-    from chatstore.cli.copying import parents_first
-    from chatstore.cli.records import all_sessions
+    from chatstore.cli.session_copy import parents_first
+    from chatstore.cli.tolerant_reading import all_sessions
 
     ids = all_sessions(repository, user_id=user, tenant_id=tenant)
     if missing := sorted(set(chosen) - set(ids)):

@@ -12,8 +12,8 @@ import click
 
 from chatstore.cli.options import LIMIT, TIMES, WHEN, json_option, owner_options
 from chatstore.cli.output import as_json, moment, note, say, table, values
-from chatstore.cli.records import complain, whole_records
 from chatstore.cli.target import Target, on_target
+from chatstore.cli.tolerant_reading import complain, whole_records
 from chatstore.errors import ChatstoreError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chatstore.messages import Message
 
 #: The name of each format, and the module that knows it; recognised in this order.
-FORMATS: Final = {"page": "chatstore.formats.page", "openai": "chatstore.formats.openai"}
+FORMATS: Final = {"page": "chatstore.formats.langchain", "openai": "chatstore.formats.openai"}
 
 
 class Format(Protocol):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.backends.memory import MemoryRepository
-from chatstore.cli.copying import Pair, parents_first
-from chatstore.cli.records import all_sessions
+from chatstore.cli.session_copy import Pair, parents_first
+from chatstore.cli.tolerant_reading import all_sessions
 from chatstore.connect import connect
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import HumanMessage

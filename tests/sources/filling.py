@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chatstore.cli.records import all_sessions
 from chatstore.cli.samples import store
+from chatstore.cli.tolerant_reading import all_sessions
 from chatstore.messages import AIMessage, HumanMessage, OpaqueMessage
 from tests.hostile import TEXTS
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatstore.cli import main
-from chatstore.cli.records import all_sessions
+from chatstore.cli.tolerant_reading import all_sessions
 from chatstore.connect import connect
 from tests.reliability.places import place
 from tests.sources import planting

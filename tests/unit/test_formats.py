@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatstore import codec
 from chatstore.errors import Invalid, InvalidMessage
-from chatstore.formats import find, openai, page, reading, writing
+from chatstore.formats import find, langchain, openai, reading, writing
 from chatstore.messages import (
     AIMessage,
     ChatMessage,
@@ -446,6 +446,6 @@ def test_the_page_keeps_what_openai_said() -> None:
     """Through the page's JSON and back, a conversation in OpenAI's format is still equal."""
     loaded = [openai.load(message) for message in MESSAGES.values()]
 
-    again = [page.load(json.loads(codec.dumps(page.dump(message)))) for message in loaded]
+    again = [langchain.load(json.loads(codec.dumps(langchain.dump(message)))) for message in loaded]
 
     assert list(MESSAGES.values()) == [openai.dump(message) for message in again]

@@ -11,7 +11,7 @@ import hashlib
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from chatstore.cli.records import whole_records
+from chatstore.cli.tolerant_reading import whole_records
 from chatstore.errors import Conflict, CorruptRecord, MessageNotFound, SessionNotFound
 from chatstore.strictjson import canonical
 from chatstore.wire import to_wire

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from chatstore.cli.moving_in import move_in, refuse_options, source_options
+from chatstore.cli.import_source import move_in, refuse_options, source_options
 from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
@@ -130,7 +130,7 @@ def export(
     the sessions' ids, owners, titles, metadata, archiving and expiry. When a session was created and last
     changed, and of which it is a fork, is not written. OpenAI's format keeps what that API knows of a message.
     """
-    from chatstore.cli.records import all_sessions, complain
+    from chatstore.cli.tolerant_reading import all_sessions, complain
 
     if (session is None) != all_:
         msg = "say what to export: a SESSION, or --all"
@@ -270,7 +270,7 @@ def _records(
     repository: Repository, session_id: str, name: str, damaged: list[str]
 ) -> Iterator[MessageRecord]:
     """Yield the records of a session that can be read, and written as JSON."""
-    from chatstore.cli.records import sayable, whole_records
+    from chatstore.cli.tolerant_reading import sayable, whole_records
     from chatstore.formats.writing import as_json as dump_json
 
     form, records = find(name), whole_records(repository, session_id, damaged)
