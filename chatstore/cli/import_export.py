@@ -11,7 +11,7 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -20,7 +20,7 @@ from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
 from chatstore.errors import Conflict, Invalid, SessionNotFound
-from chatstore.formats import FORMATS, find
+from chatstore.formats import ALIASES, FORMATS, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,19 @@ if TYPE_CHECKING:
     from chatstore.messages import MessageRecord
     from chatstore.repository import Repository
 
+    Choice = click.Choice[str]
+else:
+    Choice = click.Choice  # generic for type checkers, and since click 8.2 at all
+
 STDIN = "-"
+
+
+class FormatChoice(Choice):
+    """The name of a format; names that formats had before are accepted, and not listed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of today."""
+        return super().convert(ALIASES.get(value, value), param, ctx)
 
 
 @click.command("import")
@@ -39,7 +51,7 @@ STDIN = "-"
 @click.option(
     "--format",
     "name",
-    type=click.Choice(["auto", *FORMATS]),
+    type=FormatChoice(["auto", *FORMATS]),
     default="auto",
     show_default=True,
     help="What the files hold; auto looks at the first message.",
@@ -106,8 +118,8 @@ def import_(
 @click.option(
     "--format",
     "name",
-    type=click.Choice(tuple(FORMATS)),
-    default="page",
+    type=FormatChoice(tuple(FORMATS)),
+    default="langchain",
     show_default=True,
     help="What to write.",
 )
@@ -126,7 +138,7 @@ def export(
     """Write one session, or all of them, as JSON.
 
     SESSION becomes an array of messages; --all writes JSON Lines, an object for each session. What --all
-    writes in the page's format, `chatstore import` restores: messages with their ids, positions and times;
+    writes in LangChain's format, `chatstore import` restores: messages with their ids, positions and times;
     the sessions' ids, owners, titles, metadata, archiving and expiry. When a session was created and last
     changed, and of which it is a fork, is not written. OpenAI's format keeps what that API knows of a message.
     """

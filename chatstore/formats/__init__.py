@@ -17,8 +17,10 @@ from chatstore.incoming.registry import find_module
 if TYPE_CHECKING:
     from chatstore.messages import Message
 
-#: The name of each format, and the module that knows it; recognised in this order.
-FORMATS: Final = {"page": "chatstore.formats.langchain", "openai": "chatstore.formats.openai"}
+#: The name of each format, and its module; recognised in this order.
+FORMATS: Final = {"langchain": "chatstore.formats.langchain", "openai": "chatstore.formats.openai"}
+#: Names that formats had before.
+ALIASES: Final = {"page": "langchain"}
 
 
 class Format(Protocol):
@@ -36,4 +38,4 @@ class Format(Protocol):
 
 def find(name: str) -> Format:
     """Return the format called *name*. Raises `Invalid` with the names there are."""
-    return cast("Format", find_module("format", FORMATS, name))
+    return cast("Format", find_module("format", FORMATS, ALIASES.get(name, name)))

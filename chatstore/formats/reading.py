@@ -57,7 +57,7 @@ def _recognise(messages: list[Any], place: str) -> Format:
         if isinstance(first, dict) and form.fits(first):
             return form
     msg = (
-        f"{place}message 1: it has neither a type and data (page) nor a role (openai): "
+        f"{place}message 1: it has neither a type and data (langchain) nor a role (openai): "
         "say --format, or convert the file to one of them"
     )
     raise InvalidMessage(msg)

@@ -142,7 +142,7 @@ def test_owner_and_session_are_chosen(old: Any, cli: Run) -> None:
         (["--from", "mongo", "x"], "redis-list"),
         (["--table", "t", "x.json"], "--from"),
         (["--from", "json-file", "x.json", "--prefix", "p"], "--prefix"),
-        (["--from", "json-file", "x.json", "--format", "page"], "--format"),
+        (["--from", "json-file", "x.json", "--format", "langchain"], "--format"),
         (["--from", "json-file", "x.json", "y.json", "--session", "s"], "one by one"),
         (["--from", "redis-list", "redis://h", "--table", "t"], "table"),
         (["--from", "dynamodb-item", "t"], "dynamodb://"),

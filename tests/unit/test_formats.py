@@ -41,7 +41,7 @@ def messages(text: str | bytes, name: str = "auto") -> list[list[Any]]:
     return [[one.message for one in session.elements] for session in read(text, name)]
 
 
-# ------------------------------------------------------------------------------------------------ the page
+# ------------------------------------------------------------------------------------------------ LangChain
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_message_is_written_with_the_keys_of_the_page() -> None:
     """What the page shows is what is written, and nothing beside it."""
     stream = io.BytesIO()
 
-    count = writing.write_array(stream, find("page"), [HumanMessage("Hi"), AIMessage("Yo")])
+    count = writing.write_array(stream, find("langchain"), [HumanMessage("Hi"), AIMessage("Yo")])
 
     assert 2 == count
     assert [HUMAN, {**HUMAN, "type": "ai", "data": {**HUMAN["data"], "content": "Yo"}}] == json.loads(  # type: ignore[dict-item]
@@ -389,7 +389,7 @@ def test_a_fault_is_named_with_its_place(text: str | bytes, fault: str) -> None:
 
 def test_an_unknown_format_names_those_there_are() -> None:
     """A wrong name is `Invalid`, not a missing module."""
-    with pytest.raises(Invalid, match="page, openai"):
+    with pytest.raises(Invalid, match="langchain, openai"):
         read("[]", "xml")
 
 
@@ -409,7 +409,7 @@ def test_records_come_back_from_lines() -> None:
     repository.pop_message("s")
     repository.add_messages("s", [AIMessage("c")])
 
-    writing.write_line(stream, find("page"), repository.get_session("s"), repository.iter_records("s"))
+    writing.write_line(stream, find("langchain"), repository.get_session("s"), repository.iter_records("s"))
 
     [found] = read(stream.getvalue())
     assert ("s", "ada", "T", {"a": 1}) == (found.session_id, found.user_id, found.title, found.metadata)

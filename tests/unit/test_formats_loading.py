@@ -147,7 +147,7 @@ def test_a_store_can_be_copied(repository: Repository) -> None:
     repository.add_messages("s", [HumanMessage("a"), HumanMessage("b", id="m1"), HumanMessage("c")])
     repository.delete_message("s", 2)
     stream, copy = io.BytesIO(), connect("memory:")
-    writing.write_line(stream, find("page"), repository.get_session("s"), repository.iter_records("s"))
+    writing.write_line(stream, find("langchain"), repository.get_session("s"), repository.iter_records("s"))
     [found] = reading.read(io.BytesIO(stream.getvalue()))
 
     assert [(2, 0), (0, 2)] == [load(copy, found, "s", source=name) for name in ("x", "y")]
