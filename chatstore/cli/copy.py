@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from chatstore.cli.import_source import from_environment
+from chatstore.cli.import_source import resolve_environment
 from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, said_revision
@@ -60,14 +60,14 @@ def copy(
     Repeating goes on where the last copy ended. The exit code is 1 if anything is not the same in both. env:NAME
     is a URL in the environment.
     """
-    old, new = _places(source, target, from_schema, to_schema)
+    old, new = _resolve_targets(source, target, from_schema, to_schema)
     note(f"source     {old.shown}")
     before = announce(new)
     with ExitStack() as opened:
         from chatstore.cli.session_copy import Pair
 
         pair = Pair(opened.enter_context(old.reading()), opened.enter_context(new.writing()))
-        ids, messages = _chosen(pair.source, chosen, user, tenant)
+        ids, messages = _choose_sessions(pair.source, chosen, user, tenant)
         work = _Work(pair)
         with progress("copying", messages) as step:
             for session_id in ids:
@@ -123,16 +123,16 @@ class _Work:
 
     def compare(self, session_id: str) -> None:
         """Compare a session in both storages, and say what is not as it should be."""
-        state, why, messages, digest = self._compared(session_id)
+        state, why, messages, digest = self._judge(session_id)
         told = {"session_id": session_id, "state": state, "messages": messages, "sha256": digest, "why": why}
         self.done.append(told)
         if state != SAME:
             note(f"{state:<10} {session_id}: {why}")
 
-    def _compared(self, session_id: str) -> tuple[str, str, int, str]:
+    def _judge(self, session_id: str) -> tuple[str, str, int, str]:
         if session_id in self.refused:
             return REFUSED, self.refused[session_id], 0, ""
-        session = _session(self.pair.source, session_id)
+        session = _find_session(self.pair.source, session_id)
         if session is None:
             copied = session_id in self.revisions
             why = "it was deleted in the source meanwhile"
@@ -140,7 +140,7 @@ class _Work:
         found = self.pair.compare(session)
         if not found.linked:
             note(f"unlinked   {session_id}: the target cannot tell from which session it was forked")
-        after = _session(self.pair.source, session_id)
+        after = _find_session(self.pair.source, session_id)
         if after is None or after.revision != self.revisions.get(session_id):
             why = "it changed in the source while it was copied: repeat this"
             return CHANGED, why, found.messages, found.digest
@@ -176,13 +176,13 @@ class _Work:
             raise NotTheSame(msg)
 
 
-def _places(
+def _resolve_targets(
     source: str, target: str, from_schema: str | None, to_schema: str | None
 ) -> tuple[Target, Target]:
     """Return both storages. Raises `Refused` for what cannot be copied."""
     schema = os.environ.get(SCHEMA_ENVIRONMENT) or None
-    old = Target(from_environment(source), from_schema or schema, chosen=True)
-    new = Target(from_environment(target), to_schema or schema, chosen=True)
+    old = Target(resolve_environment(source), from_schema or schema, chosen=True)
+    new = Target(resolve_environment(target), to_schema or schema, chosen=True)
     if "memory" in (old.scheme, new.scheme):
         msg = "a store in memory begins empty and ends with this command: name two storages that stay"
         raise Refused(msg)
@@ -194,21 +194,21 @@ def _places(
     return old, new
 
 
-def _chosen(
+def _choose_sessions(
     repository: Repository, chosen: tuple[str, ...], user: str | None, tenant: str | None
 ) -> tuple[list[str], int]:
     """Return the ids of the sessions to copy, a fork behind what it was forked from, and how many messages."""
-    from chatstore.cli.session_copy import parents_first
-    from chatstore.cli.tolerant_reading import all_sessions
+    from chatstore.cli.session_copy import order_parents_first
+    from chatstore.cli.tolerant_reading import list_all_sessions
 
-    ids = all_sessions(repository, user_id=user, tenant_id=tenant)
+    ids = list_all_sessions(repository, user_id=user, tenant_id=tenant)
     if missing := sorted(set(chosen) - set(ids)):
         msg = f"the source has no session {missing[0]!r} for these options: list them with chatstore sessions"
         raise StorageError(msg)
-    return parents_first(repository, [one for one in ids if one in chosen] if chosen else ids)
+    return order_parents_first(repository, [one for one in ids if one in chosen] if chosen else ids)
 
 
-def _session(repository: Repository, session_id: str) -> ChatSession | None:
+def _find_session(repository: Repository, session_id: str) -> ChatSession | None:
     try:
         return repository.get_session(session_id)
     except SessionNotFound:

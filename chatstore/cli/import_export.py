@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from chatstore.cli.import_source import move_in, refuse_options, source_options
+from chatstore.cli.import_source import import_sources, refuse_options, source_options
 from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
@@ -91,7 +91,7 @@ def import_(
     refuse_options(kind, options, {"format": name != "auto", "prefix": prefix})
     if kind is not None:
         owner = {"user_id": user, "tenant_id": tenant}
-        move_in(target, kind, files, options, session=session, owner=owner, json_=json_)
+        import_sources(target, kind, files, options, session=session, owner=owner, json_=json_)
         return
     if session is not None and len(files) > 1:
         msg = "--session takes the one conversation of one file: import the files one by one"
@@ -142,7 +142,7 @@ def export(
     the sessions' ids, owners, titles, metadata, archiving and expiry. When a session was created and last
     changed, and of which it is a fork, is not written. OpenAI's format keeps what that API knows of a message.
     """
-    from chatstore.cli.tolerant_reading import all_sessions, complain
+    from chatstore.cli.tolerant_reading import list_all_sessions, refuse_damage
 
     if (session is None) != all_:
         msg = "say what to export: a SESSION, or --all"
@@ -151,15 +151,15 @@ def export(
         msg = "--user and --tenant choose sessions beside --all only: leave them out"
         raise Refused(msg)
     damaged: list[str] = []
-    with target.reading() as repository, _output(path) as stream:
+    with target.reading() as repository, _open_output(path) as stream:
         if session is not None:
             written = 1, _export_one(repository, session, name, stream, damaged)
         else:
-            ids = all_sessions(repository, user_id=user, tenant_id=tenant)
+            ids = list_all_sessions(repository, user_id=user, tenant_id=tenant)
             written = _export_all(repository, ids, name, stream, damaged)
     if path not in (None, STDIN):
         note(f"exported   {counted(written[0], 'session')}, {counted(written[1], 'message')} to {path}")
-    complain(damaged)
+    refuse_damage(damaged)
 
 
 COMMANDS = (import_, export)
@@ -175,7 +175,7 @@ class _Chosen:
         """Take the ids from the command line, or from the file."""
         self.session, self.prefix = session, prefix
 
-    def id_of(self, incoming: IncomingSession, *, alone: bool) -> str:
+    def choose_id(self, incoming: IncomingSession, *, alone: bool) -> str:
         """Return the session id. Raises `Refused` for a second conversation where one session was named."""
         if self.session is not None and not alone:
             msg = "the file holds several conversations: leave --session out, or use --prefix"
@@ -196,7 +196,7 @@ def _check_files(files: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
+def _open_input(file: str) -> Iterator[BinaryIO]:
     if file == STDIN:
         yield sys.stdin.buffer
     else:
@@ -209,10 +209,10 @@ def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[
     from chatstore.formats.reading import read
 
     done: list[str] = []
-    with _opened(file) as stream, progress(f"importing {file}") as step:
+    with _open_input(file) as stream, progress(f"importing {file}") as step:
         try:
-            for incoming, alone in _with_alone(read(stream, name, file=Path(file).name)):
-                session_id = chosen.id_of(incoming, alone=alone)
+            for incoming, alone in _mark_alone(read(stream, name, file=Path(file).name)):
+                session_id = chosen.choose_id(incoming, alone=alone)
                 loader.append(incoming, session_id, join=chosen.session is not None)
                 done.append(session_id)
                 step(1)
@@ -223,7 +223,7 @@ def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[
     return done
 
 
-def _with_alone(conversations: Iterator[IncomingSession]) -> Iterator[tuple[IncomingSession, bool]]:
+def _mark_alone(conversations: Iterator[IncomingSession]) -> Iterator[tuple[IncomingSession, bool]]:
     """Yield each conversation, and whether it is the only one."""
     first, second = next(conversations, None), next(conversations, None)
     for conversation in filter(None, (first, second)):
@@ -257,7 +257,7 @@ def _export_one(repository: Repository, session: str, name: str, stream: BinaryI
     from chatstore.formats.writing import write_array
 
     repository.get_session(session)
-    messages = (record.message for record in _records(repository, session, name, damaged))
+    messages = (record.message for record in _read_records(repository, session, name, damaged))
     return write_array(stream, find(name), messages)
 
 
@@ -271,26 +271,26 @@ def _export_all(
         for session_id in ids:
             with suppress(SessionNotFound):  # deleted since it was listed
                 session = repository.get_session(session_id)
-                records = _records(repository, session_id, name, damaged)
+                records = _read_records(repository, session_id, name, damaged)
                 messages += write_line(stream, form, session, records)
                 sessions += 1
             step(1)
     return sessions, messages
 
 
-def _records(
+def _read_records(
     repository: Repository, session_id: str, name: str, damaged: list[str]
 ) -> Iterator[MessageRecord]:
     """Yield the records of a session that can be read, and written as JSON."""
-    from chatstore.cli.tolerant_reading import sayable, whole_records
-    from chatstore.formats.writing import as_json as dump_json
+    from chatstore.cli.tolerant_reading import keep_writable, read_whole_records
+    from chatstore.formats.writing import dump_json
 
-    form, records = find(name), whole_records(repository, session_id, damaged)
-    return sayable(records, session_id, lambda message: dump_json(form.dump(message)), damaged)
+    form, records = find(name), read_whole_records(repository, session_id, damaged)
+    return keep_writable(records, session_id, lambda message: dump_json(form.dump(message)), damaged)
 
 
 @contextmanager
-def _output(path: str | None) -> Iterator[BinaryIO]:
+def _open_output(path: str | None) -> Iterator[BinaryIO]:
     """Lend stdout, or a file that takes the place of *path* only when all of it is written."""
     if path in (None, STDIN):
         sys.stdout.flush()

@@ -42,7 +42,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=told)(command)
 
 
-def from_environment(text: str) -> str:
+def resolve_environment(text: str) -> str:
     """Return *text*, or for ``env:NAME`` the value of that variable, which no list of processes shows."""
     if not text.startswith(_ENVIRONMENT):
         return text
@@ -64,7 +64,7 @@ def refuse_options(kind: str | None, options: dict[str, str | None], others: dic
         raise Refused(msg)
 
 
-def move_in(
+def import_sources(
     target: Target,
     kind: str,
     names: tuple[str, ...],
@@ -82,16 +82,16 @@ def move_in(
         msg = "--session takes the one session of one source: import the sources one by one"
         raise Refused(msg)
     source, chosen = find(kind), {name: value for name, value in options.items() if value is not None}
-    places = [from_environment(name) for name in names]
+    places = [resolve_environment(name) for name in names]
     for place in places:
         read(
             kind, place, options=chosen
         )  # nothing is read yet: a wrong option is told before anything is written
-        note(f"source     {source.shown(place)}")
+        note(f"source     {source.mask(place)}")
     before = announce(target)
     with target.writing() as repository:
         done = [
-            (source.shown(place), _import(repository, kind, place, session, chosen, owner))
+            (source.mask(place), _import_source(repository, kind, place, session, chosen, owner))
             for place in places
         ]
     said_revision(target, before)
@@ -102,7 +102,7 @@ def move_in(
         raise CorruptRecord(msg)
 
 
-def _import(
+def _import_source(
     repository: Any,
     kind: str,
     place: str,
@@ -112,9 +112,9 @@ def _import(
 ) -> Tally:
     from chatstore.incoming.loading import Loader
 
-    shown = find(kind).shown(place)
+    shown = find(kind).mask(place)
     with progress(f"importing {shown}") as step:
-        loader = Loader(repository, kind, owner["tenant_id"], owner["user_id"], say=_left_out, step=step)
+        loader = Loader(repository, kind, owner["tenant_id"], owner["user_id"], say=_note_left_out, step=step)
         try:
             with closing(read(kind, place, session=session, options=options)) as sessions:
                 for found in sessions:
@@ -127,13 +127,13 @@ def _import(
     return loader.tally
 
 
-def _left_out(what: str, place: str, why: str) -> None:
+def _note_left_out(what: str, place: str, why: str) -> None:
     note(f"{what:<10} {place}: {why}")
 
 
 def _report(kind: str, done: list[tuple[str, Tally]], *, json_: bool) -> None:
     if json_:
-        as_json({"sources": [{"source": name, "from": kind, **_names(tally)} for name, tally in done]})
+        as_json({"sources": [{"source": name, "from": kind, **_name_counts(tally)} for name, tally in done]})
         return
     for name, tally in done:
         parts = [
@@ -148,7 +148,7 @@ def _report(kind: str, done: list[tuple[str, Tally]], *, json_: bool) -> None:
 _RARE: Final = ("skipped", "refused", "damaged", "expiring")
 
 
-def _names(tally: Tally) -> dict[str, int]:
+def _name_counts(tally: Tally) -> dict[str, int]:
     renamed = {
         "new": "new_messages",
         "known": "known_messages",

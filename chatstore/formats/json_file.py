@@ -28,7 +28,7 @@ _OTHER: Final = (
 )
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the path."""
     return source
 
@@ -43,10 +43,10 @@ def read(
         msg = f"{source} is a folder: name the files in it, such as {source}/*.json"
         raise Invalid(msg)
     with path.open("rb") as stream:
-        yield IncomingSession(session or path.stem, path.name, source, _elements(stream, source))
+        yield IncomingSession(session or path.stem, path.name, source, _read_elements(stream, source))
 
 
-def _elements(stream: BinaryIO, place: str) -> Iterator[Element]:
+def _read_elements(stream: BinaryIO, place: str) -> Iterator[Element]:
     ordinal = 0
     pieces = split(stream)
     while True:
@@ -71,17 +71,17 @@ def split(stream: BinaryIO) -> Iterator[bytes]:
     Raises `Torn` where the rest cannot be cut into elements.
     """
     scanner, piece, begun = _Scanner(), bytearray(), False
-    data = _opening(stream)
+    data = _read_opening(stream)
     while data:
         start = 0
-        for at, sign in scanner.cuts(data):
+        for at, sign in scanner.find_cuts(data):
             piece += data[start:at]
             start = at + 1
             raw = bytes(piece.strip(_SPACE))
             if raw or sign == b"," or begun:
                 yield raw
             if sign == b"]":
-                _end(data[start:], stream)
+                _check_end(data[start:], stream)
                 return
             begun = True
             piece.clear()
@@ -104,7 +104,7 @@ class _Scanner:
     def __init__(self) -> None:
         self.depth, self.quoted, self.escaped = 0, False, False
 
-    def cuts(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def find_cuts(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield the place and the sign of each in *data*, the next chunk."""
         skip = 0 if self.escaped else -1
         for token in _TOKEN.finditer(data):
@@ -125,7 +125,7 @@ class _Scanner:
         self.escaped = skip == len(data)
 
 
-def _opening(stream: BinaryIO) -> bytes:
+def _read_opening(stream: BinaryIO) -> bytes:
     """Read up to the array's opening bracket; return what was read behind it."""
     data = b""
     while len(data.strip(_SPACE)) <= len(_BOM) and (more := stream.read(_CHUNK)):
@@ -139,7 +139,7 @@ def _opening(stream: BinaryIO) -> bytes:
     return data[1:] or stream.read(_CHUNK)
 
 
-def _end(rest: bytes, stream: BinaryIO) -> None:
+def _check_end(rest: bytes, stream: BinaryIO) -> None:
     """Raise `Torn` if anything stands behind the array."""
     while rest or (rest := stream.read(_CHUNK)):
         if rest.strip(_SPACE):

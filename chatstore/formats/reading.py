@@ -40,13 +40,13 @@ def read(stream: BinaryIO, name: str = "auto", *, file: str = "") -> Iterator[In
     ids of messages are made. Raises `InvalidMessage`, saying where, for what is no JSON or no message of the format.
     """
     given = None if name == "auto" else find(name)
-    for number, (place, messages, about) in enumerate(_conversations(stream), 1):
+    for number, (place, messages, about) in enumerate(_read_conversations(stream), 1):
         form = given or _recognise(messages, place)
         elements = [
-            _element(form, message, at, f"{place}message {at}") for at, message in enumerate(messages, 1)
+            _read_element(form, message, at, f"{place}message {at}") for at, message in enumerate(messages, 1)
         ]
         yield IncomingSession(
-            origin=file, place=place, elements=elements, number=number, **_session_data(about, place)
+            origin=file, place=place, elements=elements, number=number, **_read_session_data(about, place)
         )
 
 
@@ -63,22 +63,22 @@ def _recognise(messages: list[Any], place: str) -> Format:
     raise InvalidMessage(msg)
 
 
-def _element(form: Format, value: Any, ordinal: int, place: str) -> Element:
+def _read_element(form: Format, value: Any, ordinal: int, place: str) -> Element:
     if not isinstance(value, dict):
         msg = f"{place}: it is of type {type(value).__name__}: write an object"
         raise InvalidMessage(msg)
-    element = load_element(ordinal, place, lambda: form.load(value), **_beside(value))
+    element = load_element(ordinal, place, lambda: form.load(value), **_read_known(value))
     if element.fault:
         msg = f"{place}: {element.fault}"
         raise InvalidMessage(msg)
     return element
 
 
-def _conversations(stream: BinaryIO) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
+def _read_conversations(stream: BinaryIO) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
     """Yield the place, the messages and the object of each conversation. Raises `InvalidMessage` for what is none."""
     loose = list[Any]()
-    for number, (place, value) in enumerate(_values(stream), 1):
-        messages = _messages(value)
+    for number, (place, value) in enumerate(_read_values(stream), 1):
+        messages = _find_messages(value)
         if messages is None and isinstance(value, dict):
             loose.append(value)
         elif messages is not None:
@@ -90,14 +90,14 @@ def _conversations(stream: BinaryIO) -> Iterator[tuple[str, list[Any], dict[str,
         yield "", loose, {}
 
 
-def _session_data(about: dict[str, Any], place: str) -> dict[str, Any]:
+def _read_session_data(about: dict[str, Any], place: str) -> dict[str, Any]:
     """Return what an object says of its session. Raises `InvalidMessage` for a key that stands twice."""
     rest = {key: value for key, value in about.items() if key not in LISTS}
-    data: dict[str, Any] = {name: _id(rest, [name]) for name in ("tenant_id", "user_id")}
-    data["session_id"] = _id(rest, IDS)
+    data: dict[str, Any] = {name: _take_id(rest, [name]) for name in ("tenant_id", "user_id")}
+    data["session_id"] = _take_id(rest, IDS)
     data["title"] = rest.pop("title") if isinstance(rest.get("title"), str) else None
     for name in _TIMES:
-        data[name] = _time(rest.get(name))
+        data[name] = _parse_time(rest.get(name))
         if data[name] or rest.get(name, 0) is None:
             del rest[name]
     metadata = rest.pop("metadata", None) if isinstance(rest.get("metadata"), dict | None) else None
@@ -107,7 +107,7 @@ def _session_data(about: dict[str, Any], place: str) -> dict[str, Any]:
     return {**data, "metadata": {**(metadata or {}), **rest}}
 
 
-def _messages(value: Any) -> list[Any] | None:
+def _find_messages(value: Any) -> list[Any] | None:
     """Return the messages of a conversation, None for what is none (a message, say)."""
     if isinstance(value, list):
         return value
@@ -116,7 +116,7 @@ def _messages(value: Any) -> list[Any] | None:
     return next((value[name] for name in LISTS if isinstance(value.get(name), list)), None)
 
 
-def _values(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+def _read_values(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
     """Yield the outermost values with their places: the lines of JSON Lines, or a document's elements."""
     head, solid = list[bytes](), list[bytes]()
     for line in stream:
@@ -125,13 +125,13 @@ def _values(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
         if len(solid) == 2:  # noqa: PLR2004 - more than one line, and the first is whole: JSON Lines
             break
     if len(solid) == 2 and _is_json(solid[0]):  # noqa: PLR2004
-        yield from _lines(chain(head, stream))
+        yield from _read_lines(chain(head, stream))
         return
     if not solid:
         msg = "the file is empty: write [] for no messages"
         raise InvalidMessage(msg)
     value = codec.loads(b"".join(chain(head, stream)), unique_keys=True)
-    if isinstance(value, list) and value and _messages(value[0]) is not None:
+    if isinstance(value, list) and value and _find_messages(value[0]) is not None:
         yield from ((f"conversation {number}: ", one) for number, one in enumerate(value, 1))
     else:
         yield "", value
@@ -145,7 +145,7 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
+def _read_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
@@ -155,7 +155,7 @@ def _lines(lines: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
                 raise InvalidMessage(msg) from None
 
 
-def _id(about: dict[str, Any], names: Iterable[str]) -> str | None:
+def _take_id(about: dict[str, Any], names: Iterable[str]) -> str | None:
     """Take the first of *names* that is an id out of *about*; numbers become text."""
     for name in names:
         value = about.get(name)
@@ -167,7 +167,7 @@ def _id(about: dict[str, Any], names: Iterable[str]) -> str | None:
     return None
 
 
-def _beside(message: dict[str, Any]) -> dict[str, Any]:
+def _read_known(message: dict[str, Any]) -> dict[str, Any]:
     """Return what stands beside ``type`` and ``data`` in the JSON of a *message*, as fields of an `Element`."""
     if "data" not in message:
         return {}
@@ -175,11 +175,11 @@ def _beside(message: dict[str, Any]) -> dict[str, Any]:
     return {
         "message_id": message_id if isinstance(message_id, str) and not codec.id_fault(message_id) else None,
         "position": position if type(position) is int and position > 0 else None,
-        "created_at": _time(message.get("created_at")),
+        "created_at": _parse_time(message.get("created_at")),
     }
 
 
-def _time(value: Any) -> datetime | None:
+def _parse_time(value: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):

@@ -29,7 +29,7 @@ def write_array(stream: BinaryIO, form: Format, messages: Iterable[Message]) -> 
     count = 0
     for message in messages:
         stream.write(b",\n" if count else b"[\n")
-        stream.write(as_json(form.dump(message)))
+        stream.write(dump_json(form.dump(message)))
         count += 1
     stream.write(b"\n]\n" if count else b"[]\n")
     return count
@@ -40,34 +40,34 @@ def write_line(stream: BinaryIO, form: Format, session: ChatSession, records: It
 
     Beside a ``type`` and ``data`` stand the message's position, id and time, from which `read` restores them.
     """
-    stream.write(as_json(_about(session))[:-1] + b', "messages": [')
+    stream.write(dump_json(_describe(session))[:-1] + b', "messages": [')
     count = 0
     for record in records:
         stream.write(b", " if count else b"")
-        stream.write(as_json(_element(form, record)))
+        stream.write(dump_json(_dump_record(form, record)))
         count += 1
     stream.write(b"]}\n")
     return count
 
 
-def as_json(value: Any) -> bytes:
+def dump_json(value: Any) -> bytes:
     """Return *value* as JSON in UTF-8 that a terminal can show."""
-    return harmless(codec.dumps(value)).encode()
+    return escape_hazards(codec.dumps(value)).encode()
 
 
-def harmless(text: str) -> str:
+def escape_hazards(text: str) -> str:
     """Return the same JSON without the characters that JSON may hold raw and a terminal must never see."""
     return _HAZARD.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
-def _about(session: ChatSession) -> dict[str, Any]:
+def _describe(session: ChatSession) -> dict[str, Any]:
     names = ("session_id", "tenant_id", "user_id", "title", "metadata", *_TIMES)
     values = {name: getattr(session, name) for name in names}
     times = {name: values[name].isoformat() for name in _TIMES if values[name]}
     return {name: value for name, value in {**values, **times}.items() if value}
 
 
-def _element(form: Format, record: MessageRecord) -> dict[str, Any]:
+def _dump_record(form: Format, record: MessageRecord) -> dict[str, Any]:
     element = form.dump(record.message)
     if element.keys() == {"type", "data"}:
         element["position"] = record.position

@@ -89,7 +89,7 @@ class Loader:
         another body, `InvalidMessage`.
         """
         now = utcnow()
-        records = [self._record(session, session_id, one, now) for one in session.elements]
+        records = [self._make_record(session, session_id, one, now) for one in session.elements]
         _refuse_duplicates(session, records)
         stored: dict[str, int] = {}
         last = 0
@@ -121,7 +121,7 @@ class Loader:
             self.say("skipped", session.place, session.skipped)
             return
         if session.fault:
-            self._damaged(session.place, session.fault)
+            self._report_damage(session.place, session.fault)
             return
         try:
             self._follow(session, str(session.session_id))
@@ -129,17 +129,17 @@ class Loader:
             self.tally.refused += 1
             self.say("refused", session.place, str(error))
         except Invalid as error:  # its id, or its owner's
-            self._damaged(session.place, str(error))
+            self._report_damage(session.place, str(error))
 
     def _follow(self, session: IncomingSession, session_id: str) -> None:
         newest: MessageRecord | None = None
         ready = read = False
-        for part in _parts(session.elements):
+        for part in _split(session.elements):
             read = True
             good = [one for one in part if one.message is not None]
             for one in part:
                 if one.message is None:
-                    self._damaged(one.place, one.fault)
+                    self._report_damage(one.place, one.fault)
             if good and not ready:
                 newest, ready = self._prepare(session, session_id), True
             if newest is not None:
@@ -147,7 +147,8 @@ class Loader:
             if good:
                 now = utcnow()
                 self._store(
-                    session_id, [(one.place, self._record(session, session_id, one, now)) for one in good]
+                    session_id,
+                    [(one.place, self._make_record(session, session_id, one, now)) for one in good],
                 )
         if not read:
             self._prepare(session, session_id)
@@ -196,7 +197,7 @@ class Loader:
         """Raise `Conflict` where the target's newest record is not the one that the source has there."""
         for one in part:
             if one.ordinal == newest.position and (
-                one.message is None or self._message_id(session, session_id, one) != newest.message_id
+                one.message is None or self._choose_id(session, session_id, one) != newest.message_id
             ):
                 raise Conflict(_explain_others(session_id))
 
@@ -219,11 +220,11 @@ class Loader:
         except MessageConflict as error:
             if record.message.id is None:
                 raise Conflict(_explain_others(session_id)) from error
-            self._damaged(place, f"its id {record.message_id!r} is that of another message")
+            self._report_damage(place, f"its id {record.message_id!r} is that of another message")
         except Invalid as error:
-            self._damaged(place, str(error))
+            self._report_damage(place, str(error))
 
-    def _message_id(self, session: IncomingSession, session_id: str, one: Element) -> str:
+    def _choose_id(self, session: IncomingSession, session_id: str, one: Element) -> str:
         if one.message is not None and one.message.id is not None:
             return one.message.id
         if one.message_id is not None:
@@ -233,11 +234,11 @@ class Loader:
             return str(uuid.uuid5(_FILES, json.dumps(place)))
         return str(uuid.uuid5(_SOURCES, json.dumps([self.kind, *place])))
 
-    def _record(
+    def _make_record(
         self, session: IncomingSession, session_id: str, one: Element, now: datetime
     ) -> MessageRecord:
         assert one.message is not None  # noqa: S101 - for the type checker: only such elements come here
-        message_id = self._message_id(session, session_id, one)
+        message_id = self._choose_id(session, session_id, one)
         return MessageRecord(one.message, one.ordinal, message_id, one.created_at or now, session_id)
 
     def _count(self, messages: int, new: int) -> None:
@@ -245,7 +246,7 @@ class Loader:
         self.tally.known += messages - new
         self.step(messages)
 
-    def _damaged(self, place: str, why: str) -> None:
+    def _report_damage(self, place: str, why: str) -> None:
         self.tally.damaged += 1
         self.say("damaged", place, why)
 
@@ -277,7 +278,7 @@ def _explain_others(session_id: str) -> str:
     )
 
 
-def _parts(elements: Iterable[Element]) -> Iterator[list[Element]]:
+def _split(elements: Iterable[Element]) -> Iterator[list[Element]]:
     """Cut *elements* into lists that fit in one transaction and in memory."""
     part: list[Element] = []
     size = 0

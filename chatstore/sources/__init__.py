@@ -4,7 +4,7 @@ This module knows which sources there are and which options each takes. A source
 imports its client when it is called; `chatstore.incoming` knows how what it finds gets into a repository. None
 of them knows a backend of chatstore's, and none ever writes to a source.
 
-A source is a module with ``OPTIONS`` (the options it takes, with their defaults) and two functions: ``shown(source)``
+A source is a module with ``OPTIONS`` (the options it takes, with their defaults) and two functions: ``mask(source)``
 names a source without its password, and ``read(source, session, options)`` yields an `IncomingSession` for each
 session, in bounded memory.
 """
@@ -37,7 +37,7 @@ class Source(Protocol):
 
     OPTIONS: Mapping[str, str]
 
-    def shown(self, source: str) -> str:
+    def mask(self, source: str) -> str:
         """Return the name of *source*, without password and key."""
 
     def read(

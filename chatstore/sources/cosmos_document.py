@@ -28,14 +28,14 @@ _PAGE: Final = 10
 _SCHEMES: Final = {"cosmosdb": "https", "https": "https", "http": "http"}
 
 
-class _Place(NamedTuple):
+class _Container(NamedTuple):
     endpoint: str
     key: str | None
     database: str
     container: str
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the source without its key."""
     return hide_password(source, "cosmosdb:")
 
@@ -45,23 +45,23 @@ def read(
 ) -> Generator[IncomingSession, None, None]:
     """Yield the sessions of the container, in no order; *session* alone, of every user, where it is named."""
     del options
-    place = _place(source)
-    with _client(place) as client:
+    place = _parse_url(source)
+    with _open_client(place) as client:
         container = client.get_database_client(place.database).get_container_client(place.container)
         asked: dict[str, Any] = {"query": "SELECT * FROM c"}
         if session is not None:
             asked["query"] += " WHERE c.id = @session"
             asked["parameters"] = [{"name": "@session", "value": session}]
-        with _answering(source):
+        with _translate_errors(source):
             documents = iter(
                 container.query_items(**asked, enable_cross_partition_query=True, max_item_count=_PAGE)
             )
         origin = f"{place.database}/{place.container}"
-        found = (_found(document, origin) for document in fetch(documents, source, _answering))
-        yield from require(found, session, shown(source), "check the id")
+        found = (_read_session(document, origin) for document in fetch(documents, source, _translate_errors))
+        yield from require(found, session, mask(source), "check the id")
 
 
-def _place(source: str) -> _Place:
+def _parse_url(source: str) -> _Container:
     try:
         parts = urlsplit(source)
         scheme = _SCHEMES[parts.scheme]
@@ -73,24 +73,24 @@ def _place(source: str) -> _Place:
         msg = "write the container as cosmosdb://ACCOUNT.documents.azure.com/DATABASE/CONTAINER"
         raise Invalid(msg)
     key = unquote(parts.password) if parts.password else os.environ.get(KEY_ENVIRONMENT)
-    return _Place(f"{scheme}://{parts.hostname}{port}/", key, unquote(database), unquote(container))
+    return _Container(f"{scheme}://{parts.hostname}{port}/", key, unquote(database), unquote(container))
 
 
 @contextmanager
-def _client(place: _Place) -> Iterator[Any]:
+def _open_client(place: _Container) -> Iterator[Any]:
     try:
         from azure.cosmos import CosmosClient
     except ImportError as error:
         raise not_installed("azure-cosmos, the client of Cosmos DB,", "cosmosdb") from error
-    with _answering(place.endpoint):
+    with _translate_errors(place.endpoint):
         client = CosmosClient(
-            place.endpoint, place.key or _identity(), connection_timeout=10, read_timeout=60
+            place.endpoint, place.key or _find_credential(), connection_timeout=10, read_timeout=60
         )
     with client:
         yield client
 
 
-def _identity() -> Any:
+def _find_credential() -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
@@ -100,7 +100,7 @@ def _identity() -> Any:
 
 
 @contextmanager
-def _answering(source: str) -> Iterator[None]:
+def _translate_errors(source: str) -> Iterator[None]:
     """Turn the client's errors into ours; what a server says is not repeated, it may hold a token."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
@@ -109,15 +109,15 @@ def _answering(source: str) -> Iterator[None]:
     except HttpResponseError as error:
         status = error.status_code
         if status == 404:  # noqa: PLR2004 - HTTP's number for what is not there
-            raise StorageError(f"{shown(source)} does not exist: check database and container") from error
-        msg = f"{shown(source)} refuses (HTTP {status}): check the key, or the right to read items, and repeat this"
+            raise StorageError(f"{mask(source)} does not exist: check database and container") from error
+        msg = f"{mask(source)} refuses (HTTP {status}): check the key, or the right to read items, and repeat this"
         raise StorageUnavailable(msg) from error
     except (AzureError, ValueError) as error:  # a key that is no base64 is a ValueError
-        msg = f"{shown(source)} does not answer ({type(error).__name__}): check account, network and key"
+        msg = f"{mask(source)} does not answer ({type(error).__name__}): check account, network and key"
         raise StorageUnavailable(msg) from error
 
 
-def _found(document: dict[str, Any], origin: str) -> IncomingSession:
+def _read_session(document: dict[str, Any], origin: str) -> IncomingSession:
     session, user_id = document.get("id"), document.get("user_id")
     place = f"document {session}"
     if not isinstance(session, str) or not isinstance(user_id, str | None):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OPTIONS: Final = {"session_key": "SessionId", "messages_key": "History", "expiry_key": "expireAt"}
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the source as it is: access keys are never in it."""
     return source.partition("?")[0]
 
@@ -36,8 +36,8 @@ def read(
     source: str, session: str | None, options: Mapping[str, str]
 ) -> Generator[IncomingSession, None, None]:
     """Yield the sessions of the table, in no order; *session* alone where it is named."""
-    region, table, endpoint = _place(source)
-    client, deserialize = _client(region, endpoint)
+    region, table, endpoint = _parse_url(source)
+    client, deserialize = _open_client(region, endpoint)
     question: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     operation = "scan"
     if session is not None:
@@ -47,15 +47,15 @@ def read(
         question["ExpressionAttributeValues"] = {":session": {"S": session}}
     try:
         pages = iter(client.get_paginator(operation).paginate(**question))
-        items = chain.from_iterable(page["Items"] for page in fetch(pages, source, _answering))
+        items = chain.from_iterable(page["Items"] for page in fetch(pages, source, _translate_errors))
         plain = ({name: deserialize(value) for name, value in item.items()} for item in items)
-        found = (_found(item, table, options) for item in plain)
-        yield from require(found, session, shown(source), "check the id and --session-key")
+        found = (_read_session(item, table, options) for item in plain)
+        yield from require(found, session, mask(source), "check the id and --session-key")
     finally:
         client.close()
 
 
-def _place(source: str) -> tuple[str | None, str, str | None]:
+def _parse_url(source: str) -> tuple[str | None, str, str | None]:
     """Return region (None: as AWS is configured), table and endpoint of ``dynamodb://REGION/TABLE?endpoint_url=…``."""
     parts = urlsplit(source)
     table = unquote(parts.path.removeprefix("/"))
@@ -66,7 +66,7 @@ def _place(source: str) -> tuple[str | None, str, str | None]:
     return parts.netloc or None, table, next(iter(asked.get("endpoint_url", [])), None)
 
 
-def _client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
+def _open_client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
     try:
         import boto3
         from boto3.dynamodb.types import TypeDeserializer
@@ -86,7 +86,7 @@ def _client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _answering(source: str) -> Iterator[None]:
+def _translate_errors(source: str) -> Iterator[None]:
     """Turn the client's errors into ours."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -95,17 +95,17 @@ def _answering(source: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "an error")
         if code == "ResourceNotFoundException":
-            raise StorageError(f"{shown(source)} does not exist: check table, region and account") from error
-        msg = f"{shown(source)} refuses ({code}): it wants dynamodb:Scan and dynamodb:Query on the table"
+            raise StorageError(f"{mask(source)} does not exist: check table, region and account") from error
+        msg = f"{mask(source)} refuses ({code}): it wants dynamodb:Scan and dynamodb:Query on the table"
         raise StorageUnavailable(msg) from error
     except BotoCoreError as error:
         kind = type(error).__name__
-        msg = f"{shown(source)} does not answer ({kind}): check region, network and credentials, then repeat this"
+        msg = f"{mask(source)} does not answer ({kind}): check region, network and credentials, then repeat this"
         raise StorageUnavailable(msg) from error
 
 
-def _found(item: dict[str, Any], table: str, options: Mapping[str, str]) -> IncomingSession:
-    session = _plain(item.get(options["session_key"]))
+def _read_session(item: dict[str, Any], table: str, options: Mapping[str, str]) -> IncomingSession:
+    session = _to_json_numbers(item.get(options["session_key"]))
     if not isinstance(session, str | int):
         named = ", ".join(sorted(item))
         fault = f"it has no {options['session_key']!r} but {named}: name the right one with --session-key"
@@ -115,29 +115,33 @@ def _found(item: dict[str, Any], table: str, options: Mapping[str, str]) -> Inco
     if not isinstance(history, list):
         fault = f"it has no list {options['messages_key']!r}: name the right attribute with --messages-key"
         return IncomingSession(str(session), table, place, fault=fault)
-    until = _moment(item.get(options["expiry_key"]))
+    until = _parse_time(item.get(options["expiry_key"]))
     if until is not None and until <= utcnow():
         return IncomingSession(
             str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC"
         )
     return IncomingSession(
-        str(session), table, place, number_elements(_plain(history), f"{place} message"), expires_at=until
+        str(session),
+        table,
+        place,
+        number_elements(_to_json_numbers(history), f"{place} message"),
+        expires_at=until,
     )
 
 
-def _moment(value: Any) -> datetime | None:
+def _parse_time(value: Any) -> datetime | None:
     try:
         return datetime.fromtimestamp(int(value), UTC) if isinstance(value, Decimal) else None
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _plain(value: Any) -> Any:
+def _to_json_numbers(value: Any) -> Any:
     """Return *value* with numbers as JSON has them: an int where there is nothing behind the point."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _to_json_numbers(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_to_json_numbers(one) for one in value]
     return value

@@ -33,12 +33,12 @@ def hide_password(url: str, otherwise: str) -> str:
 
 
 def fetch(
-    values: Iterator[T], source: str, answering: Callable[[str], AbstractContextManager[None]]
+    values: Iterator[T], source: str, translate: Callable[[str], AbstractContextManager[None]]
 ) -> Iterator[T]:
-    """Yield *values*; what goes wrong while one is fetched is translated by *answering*, other errors are not."""
+    """Yield *values*; what goes wrong while one is fetched is translated by *translate*, other errors are not."""
     nothing: Any = object()
     while True:
-        with answering(source):
+        with translate(source):
             value = next(values, nothing)
         if value is nothing:
             return

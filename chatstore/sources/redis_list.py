@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chatstore.arguments import utcnow
 from chatstore.incoming.session import IncomingSession, parse_element
 from chatstore.sources.reading import PAGE, require
-from chatstore.sources.redis_client import answering, connected, keys, shown
+from chatstore.sources.redis_client import mask, open_client, scan_keys, translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chatstore.incoming.session import Element
 
-__all__ = ["OPTIONS", "read", "shown"]
+__all__ = ["OPTIONS", "mask", "read"]
 
 OPTIONS: Final = {"key_prefix": "message_store:"}
 _GONE, _FOREVER = -2, -1
@@ -34,17 +34,17 @@ def read(
     Pushes that come meanwhile do no harm: elements are counted from the oldest.
     """
     prefix = options["key_prefix"]
-    with connected(source) as client:
+    with open_client(source) as client:
         if session is not None:
-            found = _found(client, source, (prefix + session).encode(), prefix)
+            found = _read_session(client, source, (prefix + session).encode(), prefix)
             advice = f"look for keys that begin with {prefix!r}, or name another --key-prefix"
-            yield from require([] if found.skipped else [found], session, shown(source), advice)
+            yield from require([] if found.skipped else [found], session, mask(source), advice)
             return
-        for key in keys(client, source, prefix, "list"):
-            yield _found(client, source, key, prefix)
+        for key in scan_keys(client, source, prefix, "list"):
+            yield _read_session(client, source, key, prefix)
 
 
-def _found(client: Any, source: str, key: bytes, prefix: str) -> IncomingSession:
+def _read_session(client: Any, source: str, key: bytes, prefix: str) -> IncomingSession:
     try:
         name = key.decode()
     except UnicodeDecodeError:
@@ -52,7 +52,7 @@ def _found(client: Any, source: str, key: bytes, prefix: str) -> IncomingSession
         return IncomingSession(
             "", prefix, place, fault="its key is not UTF-8: rename it, or import it as --session"
         )
-    with answering(source):
+    with translate_errors(source):
         if client.type(key) not in (b"list", b"none"):
             return IncomingSession(
                 "", prefix, name, fault="it is not a list: name another --key-prefix or --session"
@@ -61,15 +61,15 @@ def _found(client: Any, source: str, key: bytes, prefix: str) -> IncomingSession
     if left == _GONE:
         return IncomingSession("", prefix, name, skipped="it expired since it was listed")
     expires_at: datetime | None = None if left == _FOREVER else utcnow() + timedelta(milliseconds=left)
-    elements = _elements(client, source, key, name)
+    elements = _read_elements(client, source, key, name)
     return IncomingSession(name.removeprefix(prefix), prefix, name, elements, expires_at=expires_at)
 
 
-def _elements(client: Any, source: str, key: bytes, name: str) -> Iterator[Element]:
+def _read_elements(client: Any, source: str, key: bytes, name: str) -> Iterator[Element]:
     """Read from the tail, where the oldest is; a push at the head moves nothing there."""
     done = 0
     while True:
-        with answering(source):
+        with translate_errors(source):
             part = client.lrange(key, -(done + PAGE), -(done + 1))
         for ordinal, raw in enumerate(reversed(part), done + 1):
             yield parse_element(ordinal, f"{name} element {ordinal}", raw)
