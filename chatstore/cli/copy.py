@@ -1,6 +1,6 @@
 """``copy``: all sessions of one storage into another, and the proof that they are there.
 
-This module knows what to say of each session; how one is copied and compared is in `chatstore.cli.session_copy`.
+This module knows what to report of each session; how one is copied and compared is in `chatstore.cli.session_copy`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class NotTheSame(click.ClickException):
 @click.command()
 @click.argument("source", metavar="SOURCE_URL")
 @click.argument("target", metavar="TARGET_URL")
-@click.option(
-    "--session", "chosen", multiple=True, metavar="ID", help="Only this session; may be given often."
-)
+@click.option("--session", "chosen", multiple=True, metavar="ID", help="Only this session; may be repeated.")
 @owner_options("Only sessions of this {}.")
-@click.option("--from-schema", metavar="NAME", help="The source's database schema; else CHATSTORE_SCHEMA.")
-@click.option("--to-schema", metavar="NAME", help="The target's database schema; else CHATSTORE_SCHEMA.")
+@click.option(
+    "--from-schema", metavar="NAME", help="The source's database schema  [default: CHATSTORE_SCHEMA]"
+)
+@click.option("--to-schema", metavar="NAME", help="The target's database schema  [default: CHATSTORE_SCHEMA]")
 @json_option
 def copy(
     source: str,
@@ -56,9 +56,9 @@ def copy(
 ) -> None:
     """Copy sessions from one storage to another, and compare both at the end.
 
-    Messages keep positions, ids and times, sessions their owner, title and metadata. The source is only read.
-    Repeating goes on where the last copy ended. The exit code is 1 if anything is not the same in both. env:NAME
-    is a URL in the environment.
+    Messages keep their positions, ids and times, sessions their owner, title and metadata. The source is only
+    read. Repeating the command continues a copy that was interrupted. The exit code is 1 if any session differs.
+    env:NAME takes a URL from the environment.
     """
     old, new = _resolve_targets(source, target, from_schema, to_schema)
     note(f"source     {old.shown}")
@@ -124,8 +124,14 @@ class _Work:
     def compare(self, session_id: str) -> None:
         """Compare a session in both storages, and say what is not as it should be."""
         state, why, messages, digest = self._judge(session_id)
-        told = {"session_id": session_id, "state": state, "messages": messages, "sha256": digest, "why": why}
-        self.done.append(told)
+        result = {
+            "session_id": session_id,
+            "state": state,
+            "messages": messages,
+            "sha256": digest,
+            "why": why,
+        }
+        self.done.append(result)
         if state != SAME:
             note(f"{state:<10} {session_id}: {why}")
 
@@ -169,10 +175,8 @@ class _Work:
                 f"compared   {counted(states[SAME], 'session')}, {counted(messages, 'message')}: the same in both"
             )
         if failed := sum(states[state] for state in _FAILED):
-            told = ", ".join(f"{states[state]:,} {state}" for state in _FAILED if states[state])
-            msg = (
-                f"not the same in both: {counted(failed, 'session')} ({told}); each is named above: see to it"
-            )
+            named = ", ".join(f"{states[state]:,} {state}" for state in _FAILED if states[state])
+            msg = f"not the same in both: {counted(failed, 'session')} ({named}); each is named above: see to it"
             raise NotTheSame(msg)
 
 
@@ -197,7 +201,7 @@ def _resolve_targets(
 def _choose_sessions(
     repository: Repository, chosen: tuple[str, ...], user: str | None, tenant: str | None
 ) -> tuple[list[str], int]:
-    """Return the ids of the sessions to copy, a fork behind what it was forked from, and how many messages."""
+    """Return the ids of the sessions to copy, a fork after what it was forked from, and how many messages."""
     from chatstore.cli.session_copy import order_parents_first
     from chatstore.cli.tolerant_reading import list_all_sessions
 

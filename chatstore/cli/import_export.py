@@ -1,6 +1,6 @@
 """``import`` and ``export``: conversations from the files of other programs, and back.
 
-This module knows files and what to say; the formats are `chatstore.formats`.
+This module knows files and reports; the formats are in `chatstore.formats`.
 """
 
 from __future__ import annotations
@@ -54,13 +54,15 @@ class FormatChoice(Choice):
     type=FormatChoice(["auto", *FORMATS]),
     default="auto",
     show_default=True,
-    help="What the files hold; auto looks at the first message.",
+    help="Format of the messages; auto takes that of the first one.",
 )
 @click.option(
-    "--session", metavar="ID", help="The one session: what a file becomes, or what is read of a source."
+    "--session",
+    metavar="ID",
+    help="Session to store a file's one conversation in, or the one to read from a source.",
 )
-@click.option("--prefix", metavar="NAME", help="Begins ids that the file does not say; else its name does.")
-@owner_options("The sessions' {}, whatever the file says.")
+@click.option("--prefix", metavar="NAME", help="Prefix of generated session ids  [default: the file's name]")
+@owner_options("The {} that owns the sessions, whatever the file says.")
 @json_option
 @on_target(chosen=True)
 def import_(
@@ -78,13 +80,13 @@ def import_(
 ) -> None:
     """Store the conversations of files, or of another program's database.
 
-    A file that is imported twice is stored once; "-" is stdin. Read are the page's JSON and OpenAI
-    chat-completions JSON: an array of messages, objects with a list of messages under "messages" or "traj",
-    and JSON Lines of either, which are read line by line.
+    Reads LangChain message JSON and OpenAI chat-completions JSON: an array of messages, objects with a list of
+    messages under "messages" or "traj", and JSON Lines of either, which are read line by line. Importing a file
+    again stores nothing twice. "-" is stdin.
 
-    With --from, SOURCE is what that framework's chat histories left in Redis, DynamoDB, Cosmos DB, an SQL table
-    or a file; env:NAME is a URL in the environment. It is only read, and repeating goes on where the last
-    import ended.
+    With --from, SOURCE is what LangChain's chat histories left in Redis, DynamoDB, Cosmos DB, an SQL table or a
+    file; env:NAME takes its URL from the environment. A source is only read. Repeating the command continues an
+    import that was interrupted.
     """
     from chatstore.incoming.loading import Loader
 
@@ -94,7 +96,7 @@ def import_(
         import_sources(target, kind, files, options, session=session, owner=owner, json_=json_)
         return
     if session is not None and len(files) > 1:
-        msg = "--session takes the one conversation of one file: import the files one by one"
+        msg = "--session names the session of one conversation in one file: import the files one by one"
         raise Refused(msg)
     if STDIN in files and session is None and prefix is None:
         msg = "stdin has no name to make session ids from: add --session or --prefix"
@@ -113,7 +115,9 @@ def import_(
 
 @click.command()
 @click.argument("session", required=False)
-@click.option("--all", "all_", is_flag=True, help="Every session, archived ones too: one JSON object a line.")
+@click.option(
+    "--all", "all_", is_flag=True, help="Every session, archived ones too, each as one line of JSON."
+)
 @owner_options("With --all: only sessions of this {}.")
 @click.option(
     "--format",
@@ -121,7 +125,7 @@ def import_(
     type=FormatChoice(tuple(FORMATS)),
     default="langchain",
     show_default=True,
-    help="What to write.",
+    help="Format of the messages.",
 )
 @click.option("-o", "--output", "path", metavar="FILE", help="Write there instead of to stdout.")
 @on_target()
@@ -137,10 +141,11 @@ def export(
 ) -> None:
     """Write one session, or all of them, as JSON.
 
-    SESSION becomes an array of messages; --all writes JSON Lines, an object for each session. What --all
-    writes in LangChain's format, `chatstore import` restores: messages with their ids, positions and times;
-    the sessions' ids, owners, titles, metadata, archiving and expiry. When a session was created and last
-    changed, and of which it is a fork, is not written. OpenAI's format keeps what that API knows of a message.
+    SESSION is written as an array of messages, --all as JSON Lines with an object for each session. What --all
+    writes in LangChain's format can be restored with `chatstore import`: messages with their ids, positions and
+    times; sessions with their ids, owners, titles, metadata, archiving and expiry. The times at which sessions
+    were created and changed, and what they are forks of, are not written. OpenAI's format keeps only what that
+    API knows of a message.
     """
     from chatstore.cli.tolerant_reading import list_all_sessions, refuse_damage
 
@@ -148,7 +153,7 @@ def export(
         msg = "say what to export: a SESSION, or --all"
         raise Refused(msg)
     if session is not None and (user or tenant):
-        msg = "--user and --tenant choose sessions beside --all only: leave them out"
+        msg = "--user and --tenant work with --all only: leave them out"
         raise Refused(msg)
     damaged: list[str] = []
     with target.reading() as repository, _open_output(path) as stream:
@@ -291,7 +296,7 @@ def _read_records(
 
 @contextmanager
 def _open_output(path: str | None) -> Iterator[BinaryIO]:
-    """Lend stdout, or a file that takes the place of *path* only when all of it is written."""
+    """Open stdout, or a file that replaces *path* only when all of it is written."""
     if path in (None, STDIN):
         sys.stdout.flush()
         yield sys.stdout.buffer

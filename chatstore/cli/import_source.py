@@ -1,6 +1,6 @@
-"""``import --from``: conversations out of another program's database.
+"""``import --from``: conversations from another program's storage.
 
-This module knows options and what to say; the sources are `chatstore.sources`.
+This module knows options and reports; the sources are in `chatstore.sources`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 #: What the option of each name says.
 _HELP: Final = {
-    "key_prefix": "Redis: what keys begin with.",
-    "table": "SQL: the table of the messages.",
-    "session_key": "SQL and DynamoDB: the column or attribute of the session's id.",
-    "messages_key": "DynamoDB: the attribute of the messages.",
-    "expiry_key": "DynamoDB: the attribute of the expiry date.",
+    "key_prefix": "Redis: prefix of the keys.",
+    "table": "SQL: table of the messages.",
+    "session_key": "SQL and DynamoDB: column or attribute with the session id.",
+    "messages_key": "DynamoDB: attribute with the messages.",
+    "expiry_key": "DynamoDB: attribute with the expiry time.",
 }
 _ENVIRONMENT: Final = "env:"
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--from`` and the options of sources."""
-    for name, told in reversed(_HELP.items()):
-        command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=told)(command)
-    told = "Read another program's storage: SOURCE is its URL or table, or a file."
-    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=told)(command)
+    for name, text in reversed(_HELP.items()):
+        command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text)(command)
+    text = "Read another program's storage: SOURCE is its URL, its table or a file."
+    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=text)(command)
 
 
 def resolve_environment(text: str) -> str:
@@ -54,13 +54,13 @@ def resolve_environment(text: str) -> str:
 
 
 def refuse_options(kind: str | None, options: dict[str, str | None], others: dict[str, Any]) -> None:
-    """Raise `Refused` for options of sources without one, and for those of files beside one."""
+    """Raise `Refused` for options of sources without ``--from``, and for those of files with it."""
     given = [name for name, value in options.items() if value is not None]
     if kind is None and given:
-        msg = f"--{given[0].replace('_', '-')} is for a source: say which kind with --from"
+        msg = f"--{given[0].replace('_', '-')} belongs to a source: add --from with its kind"
         raise Refused(msg)
     if kind is not None and (beside := [name for name, value in others.items() if value]):
-        msg = f"--{beside[0]} is for files without --from: leave it out"
+        msg = f"--{beside[0]} cannot be used with --from: leave it out"
         raise Refused(msg)
 
 
@@ -74,19 +74,19 @@ def import_sources(
     owner: dict[str, str | None],
     json_: bool,
 ) -> None:
-    """Import from each of the sources *names*, and say what became of them.
+    """Import from each of the sources *names*, and report the result.
 
     Raises `CorruptRecord` at the end if anything was damaged or refused.
     """
     if session is not None and len(names) > 1:
-        msg = "--session takes the one session of one source: import the sources one by one"
+        msg = "--session names one session of one source: import the sources one by one"
         raise Refused(msg)
     source, chosen = find(kind), {name: value for name, value in options.items() if value is not None}
     places = [resolve_environment(name) for name in names]
     for place in places:
         read(
             kind, place, options=chosen
-        )  # nothing is read yet: a wrong option is told before anything is written
+        )  # nothing is read yet; a wrong option is refused before anything is written
         note(f"source     {source.mask(place)}")
     before = announce(target)
     with target.writing() as repository:

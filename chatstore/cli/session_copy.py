@@ -1,8 +1,8 @@
 """One session from one repository to another, and whether it is the same in both.
 
 This module knows what a session consists of, and composes what the contract offers; it refuses to know which storages
-these are. What the contract cannot set stays behind: when a session was created, changed and archived, its revision,
-positions that were used behind its last message.
+these are. What the contract cannot set is not copied: when a session was created, changed and archived, its revision,
+positions that were used after its last message.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class Pair(NamedTuple):
         mine = read_whole_records(self.source, session.session_id, [])
         theirs = read_whole_records(self.target, session.session_id, lost)
         for one, other in zip_longest(mine, theirs):
-            told = None if one is None else _serialize(one)
-            if told is not None:
+            line = None if one is None else _serialize(one)
+            if line is not None:
                 count += 1
-                digest.update(hashlib.sha256(told).digest())
-            if not difference and (other is None or told != _serialize(other)):
+                digest.update(hashlib.sha256(line).digest())
+            if not difference and (other is None or line != _serialize(other)):
                 at = min(record.position for record in (one, other) if record is not None)
                 difference = f"from position {at} on the messages differ"
         if lost:
@@ -108,7 +108,7 @@ class Pair(NamedTuple):
                 twin = None
             if twin is None or twin.message_id != record.message_id:
                 msg = (
-                    f"the target's session {session.session_id!r} holds messages that the source's has not: "
+                    f"the target's session {session.session_id!r} holds messages that the source's lacks: "
                     "delete it there and repeat this, or leave it out"
                 )
                 raise Conflict(msg)
@@ -133,7 +133,7 @@ class Pair(NamedTuple):
 
 
 def order_parents_first(repository: Repository, ids: list[str]) -> tuple[list[str], int]:
-    """Return *ids* so that a session comes behind the one it was forked from, and how many messages they have."""
+    """Return *ids* so that a session comes after the one it was forked from, and how many messages they have."""
     wanted, ordered, messages = set(ids), list[str](), 0
     for session_id in ids:
         chain, at = list[str](), session_id
@@ -166,8 +166,8 @@ def _take_through(records: Iterator[MessageRecord], position: int) -> Iterator[M
 def _serialize(record: MessageRecord) -> bytes:
     """Return all that a record says, the same for equal ones."""
     message = record.message
-    told = [record.position, record.message_id, message.id, record.created_at.isoformat(), to_wire(message)]
-    return canonical(told).encode("utf-8", "surrogatepass")
+    values = [record.position, record.message_id, message.id, record.created_at.isoformat(), to_wire(message)]
+    return canonical(values).encode("utf-8", "surrogatepass")
 
 
 def _name_differences(session: ChatSession, there: ChatSession) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The page's file: one JSON array, an object a message, in the shape of any release of that framework.
+"""LangChain's file: one JSON array with an object for each message, in the shape of any release.
 
 This module knows how to cut an array into its elements without reading all of it, so that one that is damaged hides no
 other; it refuses to know what an element says. `chatstore.formats` reads more kinds of files, each as a whole.
@@ -24,7 +24,7 @@ _TOKEN: Final = re.compile(rb'[\[\]{},"\\]')
 _SPACE: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 _OTHER: Final = (
-    "it is no JSON array: import it without --from, which knows other shapes, or write the messages into one"
+    "it is not a JSON array: import it without --from, which reads other shapes too, or make it one"
 )
 
 
@@ -87,7 +87,7 @@ def split(stream: BinaryIO) -> Iterator[bytes]:
             piece.clear()
         piece += data[start:]
         if len(piece) > _LONGEST:
-            msg = f"an element of more than {_LONGEST >> 20} MB is none: look for a quote that is missing"
+            msg = f"an element has more than {_LONGEST >> 20} MB: look for a quote that is missing"
             raise Torn(msg)
         data = stream.read(_CHUNK)
     if raw := bytes(piece.strip(_SPACE)):
@@ -126,7 +126,7 @@ class _Scanner:
 
 
 def _read_opening(stream: BinaryIO) -> bytes:
-    """Read up to the array's opening bracket; return what was read behind it."""
+    """Read up to the array's opening bracket; return what was read after it."""
     data = b""
     while len(data.strip(_SPACE)) <= len(_BOM) and (more := stream.read(_CHUNK)):
         data += more
@@ -140,9 +140,9 @@ def _read_opening(stream: BinaryIO) -> bytes:
 
 
 def _check_end(rest: bytes, stream: BinaryIO) -> None:
-    """Raise `Torn` if anything stands behind the array."""
+    """Raise `Torn` if anything comes after the array."""
     while rest or (rest := stream.read(_CHUNK)):
         if rest.strip(_SPACE):
-            msg = "something stands behind the array: remove it, or import the file without --from"
+            msg = "something comes after the array: remove it, or import the file without --from"
             raise Torn(msg)
         rest = b""

@@ -7,8 +7,8 @@ libraries keep them, and so do tool calls whose ``arguments`` are not JSON as th
 Whatever is still different (a null where the API says nothing, keys that only some server knows) is kept in
 ``additional_kwargs["__openai__"]``.
 
-A message from elsewhere is dumped with what the API takes: usage, artifacts and other frameworks' keys stay
-behind.
+A message from elsewhere is dumped with what the API takes: usage, artifacts and other frameworks' keys are
+left out.
 """
 
 from __future__ import annotations
@@ -91,22 +91,22 @@ def dump(message: Message) -> dict[str, Any]:
     """Return the message as the API takes it."""
     if isinstance(message, OpaqueMessage):
         return {"role": message.type, **message.data}
-    made = _dump_fields(message)
+    dumped = _dump_fields(message)
     rest = message.additional_kwargs.get(REST)
     if isinstance(rest, dict):
-        made.update(rest.get("with") or {})
+        dumped.update(rest.get("with") or {})
         for key in rest.get("without") or ():
-            made.pop(key, None)
-    return made
+            dumped.pop(key, None)
+    return dumped
 
 
 def _keep_rest(message: BaseMessage, original: dict[str, Any]) -> BaseMessage:
     """Note in *message* how its dump would differ from the *original*."""
-    made = _dump_fields(message)
+    dumped = _dump_fields(message)
     differing = {
-        key: value for key, value in original.items() if key not in made or not _is_same(made[key], value)
+        key: value for key, value in original.items() if key not in dumped or not _is_same(dumped[key], value)
     }
-    missing = [key for key in made if key not in original]
+    missing = [key for key in dumped if key not in original]
     if differing or missing:
         rest = {"with": differing, "without": missing}
         message.additional_kwargs[REST] = {name: value for name, value in rest.items() if value}
@@ -116,20 +116,20 @@ def _keep_rest(message: BaseMessage, original: dict[str, Any]) -> BaseMessage:
 def _dump_fields(message: BaseMessage) -> dict[str, Any]:
     kwargs = message.additional_kwargs
     role = _ROLES.get(message.type) or getattr(message, "role", message.type)
-    made: dict[str, Any] = {"role": kwargs.get(ROLE, role) if message.type == "system" else role}
-    made["content"] = message.content
-    made.update(
+    dumped: dict[str, Any] = {"role": kwargs.get(ROLE, role) if message.type == "system" else role}
+    dumped["content"] = message.content
+    dumped.update(
         {key: value for key, value in (("name", message.name), ("id", message.id)) if value is not None}
     )
     if isinstance(message, AIMessage):
-        made.update((key, kwargs[key]) for key in _KWARGS if kwargs.get(key) is not None)
+        dumped.update((key, kwargs[key]) for key in _KWARGS if kwargs.get(key) is not None)
         if calls := _dump_calls(message):
-            made["tool_calls"] = calls
-        if made["content"] == "" and not made.keys().isdisjoint(_INSTEAD):
-            made["content"] = None
+            dumped["tool_calls"] = calls
+        if dumped["content"] == "" and not dumped.keys().isdisjoint(_INSTEAD):
+            dumped["content"] = None
     elif isinstance(message, ToolMessage):
-        made["tool_call_id"] = message.tool_call_id
-    return made
+        dumped["tool_call_id"] = message.tool_call_id
+    return dumped
 
 
 # ------------------------------------------------------------------------------------------------ tool calls
@@ -146,7 +146,7 @@ def _load_calls(raw: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dump_calls(message: AIMessage) -> list[Any]:
-    """Return the tool calls in the API's form: as they came, or made from the fields."""
+    """Return the tool calls in the API's form: as they came, or built from the fields."""
     raw = message.additional_kwargs.get("tool_calls")
     if isinstance(raw, list):
         read = AIMessage("", additional_kwargs={"tool_calls": raw})

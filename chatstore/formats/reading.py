@@ -36,8 +36,8 @@ _TIMES: Final = ("archived_at", "expires_at")
 def read(stream: BinaryIO, name: str = "auto", *, file: str = "") -> Iterator[IncomingSession]:
     """Yield the sessions in *stream*, in order; JSON Lines are read line by line.
 
-    *name* is a format, or ``auto``: then each session's first message decides. *file* is the file's name, of which
-    ids of messages are made. Raises `InvalidMessage`, saying where, for what is no JSON or no message of the format.
+    *name* is a format, or ``auto``: then each session's first message decides. *file* is the file's name: ids
+    of messages are made from it. Raises `InvalidMessage` with the place of what is not JSON, or not of the format.
     """
     given = None if name == "auto" else find(name)
     for number, (place, messages, about) in enumerate(_read_conversations(stream), 1):
@@ -75,7 +75,7 @@ def _read_element(form: Format, value: Any, ordinal: int, place: str) -> Element
 
 
 def _read_conversations(stream: BinaryIO) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
-    """Yield the place, the messages and the object of each conversation. Raises `InvalidMessage` for what is none."""
+    """Yield the place, the messages and the object of each conversation. Raises `InvalidMessage` for other values."""
     loose = list[Any]()
     for number, (place, value) in enumerate(_read_values(stream), 1):
         messages = _find_messages(value)
@@ -108,7 +108,7 @@ def _read_session_data(about: dict[str, Any], place: str) -> dict[str, Any]:
 
 
 def _find_messages(value: Any) -> list[Any] | None:
-    """Return the messages of a conversation, None for what is none (a message, say)."""
+    """Return the messages of a conversation, None for anything else (a message, say)."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or "role" in value:

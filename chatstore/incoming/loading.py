@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from chatstore.messages import ChatSession
     from chatstore.repository import Repository
 
-#: What the ids of files' and of sources' messages are made in. Never change these, nor what is hashed: repeating an
-#: older import would store everything a second time.
+#: The namespaces of ids that are made for messages of files and of sources. Never change these, nor what is hashed:
+#: repeating an older import would store everything a second time.
 _FILES: Final = uuid.UUID("6b0f6f0e-6a0c-5d8e-9a5b-2f1c8f4f0d63")
 _SOURCES: Final = uuid.UUID("0c3c7f0a-6f0e-5b53-9a47-50a5b5b8e2d1")
 #: What is written in one transaction: so many messages, or about so many bytes.

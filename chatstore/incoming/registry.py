@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_module(what: str, modules: Mapping[str, str], name: str) -> Any:
-    """Return the module that *modules* has under *name*; *what* it is, is said in errors.
+    """Return the module that *modules* has under *name*; *what* is the word for it in errors.
 
     Raises `Invalid` with the names there are.
     """

@@ -1,4 +1,4 @@
-"""The Cosmos DB container of that framework's packages: one document a session, all its messages in a list.
+"""The Cosmos DB container of LangChain's packages: one document for each session, with a list of its messages.
 
 This module knows the layout: a document ``{"id": session id, "user_id": …, "messages": [{"type", "data"}, …]}`` under
 the partition key ``/user_id``. The container's own time to live is not read. Only one query is sent.
@@ -112,7 +112,7 @@ def _translate_errors(source: str) -> Iterator[None]:
             raise StorageError(f"{mask(source)} does not exist: check database and container") from error
         msg = f"{mask(source)} refuses (HTTP {status}): check the key, or the right to read items, and repeat this"
         raise StorageUnavailable(msg) from error
-    except (AzureError, ValueError) as error:  # a key that is no base64 is a ValueError
+    except (AzureError, ValueError) as error:  # a key that is not base64 is a ValueError
         msg = f"{mask(source)} does not answer ({type(error).__name__}): check account, network and key"
         raise StorageUnavailable(msg) from error
 
@@ -121,10 +121,20 @@ def _read_session(document: dict[str, Any], origin: str) -> IncomingSession:
     session, user_id = document.get("id"), document.get("user_id")
     place = f"document {session}"
     if not isinstance(session, str) or not isinstance(user_id, str | None):
-        return IncomingSession("", origin, place, fault="its id or user_id is not text: this is no session")
+        return IncomingSession(
+            "",
+            origin,
+            place,
+            fault="its id or user_id is not text, so it is not a session: check the container",
+        )
     messages = document.get("messages")
     if not isinstance(messages, list):
-        return IncomingSession(session, origin, place, fault="it has no list of messages: this is no session")
+        return IncomingSession(
+            session,
+            origin,
+            place,
+            fault="it has no list of messages, so it is not a session: check the container",
+        )
     place += f" of {user_id}"
     elements = number_elements(messages, f"{place} message")
     return IncomingSession(session, origin, place, elements, user_id=user_id or None)

@@ -1,4 +1,4 @@
-"""The DynamoDB table of that framework's community package: one item a session, all its messages in a list.
+"""The DynamoDB table of LangChain's community package: one item for each session, with a list of its messages.
 
 This module knows the layout: an item with the session's id as its key (``SessionId``), a list ``History`` of
 ``{"type", "data"}`` maps and, where a time to live was set, ``expireAt`` in seconds. Numbers come from DynamoDB as
@@ -80,7 +80,8 @@ def _open_client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
     try:
         client = boto3.client("dynamodb", region_name=region, endpoint_url=endpoint, config=patience)
     except (BotoCoreError, ValueError) as error:
-        msg = f"AWS cannot be reached so ({type(error).__name__}): check region, endpoint_url and AWS's configuration"
+        kind = type(error).__name__
+        msg = f"AWS's client cannot be set up ({kind}): check region, endpoint_url and AWS's configuration"
         raise Invalid(msg) from error
     return client, TypeDeserializer().deserialize
 
@@ -137,7 +138,7 @@ def _parse_time(value: Any) -> datetime | None:
 
 
 def _to_json_numbers(value: Any) -> Any:
-    """Return *value* with numbers as JSON has them: an int where there is nothing behind the point."""
+    """Return *value* with numbers as JSON has them: an int where there is no fraction."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):

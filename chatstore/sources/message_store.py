@@ -1,4 +1,4 @@
-"""The SQL tables of that framework's packages: one row a message, in a table that is called ``message_store``.
+"""The SQL tables of LangChain's packages: one row for each message, in a table called ``message_store``.
 
 This module knows the layouts: ``(id, session_id, message)`` with JSON as text or JSONB, and the same with a UUID for
 a session id and a ``created_at``. It reads any database that SQLAlchemy knows, in one statement through a cursor of
@@ -180,7 +180,10 @@ def _build_statement(
 def _read_session(session: Any, rows: Iterable[Any], table: str) -> IncomingSession:
     if session is None:
         return IncomingSession(
-            "", table, f"{table} rows without a session", fault="nobody knows whose messages they are"
+            "",
+            table,
+            f"{table} rows without a session",
+            fault="their session id is NULL: set it in a copy to import them",
         )
     session_id = _to_text(session)
     if not session_id.isascii() and session_id != session_id.encode(errors="replace").decode():
@@ -191,7 +194,7 @@ def _read_session(session: Any, rows: Iterable[Any], table: str) -> IncomingSess
 
 def _read_elements(rows: Iterable[Any], table: str) -> Iterator[Element]:
     for ordinal, (_, key, message, *times) in enumerate(rows, 1):
-        # Surrogates are bytes that were no UTF-8; as bytes again, the codec says where.
+        # Surrogates stand for bytes that are not UTF-8; given the bytes, the codec says where they are.
         raw = message.encode("utf-8", "surrogateescape") if isinstance(message, str) else message
         place, created_at = f"{table} row {key}", _parse_time(times[0]) if times else None
         yield parse_element(ordinal, place, raw, key=str(key), created_at=created_at)

@@ -48,7 +48,7 @@ def fetch(
 def require(
     sessions: Iterable[IncomingSession], session: str | None, place: str, advice: str
 ) -> Iterator[IncomingSession]:
-    """Yield *sessions*. Raises `StorageError` if *session* was asked for and there is none."""
+    """Yield *sessions*. Raises `StorageError` if *session* was asked for and nothing comes."""
     found = False
     for one in sessions:
         found = True

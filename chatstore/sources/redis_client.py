@@ -68,7 +68,7 @@ def _is_clustered(client: Any) -> bool:
 
 @contextmanager
 def translate_errors(source: str) -> Iterator[None]:
-    """Turn the client's errors into ours, which never show what the server said of a user or a value."""
+    """Turn the client's errors into chatstore's, without the server's text: it may name a user or a value."""
     exceptions = import_client().exceptions
     try:
         yield

@@ -1,4 +1,4 @@
-"""The documents of that framework's own Redis package: one RedisJSON document a message.
+"""The documents of LangChain's own Redis package: one RedisJSON document for each message.
 
 This module knows the layout: a document at ``<prefix><session id>:<ULID>`` with ``type``, ``data``, ``message_id``,
 ``session_id`` and ``timestamp``, seconds since 1970. That package kept no ids, names, tool calls or usage, so they are
@@ -104,7 +104,7 @@ def _read_element(ordinal: int, place: str, raw: Any) -> Element:
     except InvalidMessage as error:
         return Element(ordinal, place, fault=str(error))
     if not isinstance(document, dict):
-        return Element(ordinal, place, fault="it is no object with type and data: this is no message")
+        return Element(ordinal, place, fault="it is not an object with type and data, so it is not a message")
     wire = {"type": document.get("type"), "data": document.get("data")}
     ulid = document.get("message_id")
     message_id = ulid if codec.id_fault(ulid) is None else None
@@ -114,7 +114,7 @@ def _read_element(ordinal: int, place: str, raw: Any) -> Element:
 
 
 def _get(client: Any, source: str, documents: Sequence[bytes], path: str) -> list[Any]:
-    """Return what stands at *path* of each document: bytes, None where it is gone, an error where it is none."""
+    """Return the value at *path* of each document: bytes, None where it is gone, an error where it is not JSON."""
     with translate_errors(source):
         pipeline = (
             client.pipeline(transaction=False) if hasattr(client, "connection_pool") else client.pipeline()
@@ -131,7 +131,7 @@ def _split(documents: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def _parse_seconds(raw: Any) -> float:
-    """Return the first number of a JSON list; 0 for what is none, so that it comes first."""
+    """Return the first number of a JSON list; 0 for anything else, so that it comes first."""
     try:
         found = json.loads(raw)
     except (TypeError, ValueError):

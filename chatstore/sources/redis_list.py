@@ -1,4 +1,4 @@
-"""The Redis lists of that framework's community package: one list a session, pushed at its head.
+"""The Redis lists of LangChain's community package: one list for each session, pushed at its head.
 
 This module knows the layout: a LIST at ``<prefix><session id>``, an element ``{"type", "data"}`` as JSON, newest first,
 and a time to live on the key. Only SCAN, LRANGE and PTTL are sent.
