@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chatstore.incoming.loading import Loader, Tally
-    from chatstore.incoming.session import IncomingSession
+    from chatstore.incoming.session import Incoming
     from chatstore.messages import MessageRecord
     from chatstore.repository import Repository
 
@@ -106,9 +106,8 @@ def import_(
     with target.writing() as repository:
         done = []
         for file in files:
-            chosen = _Chosen(session, prefix or Path(file).stem)
             loader = Loader(repository, tenant_id=tenant, user_id=user)
-            done.append((file, _import_file(loader, file, name, chosen), loader.tally))
+            done.append((file, _import_file(loader, file, name, session, prefix), loader.tally))
     said_revision(target, before)
     _report(done, json_=json_)
 
@@ -173,23 +172,14 @@ COMMANDS = (import_, export)
 # ---------------------------------------------------------------------------------------------- import
 
 
-class _Chosen:
-    """Which session a conversation becomes."""
-
-    def __init__(self, session: str | None, prefix: str) -> None:
-        """Take the ids from the command line, or from the file."""
-        self.session, self.prefix = session, prefix
-
-    def choose_id(self, incoming: IncomingSession, *, alone: bool) -> str:
-        """Return the session id. Raises `Refused` for a second conversation where one session was named."""
-        if self.session is not None and not alone:
-            msg = "the file holds several conversations: leave --session out, or use --prefix"
-            raise Refused(msg)
-        if self.session:
-            return self.session
-        if incoming.session_id is not None:
-            return incoming.session_id
-        return self.prefix if alone else f"{self.prefix}/{incoming.number}"
+def _choose_id(incoming: Incoming, session: str | None, prefix: str, *, alone: bool) -> str:
+    """Return the session id. Raises `Refused` for a second conversation where one *session* was named."""
+    if session is not None and not alone:
+        msg = "the file holds several conversations: leave --session out, or use --prefix"
+        raise Refused(msg)
+    if session or incoming.session_id is not None:
+        return session or str(incoming.session_id)
+    return prefix if alone else f"{prefix}/{incoming.number}"
 
 
 def _check_files(files: tuple[str, ...]) -> None:
@@ -209,7 +199,7 @@ def _open_input(file: str) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[str]:
+def _import_file(loader: Loader, file: str, name: str, session: str | None, prefix: str | None) -> list[str]:
     """Store the conversations of a file; return the ids of their sessions."""
     from chatstore.formats.reading import read
 
@@ -217,8 +207,8 @@ def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[
     with _open_input(file) as stream, progress(f"importing {file}") as step:
         try:
             for incoming, alone in _mark_alone(read(stream, name, file=Path(file).name)):
-                session_id = chosen.choose_id(incoming, alone=alone)
-                loader.append(incoming, session_id, join=chosen.session is not None)
+                session_id = _choose_id(incoming, session, prefix or Path(file).stem, alone=alone)
+                loader.append(incoming, session_id, join=session is not None)
                 done.append(session_id)
                 step(1)
         except (Conflict, Invalid) as error:
@@ -228,7 +218,7 @@ def _import_file(loader: Loader, file: str, name: str, chosen: _Chosen) -> list[
     return done
 
 
-def _mark_alone(conversations: Iterator[IncomingSession]) -> Iterator[tuple[IncomingSession, bool]]:
+def _mark_alone(conversations: Iterator[Incoming]) -> Iterator[tuple[Incoming, bool]]:
     """Yield each conversation, and whether it is the only one."""
     first, second = next(conversations, None), next(conversations, None)
     for conversation in filter(None, (first, second)):

@@ -31,6 +31,16 @@ _HELP: Final = {
     "messages_key": "DynamoDB: attribute with the messages.",
     "expiry_key": "DynamoDB: attribute with the expiry time.",
 }
+#: What counts are called in JSON, where it is not the name in `Tally`.
+_COUNTS: Final = {
+    "new": "new_messages",
+    "known": "known_messages",
+    "skipped": "skipped_sessions",
+    "refused": "refused_sessions",
+    "expiring": "expiring_sessions",
+}
+#: Which counts are printed only where there is something to count.
+_RARE: Final = ("skipped", "refused", "damaged", "expiring")
 _ENVIRONMENT: Final = "env:"
 
 
@@ -84,9 +94,8 @@ def import_sources(
     source, chosen = find(kind), {name: value for name, value in options.items() if value is not None}
     places = [resolve_environment(name) for name in names]
     for place in places:
-        read(
-            kind, place, options=chosen
-        )  # nothing is read yet; a wrong option is refused before anything is written
+        # Nothing is read yet; a wrong option is refused before anything is written.
+        read(kind, place, options=chosen)
         note(f"source     {source.mask(place)}")
     before = announce(target)
     with target.writing() as repository:
@@ -132,28 +141,19 @@ def _note_left_out(what: str, place: str, why: str) -> None:
 
 
 def _report(kind: str, done: list[tuple[str, Tally]], *, json_: bool) -> None:
+    counts = [(name, asdict(tally)) for name, tally in done]
     if json_:
-        as_json({"sources": [{"source": name, "from": kind, **_name_counts(tally)} for name, tally in done]})
-        return
-    for name, tally in done:
-        parts = [
-            counted(tally.sessions, "session"),
-            f"{counted(tally.new, 'message')} new",
-            f"{tally.known:,} known",
-            *(f"{number:,} {word}" for word, number in asdict(tally).items() if word in _RARE and number),
+        sources = [
+            {
+                "source": name,
+                "from": kind,
+                **{_COUNTS.get(word, word): number for word, number in one.items()},
+            }
+            for name, one in counts
         ]
-        say(f"imported   {name}: {', '.join(parts)}")
-
-
-_RARE: Final = ("skipped", "refused", "damaged", "expiring")
-
-
-def _name_counts(tally: Tally) -> dict[str, int]:
-    renamed = {
-        "new": "new_messages",
-        "known": "known_messages",
-        "skipped": "skipped_sessions",
-        "refused": "refused_sessions",
-        "expiring": "expiring_sessions",
-    }
-    return {renamed.get(name, name): number for name, number in asdict(tally).items()}
+        as_json({"sources": sources})
+        return
+    for name, one in counts:
+        sessions, new = counted(one["sessions"], "session"), counted(one["new"], "message")
+        rare = "".join(f", {one[word]:,} {word}" for word in _RARE if one[word])
+        say(f"imported   {name}: {sessions}, {new} new, {one['known']:,} known{rare}")

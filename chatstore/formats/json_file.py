@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from chatstore.errors import Invalid
-from chatstore.incoming.session import Element, IncomingSession, parse_element
+from chatstore.incoming.session import Element, Incoming, parse_element
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -33,9 +33,7 @@ def mask(source: str) -> str:
     return source
 
 
-def read(
-    source: str, session: str | None, options: Mapping[str, str]
-) -> Generator[IncomingSession, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the file's one session, called *session*, else as the file without its ending."""
     del options
     path = Path(source)
@@ -43,7 +41,7 @@ def read(
         msg = f"{source} is a folder: name the files in it, such as {source}/*.json"
         raise Invalid(msg)
     with path.open("rb") as stream:
-        yield IncomingSession(session or path.stem, path.name, source, _read_elements(stream, source))
+        yield Incoming(session or path.stem, path.name, source, _read_elements(stream, source))
 
 
 def _read_elements(stream: BinaryIO, place: str) -> Iterator[Element]:

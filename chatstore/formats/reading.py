@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chatstore import codec
 from chatstore.errors import InvalidMessage
 from chatstore.formats import FORMATS, find
-from chatstore.incoming.session import IncomingSession, load_element
+from chatstore.incoming.session import Incoming, load_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ IDS: Final = ("session_id", "conversation_id", "thread_id", "id")
 _TIMES: Final = ("archived_at", "expires_at")
 
 
-def read(stream: BinaryIO, name: str = "auto", *, file: str = "") -> Iterator[IncomingSession]:
+def read(stream: BinaryIO, name: str = "auto", *, file: str = "") -> Iterator[Incoming]:
     """Yield the sessions in *stream*, in order; JSON Lines are read line by line.
 
     *name* is a format, or ``auto``: then each session's first message decides. *file* is the file's name: ids
@@ -45,7 +45,7 @@ def read(stream: BinaryIO, name: str = "auto", *, file: str = "") -> Iterator[In
         elements = [
             _read_element(form, message, at, f"{place}message {at}") for at, message in enumerate(messages, 1)
         ]
-        yield IncomingSession(
+        yield Incoming(
             origin=file, place=place, elements=elements, number=number, **_read_session_data(about, place)
         )
 

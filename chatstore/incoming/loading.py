@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from chatstore.incoming.session import Element, IncomingSession
-    from chatstore.messages import ChatSession
+    from chatstore.incoming.session import Element, Incoming
     from chatstore.repository import Repository
 
 #: The namespaces of ids that are made for messages of files and of sources. Never change these, nor what is hashed:
@@ -81,7 +80,7 @@ class Loader:
     step: Callable[[int], None] = lambda _messages: None
     tally: Tally = field(default_factory=Tally)
 
-    def append(self, session: IncomingSession, session_id: str, *, join: bool = False) -> None:
+    def append(self, session: Incoming, session_id: str, *, join: bool = False) -> None:
         """Store a file's session as *session_id*, after what is stored of it already.
 
         A session that is missing is created with its owner, title and metadata. One that holds other messages raises
@@ -114,7 +113,7 @@ class Loader:
             self.repository.update_session(session_id, archived=archived, expires_at=session.expires_at)
         self.tally.sessions += 1
 
-    def follow(self, session: IncomingSession) -> None:
+    def follow(self, session: Incoming) -> None:
         """Store a source's session in chunks, each in a transaction. Raises `StorageError` where the target fails."""
         if session.skipped:
             self.tally.skipped += 1
@@ -131,7 +130,7 @@ class Loader:
         except Invalid as error:  # its id, or its owner's
             self._report_damage(session.place, str(error))
 
-    def _follow(self, session: IncomingSession, session_id: str) -> None:
+    def _follow(self, session: Incoming, session_id: str) -> None:
         newest: MessageRecord | None = None
         ready = read = False
         for part in _split(session.elements):
@@ -145,11 +144,7 @@ class Loader:
             if newest is not None:
                 self._check_continuity(session, session_id, part, newest)
             if good:
-                now = utcnow()
-                self._store(
-                    session_id,
-                    [(one.place, self._make_record(session, session_id, one, now)) for one in good],
-                )
+                self._store(session, session_id, good)
         if not read:
             self._prepare(session, session_id)
         self.tally.sessions += ready or not read
@@ -157,9 +152,7 @@ class Loader:
 
     # ---- the session
 
-    def _create(
-        self, session: IncomingSession, session_id: str, *, expires_at: datetime | None = None
-    ) -> bool:
+    def _create(self, session: Incoming, session_id: str, *, expires_at: datetime | None = None) -> bool:
         """Create the session; return whether there was none."""
         try:
             self.repository.create_session(
@@ -174,25 +167,24 @@ class Loader:
             return False
         return True
 
-    def _prepare(self, session: IncomingSession, session_id: str) -> MessageRecord | None:
+    def _prepare(self, session: Incoming, session_id: str) -> MessageRecord | None:
         """Create the session, or check the one there is; return its newest record."""
         if self._create(session, session_id, expires_at=session.expires_at):
             return None
         there = self.repository.get_session(session_id)
-        tenant_id, user_id = self.tenant_id or session.tenant_id, self.user_id or session.user_id
-        if (tenant_id or there.tenant_id, user_id or there.user_id) != (there.tenant_id, there.user_id):
+        owner = self.tenant_id or session.tenant_id, self.user_id or session.user_id
+        if any(
+            one and one != other for one, other in zip(owner, (there.tenant_id, there.user_id), strict=True)
+        ):
             msg = f"session {session_id!r} is there already and has another owner: import it elsewhere"
             raise Conflict(msg)
-        self._prolong(session, there)
+        # The source may have moved its expiry date on; one that somebody cleared here stays cleared.
+        if session.expires_at and there.expires_at and session.expires_at - there.expires_at > _SAME:
+            self.repository.update_session(session_id, expires_at=session.expires_at)
         return next(iter(self.repository.get_records(session_id, last=1)), None)
 
-    def _prolong(self, session: IncomingSession, there: ChatSession) -> None:
-        """Follow an expiry date that the source has moved on; one that somebody cleared stays cleared."""
-        if session.expires_at and there.expires_at and session.expires_at - there.expires_at > _SAME:
-            self.repository.update_session(there.session_id, expires_at=session.expires_at)
-
     def _check_continuity(
-        self, session: IncomingSession, session_id: str, part: list[Element], newest: MessageRecord
+        self, session: Incoming, session_id: str, part: list[Element], newest: MessageRecord
     ) -> None:
         """Raise `Conflict` where the target's newest record is not the one that the source has there."""
         for one in part:
@@ -203,16 +195,16 @@ class Loader:
 
     # ---- messages
 
-    def _store(self, session_id: str, part: list[tuple[str, MessageRecord]]) -> None:
-        """Store the records of *part*, each with its place; where some are refused, say which, and store the others."""
+    def _store(self, session: Incoming, session_id: str, part: list[Element]) -> None:
+        """Store the messages of *part*; where some are refused, say which, and store the others."""
+        now = utcnow()
+        records = [self._make_record(session, session_id, one, now) for one in part]
         try:
-            new = self.repository.load_records(session_id, [record for _, record in part])
+            self._count(len(records), self.repository.load_records(session_id, records))
         except (Invalid, MessageConflict):
             # Nothing of this part was written; one by one they tell which it is.
-            for place, record in part:
-                self._store_one(session_id, place, record)
-        else:
-            self._count(len(part), new)
+            for one, record in zip(part, records, strict=True):
+                self._store_one(session_id, one.place, record)
 
     def _store_one(self, session_id: str, place: str, record: MessageRecord) -> None:
         try:
@@ -224,7 +216,7 @@ class Loader:
         except Invalid as error:
             self._report_damage(place, str(error))
 
-    def _choose_id(self, session: IncomingSession, session_id: str, one: Element) -> str:
+    def _choose_id(self, session: Incoming, session_id: str, one: Element) -> str:
         if one.message is not None and one.message.id is not None:
             return one.message.id
         if one.message_id is not None:
@@ -234,9 +226,7 @@ class Loader:
             return str(uuid.uuid5(_FILES, json.dumps(place)))
         return str(uuid.uuid5(_SOURCES, json.dumps([self.kind, *place])))
 
-    def _make_record(
-        self, session: IncomingSession, session_id: str, one: Element, now: datetime
-    ) -> MessageRecord:
+    def _make_record(self, session: Incoming, session_id: str, one: Element, now: datetime) -> MessageRecord:
         assert one.message is not None  # noqa: S101 - for the type checker: only such elements come here
         message_id = self._choose_id(session, session_id, one)
         return MessageRecord(one.message, one.ordinal, message_id, one.created_at or now, session_id)
@@ -251,7 +241,7 @@ class Loader:
         self.say("damaged", place, why)
 
 
-def _refuse_duplicates(session: IncomingSession, records: list[MessageRecord]) -> None:
+def _refuse_duplicates(session: Incoming, records: list[MessageRecord]) -> None:
     ids = [record.message_id for record in records]
     if len(set(ids)) < len(ids):
         twice = next(message_id for message_id in ids if ids.count(message_id) > 1)

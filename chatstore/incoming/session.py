@@ -37,7 +37,7 @@ class Element(NamedTuple):
     size: int = 0
 
 
-class IncomingSession(NamedTuple):
+class Incoming(NamedTuple):
     """One session of a file or a source; its *elements* come oldest first.
 
     *session_id* is None where a file does not say one. *origin* is the part of the source's name that stays when the

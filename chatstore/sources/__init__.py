@@ -5,7 +5,7 @@ imports its client when it is called; `chatstore.incoming` knows how what it fin
 of them knows a backend of chatstore's, and none ever writes to a source.
 
 A source is a module with ``OPTIONS`` (the options it takes, with their defaults) and two functions: ``mask(source)``
-names a source without its password, and ``read(source, session, options)`` yields an `IncomingSession` for each
+names a source without its password, and ``read(source, session, options)`` yields an `Incoming` for each
 session, in bounded memory.
 """
 
@@ -19,7 +19,7 @@ from chatstore.incoming.registry import find_module
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from chatstore.incoming.session import IncomingSession
+    from chatstore.incoming.session import Incoming
 
 #: The name of each source, and the module that knows it.
 KINDS: Final = {
@@ -42,7 +42,7 @@ class Source(Protocol):
 
     def read(
         self, source: str, session: str | None, options: Mapping[str, str]
-    ) -> Generator[IncomingSession, None, None]:
+    ) -> Generator[Incoming, None, None]:
         """Yield the sessions of *source*, or only *session*."""
 
 
@@ -53,7 +53,7 @@ def find(kind: str) -> Source:
 
 def read(
     kind: str, source: str, *, session: str | None = None, options: Mapping[str, str] | None = None
-) -> Generator[IncomingSession, None, None]:
+) -> Generator[Incoming, None, None]:
     """Yield the sessions of *source*, a place of this *kind*, each to be used up before the next.
 
     *session* is the only one to read; a file's one session is called so. Raises `Invalid` for an option that the

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.incoming.session import IncomingSession
+from chatstore.incoming.session import Incoming
 from chatstore.sources.reading import fetch, hide_password, number_elements, require
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def mask(source: str) -> str:
     return hide_password(source, "cosmosdb:")
 
 
-def read(
-    source: str, session: str | None, options: Mapping[str, str]
-) -> Generator[IncomingSession, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions of the container, in no order; *session* alone, of every user, where it is named."""
     del options
     place = _parse_url(source)
@@ -117,11 +115,11 @@ def _translate_errors(source: str) -> Iterator[None]:
         raise StorageUnavailable(msg) from error
 
 
-def _read_session(document: dict[str, Any], origin: str) -> IncomingSession:
+def _read_session(document: dict[str, Any], origin: str) -> Incoming:
     session, user_id = document.get("id"), document.get("user_id")
     place = f"document {session}"
     if not isinstance(session, str) or not isinstance(user_id, str | None):
-        return IncomingSession(
+        return Incoming(
             "",
             origin,
             place,
@@ -129,7 +127,7 @@ def _read_session(document: dict[str, Any], origin: str) -> IncomingSession:
         )
     messages = document.get("messages")
     if not isinstance(messages, list):
-        return IncomingSession(
+        return Incoming(
             session,
             origin,
             place,
@@ -137,4 +135,4 @@ def _read_session(document: dict[str, Any], origin: str) -> IncomingSession:
         )
     place += f" of {user_id}"
     elements = number_elements(messages, f"{place} message")
-    return IncomingSession(session, origin, place, elements, user_id=user_id or None)
+    return Incoming(session, origin, place, elements, user_id=user_id or None)

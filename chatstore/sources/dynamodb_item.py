@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from chatstore.arguments import utcnow
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.incoming.session import IncomingSession
+from chatstore.incoming.session import Incoming
 from chatstore.sources.reading import fetch, number_elements, require
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def mask(source: str) -> str:
     return source.partition("?")[0]
 
 
-def read(
-    source: str, session: str | None, options: Mapping[str, str]
-) -> Generator[IncomingSession, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions of the table, in no order; *session* alone where it is named."""
     region, table, endpoint = _parse_url(source)
     client, deserialize = _open_client(region, endpoint)
@@ -105,23 +103,21 @@ def _translate_errors(source: str) -> Iterator[None]:
         raise StorageUnavailable(msg) from error
 
 
-def _read_session(item: dict[str, Any], table: str, options: Mapping[str, str]) -> IncomingSession:
+def _read_session(item: dict[str, Any], table: str, options: Mapping[str, str]) -> Incoming:
     session = _to_json_numbers(item.get(options["session_key"]))
     if not isinstance(session, str | int):
         named = ", ".join(sorted(item))
         fault = f"it has no {options['session_key']!r} but {named}: name the right one with --session-key"
-        return IncomingSession("", table, "an item", fault=fault)
+        return Incoming("", table, "an item", fault=fault)
     place = f"item {session}"
     history = item.get(options["messages_key"])
     if not isinstance(history, list):
         fault = f"it has no list {options['messages_key']!r}: name the right attribute with --messages-key"
-        return IncomingSession(str(session), table, place, fault=fault)
+        return Incoming(str(session), table, place, fault=fault)
     until = _parse_time(item.get(options["expiry_key"]))
     if until is not None and until <= utcnow():
-        return IncomingSession(
-            str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC"
-        )
-    return IncomingSession(
+        return Incoming(str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC")
+    return Incoming(
         str(session),
         table,
         place,

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.incoming.session import Element, IncomingSession, parse_element
+from chatstore.incoming.session import Element, Incoming, parse_element
 from chatstore.sources.reading import PAGE, require
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ def mask(source: str) -> str:
     return _parse_url(source).set(query={}).render_as_string(hide_password=True)
 
 
-def read(
-    source: str, session: str | None, options: Mapping[str, str]
-) -> Generator[IncomingSession, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions of the table, in the order of their ids; *session* alone where it is named."""
     from sqlalchemy import inspect
 
@@ -177,9 +175,9 @@ def _build_statement(
     return statement if session is None else statement.where(found == session)
 
 
-def _read_session(session: Any, rows: Iterable[Any], table: str) -> IncomingSession:
+def _read_session(session: Any, rows: Iterable[Any], table: str) -> Incoming:
     if session is None:
-        return IncomingSession(
+        return Incoming(
             "",
             table,
             f"{table} rows without a session",
@@ -188,8 +186,8 @@ def _read_session(session: Any, rows: Iterable[Any], table: str) -> IncomingSess
     session_id = _to_text(session)
     if not session_id.isascii() and session_id != session_id.encode(errors="replace").decode():
         place = f"{table} session {session_id.encode('utf-8', 'surrogateescape')!r}"
-        return IncomingSession("", table, place, fault="its id is not UTF-8: correct it in a copy")
-    return IncomingSession(session_id, table, f"{table} session {session_id}", _read_elements(rows, table))
+        return Incoming("", table, place, fault="its id is not UTF-8: correct it in a copy")
+    return Incoming(session_id, table, f"{table} session {session_id}", _read_elements(rows, table))
 
 
 def _read_elements(rows: Iterable[Any], table: str) -> Iterator[Element]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from chatstore.incoming.session import Element, IncomingSession
+    from chatstore.incoming.session import Element, Incoming
 
 T = TypeVar("T")
 
@@ -45,9 +45,7 @@ def fetch(
         yield value
 
 
-def require(
-    sessions: Iterable[IncomingSession], session: str | None, place: str, advice: str
-) -> Iterator[IncomingSession]:
+def require(sessions: Iterable[Incoming], session: str | None, place: str, advice: str) -> Iterator[Incoming]:
     """Yield *sessions*. Raises `StorageError` if *session* was asked for and nothing comes."""
     found = False
     for one in sessions:

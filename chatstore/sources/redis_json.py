@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import codec
 from chatstore.errors import InvalidMessage, NotSupported
-from chatstore.incoming.session import Element, IncomingSession, parse_element
+from chatstore.incoming.session import Element, Incoming, parse_element
 from chatstore.sources.reading import PAGE, require
 from chatstore.sources.redis_client import (
     import_client,
@@ -34,9 +34,7 @@ OPTIONS: Final = {"key_prefix": "chat:"}
 _TYPE: Final = "ReJSON-RL"
 
 
-def read(
-    source: str, session: str | None, options: Mapping[str, str]
-) -> Generator[IncomingSession, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions below the prefix, in the order of their ids; *session* alone where it is named."""
     prefix = options["key_prefix"]
     with open_client(source) as client:
@@ -70,15 +68,13 @@ def _require_json_module(client: Any, source: str) -> None:
         raise
 
 
-def _read_session(
-    client: Any, source: str, begin: bytes, documents: list[bytes], prefix: str
-) -> IncomingSession:
+def _read_session(client: Any, source: str, begin: bytes, documents: list[bytes], prefix: str) -> Incoming:
     try:
         name = begin.decode()
     except UnicodeDecodeError:
         place = begin.decode(errors="backslashreplace")
-        return IncomingSession("", prefix, place, fault="its key is not UTF-8: rename it")
-    return IncomingSession(name.removeprefix(prefix), prefix, name, _read_elements(client, source, documents))
+        return Incoming("", prefix, place, fault="its key is not UTF-8: rename it")
+    return Incoming(name.removeprefix(prefix), prefix, name, _read_elements(client, source, documents))
 
 
 def _read_elements(client: Any, source: str, documents: list[bytes]) -> Iterator[Element]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.arguments import utcnow
-from chatstore.incoming.session import IncomingSession, parse_element
+from chatstore.incoming.session import Incoming, parse_element
 from chatstore.sources.reading import PAGE, require
 from chatstore.sources.redis_client import mask, open_client, scan_keys, translate_errors
 
@@ -26,9 +26,7 @@ OPTIONS: Final = {"key_prefix": "message_store:"}
 _GONE, _FOREVER = -2, -1
 
 
-def read(
-    source: str, session: str | None, options: Mapping[str, str]
-) -> Generator[IncomingSession, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions below the prefix, in no order; *session* alone where it is named.
 
     Pushes that come meanwhile do no harm: elements are counted from the oldest.
@@ -44,25 +42,23 @@ def read(
             yield _read_session(client, source, key, prefix)
 
 
-def _read_session(client: Any, source: str, key: bytes, prefix: str) -> IncomingSession:
+def _read_session(client: Any, source: str, key: bytes, prefix: str) -> Incoming:
     try:
         name = key.decode()
     except UnicodeDecodeError:
         place = key.decode(errors="backslashreplace")
-        return IncomingSession(
-            "", prefix, place, fault="its key is not UTF-8: rename it, or import it as --session"
-        )
+        return Incoming("", prefix, place, fault="its key is not UTF-8: rename it, or import it as --session")
     with translate_errors(source):
         if client.type(key) not in (b"list", b"none"):
-            return IncomingSession(
+            return Incoming(
                 "", prefix, name, fault="it is not a list: name another --key-prefix or --session"
             )
         left = client.pttl(key)
     if left == _GONE:
-        return IncomingSession("", prefix, name, skipped="it expired since it was listed")
+        return Incoming("", prefix, name, skipped="it expired since it was listed")
     expires_at: datetime | None = None if left == _FOREVER else utcnow() + timedelta(milliseconds=left)
     elements = _read_elements(client, source, key, name)
-    return IncomingSession(name.removeprefix(prefix), prefix, name, elements, expires_at=expires_at)
+    return Incoming(name.removeprefix(prefix), prefix, name, elements, expires_at=expires_at)
 
 
 def _read_elements(client: Any, source: str, key: bytes, name: str) -> Iterator[Element]:

@@ -9,7 +9,7 @@ from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import StorageUnavailable
 from chatstore.incoming import loading
 from chatstore.incoming.loading import Loader, Tally
-from chatstore.incoming.session import Element, IncomingSession, parse_element
+from chatstore.incoming.session import Element, Incoming, parse_element
 from chatstore.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 SEED = 20261125
 
 
-def found(elements: Iterable[Element], session: str = "one", **more: Any) -> IncomingSession:
+def found(elements: Iterable[Element], session: str = "one", **more: Any) -> Incoming:
     """Return a session of a source."""
-    return IncomingSession(session, "origin", session, elements, **more)
+    return Incoming(session, "origin", session, elements, **more)
 
 
 def texts(*contents: str) -> list[Element]:
@@ -30,9 +30,7 @@ def texts(*contents: str) -> list[Element]:
     return [Element(number, f"#{number}", HumanMessage(text)) for number, text in enumerate(contents, 1)]
 
 
-def load(
-    repository: Any, *sessions: IncomingSession, **options: Any
-) -> tuple[Tally, list[tuple[str, str, str]]]:
+def load(repository: Any, *sessions: Incoming, **options: Any) -> tuple[Tally, list[tuple[str, str, str]]]:
     """Load *sessions*; return the counts and what was left out."""
     left: list[tuple[str, str, str]] = []
     loader = Loader(repository, "test", say=lambda *told: left.append(told), **options)
@@ -154,7 +152,7 @@ def test_interrupted_at_every_write_and_repeated(monkeypatch: pytest.MonkeyPatch
     chance = random.Random(SEED)
     sessions = {f"s{n}": [str(chance.random()) for _ in range(chance.randrange(9))] for n in range(5)}
 
-    def all_found() -> list[IncomingSession]:
+    def all_found() -> list[Incoming]:
         return [found(texts(*contents), name) for name, contents in sessions.items()]
 
     straight = MemoryRepository()

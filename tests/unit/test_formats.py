@@ -25,13 +25,13 @@ from chatstore.messages import (
 from tests import corpus, hostile
 
 if TYPE_CHECKING:
-    from chatstore.incoming.session import IncomingSession
+    from chatstore.incoming.session import Incoming
 
 USER = {"role": "user", "content": "Hi"}
 HUMAN = {"type": "human", "data": {"content": "Hi", "additional_kwargs": {}, "example": False}}
 
 
-def read(text: str | bytes, name: str = "auto") -> list[IncomingSession]:
+def read(text: str | bytes, name: str = "auto") -> list[Incoming]:
     """Read the conversations in a file that holds *text*."""
     return list(reading.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), name))
 

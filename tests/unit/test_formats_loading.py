@@ -16,11 +16,11 @@ from chatstore.incoming.loading import Loader
 from chatstore.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
-    from chatstore.incoming.session import IncomingSession
+    from chatstore.incoming.session import Incoming
     from chatstore.repository import Repository
 
 
-def conversation(*texts: str, **about: Any) -> IncomingSession:
+def conversation(*texts: str, **about: Any) -> Incoming:
     """Return a conversation in which the user says *texts*."""
     spoken = [{"role": "user", "content": text} for text in texts]
     return next(reading.read(io.BytesIO(json.dumps({**about, "messages": spoken}).encode())))
@@ -28,7 +28,7 @@ def conversation(*texts: str, **about: Any) -> IncomingSession:
 
 def load(
     repository: Repository,
-    session: IncomingSession,
+    session: Incoming,
     session_id: str,
     *,
     source: str,
