@@ -34,6 +34,7 @@ LAYERS = {
     "backends": 2,
     "connect": 3,
     "histories": 3,
+    "incoming": 3,
     "formats": 4,
     "sources": 4,
     "integrations": 4,

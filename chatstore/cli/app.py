@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from chatstore import __version__
-from chatstore.cli import copy, demo, doctor, index, reading, removal, schema, transfer, writing
+from chatstore.cli import copy, demo, doctor, import_export, index, reading, removal, schema, writing
 from chatstore.cli.demo import TORN
 from chatstore.cli.output import scrubbed
 from chatstore.errors import ChatstoreError, SessionNotFound
@@ -125,7 +125,7 @@ def _drop_output() -> None:
 
 
 def _commands() -> Iterator[click.Command]:
-    for module in (demo, schema, index, reading, writing, transfer, copy, removal, doctor):
+    for module in (demo, schema, index, reading, writing, import_export, copy, removal, doctor):
         yield from module.COMMANDS
 
 

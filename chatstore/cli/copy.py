@@ -1,6 +1,6 @@
 """``copy``: all sessions of one storage into another, and the proof that they are there.
 
-This module knows what to say of each session; how one is copied and compared is in `chatstore.cli.copying`.
+This module knows what to report of each session; how one is copied and compared is in `chatstore.cli.session_copy`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from chatstore.cli.moving_in import from_environment
+from chatstore.cli.import_source import resolve_environment
 from chatstore.cli.options import json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, announce, said_revision
@@ -20,7 +20,7 @@ from chatstore.connect import SCHEMA_ENVIRONMENT
 from chatstore.errors import ChatstoreError, Conflict, CorruptRecord, Invalid, SessionNotFound, StorageError
 
 if TYPE_CHECKING:
-    from chatstore.cli.copying import Pair
+    from chatstore.cli.session_copy import Pair
     from chatstore.messages import ChatSession
     from chatstore.repository import Repository
 
@@ -36,12 +36,12 @@ class NotTheSame(click.ClickException):
 @click.command()
 @click.argument("source", metavar="SOURCE_URL")
 @click.argument("target", metavar="TARGET_URL")
-@click.option(
-    "--session", "chosen", multiple=True, metavar="ID", help="Only this session; may be given often."
-)
+@click.option("--session", "chosen", multiple=True, metavar="ID", help="Only this session; may be repeated.")
 @owner_options("Only sessions of this {}.")
-@click.option("--from-schema", metavar="NAME", help="The source's database schema; else CHATSTORE_SCHEMA.")
-@click.option("--to-schema", metavar="NAME", help="The target's database schema; else CHATSTORE_SCHEMA.")
+@click.option(
+    "--from-schema", metavar="NAME", help="The source's database schema  [default: CHATSTORE_SCHEMA]"
+)
+@click.option("--to-schema", metavar="NAME", help="The target's database schema  [default: CHATSTORE_SCHEMA]")
 @json_option
 def copy(
     source: str,
@@ -56,18 +56,18 @@ def copy(
 ) -> None:
     """Copy sessions from one storage to another, and compare both at the end.
 
-    Messages keep positions, ids and times, sessions their owner, title and metadata. The source is only read.
-    Repeating goes on where the last copy ended. The exit code is 1 if anything is not the same in both. env:NAME
-    is a URL in the environment.
+    Messages keep their positions, ids and times, sessions their owner, title and metadata. The source is only
+    read. Repeating the command continues a copy that was interrupted. The exit code is 1 if any session differs.
+    env:NAME takes a URL from the environment.
     """
-    old, new = _places(source, target, from_schema, to_schema)
+    old, new = _resolve_targets(source, target, from_schema, to_schema)
     note(f"source     {old.shown}")
     before = announce(new)
     with ExitStack() as opened:
-        from chatstore.cli.copying import Pair
+        from chatstore.cli.session_copy import Pair
 
         pair = Pair(opened.enter_context(old.reading()), opened.enter_context(new.writing()))
-        ids, messages = _chosen(pair.source, chosen, user, tenant)
+        ids, messages = _choose_sessions(pair.source, chosen, user, tenant)
         work = _Work(pair)
         with progress("copying", messages) as step:
             for session_id in ids:
@@ -123,16 +123,22 @@ class _Work:
 
     def compare(self, session_id: str) -> None:
         """Compare a session in both storages, and say what is not as it should be."""
-        state, why, messages, digest = self._compared(session_id)
-        told = {"session_id": session_id, "state": state, "messages": messages, "sha256": digest, "why": why}
-        self.done.append(told)
+        state, why, messages, digest = self._judge(session_id)
+        result = {
+            "session_id": session_id,
+            "state": state,
+            "messages": messages,
+            "sha256": digest,
+            "why": why,
+        }
+        self.done.append(result)
         if state != SAME:
             note(f"{state:<10} {session_id}: {why}")
 
-    def _compared(self, session_id: str) -> tuple[str, str, int, str]:
+    def _judge(self, session_id: str) -> tuple[str, str, int, str]:
         if session_id in self.refused:
             return REFUSED, self.refused[session_id], 0, ""
-        session = _session(self.pair.source, session_id)
+        session = _find_session(self.pair.source, session_id)
         if session is None:
             copied = session_id in self.revisions
             why = "it was deleted in the source meanwhile"
@@ -140,7 +146,7 @@ class _Work:
         found = self.pair.compare(session)
         if not found.linked:
             note(f"unlinked   {session_id}: the target cannot tell from which session it was forked")
-        after = _session(self.pair.source, session_id)
+        after = _find_session(self.pair.source, session_id)
         if after is None or after.revision != self.revisions.get(session_id):
             why = "it changed in the source while it was copied: repeat this"
             return CHANGED, why, found.messages, found.digest
@@ -169,20 +175,18 @@ class _Work:
                 f"compared   {counted(states[SAME], 'session')}, {counted(messages, 'message')}: the same in both"
             )
         if failed := sum(states[state] for state in _FAILED):
-            told = ", ".join(f"{states[state]:,} {state}" for state in _FAILED if states[state])
-            msg = (
-                f"not the same in both: {counted(failed, 'session')} ({told}); each is named above: see to it"
-            )
+            named = ", ".join(f"{states[state]:,} {state}" for state in _FAILED if states[state])
+            msg = f"not the same in both: {counted(failed, 'session')} ({named}); each is named above: see to it"
             raise NotTheSame(msg)
 
 
-def _places(
+def _resolve_targets(
     source: str, target: str, from_schema: str | None, to_schema: str | None
 ) -> tuple[Target, Target]:
     """Return both storages. Raises `Refused` for what cannot be copied."""
     schema = os.environ.get(SCHEMA_ENVIRONMENT) or None
-    old = Target(from_environment(source), from_schema or schema, chosen=True)
-    new = Target(from_environment(target), to_schema or schema, chosen=True)
+    old = Target(resolve_environment(source), from_schema or schema, chosen=True)
+    new = Target(resolve_environment(target), to_schema or schema, chosen=True)
     if "memory" in (old.scheme, new.scheme):
         msg = "a store in memory begins empty and ends with this command: name two storages that stay"
         raise Refused(msg)
@@ -194,21 +198,21 @@ def _places(
     return old, new
 
 
-def _chosen(
+def _choose_sessions(
     repository: Repository, chosen: tuple[str, ...], user: str | None, tenant: str | None
 ) -> tuple[list[str], int]:
-    """Return the ids of the sessions to copy, a fork behind what it was forked from, and how many messages."""
-    from chatstore.cli.copying import parents_first
-    from chatstore.cli.records import all_sessions
+    """Return the ids of the sessions to copy, a fork after what it was forked from, and how many messages."""
+    from chatstore.cli.session_copy import order_parents_first
+    from chatstore.cli.tolerant_reading import list_all_sessions
 
-    ids = all_sessions(repository, user_id=user, tenant_id=tenant)
+    ids = list_all_sessions(repository, user_id=user, tenant_id=tenant)
     if missing := sorted(set(chosen) - set(ids)):
         msg = f"the source has no session {missing[0]!r} for these options: list them with chatstore sessions"
         raise StorageError(msg)
-    return parents_first(repository, [one for one in ids if one in chosen] if chosen else ids)
+    return order_parents_first(repository, [one for one in ids if one in chosen] if chosen else ids)
 
 
-def _session(repository: Repository, session_id: str) -> ChatSession | None:
+def _find_session(repository: Repository, session_id: str) -> ChatSession | None:
     try:
         return repository.get_session(session_id)
     except SessionNotFound:

@@ -81,11 +81,11 @@ def as_json(value: Any) -> None:
     """Print *value* as indented JSON in UTF-8, free of control characters."""
     import json
 
-    from chatstore.formats.containers import harmless
+    from chatstore.formats.writing import escape_hazards
 
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain, allow_nan=False)
     try:
-        click.echo(harmless(text).encode())
+        click.echo(escape_hazards(text).encode())
     except UnicodeEncodeError:  # a lone surrogate
         click.echo(json.dumps(value, indent=2, default=_plain, allow_nan=False).encode())
 

@@ -12,8 +12,8 @@ import click
 
 from chatstore.cli.options import LIMIT, TIMES, WHEN, json_option, owner_options
 from chatstore.cli.output import as_json, moment, note, say, table, values
-from chatstore.cli.records import complain, whole_records
 from chatstore.cli.target import Target, on_target
+from chatstore.cli.tolerant_reading import read_whole_records, refuse_damage
 from chatstore.errors import ChatstoreError
 
 if TYPE_CHECKING:
@@ -93,12 +93,12 @@ def show(target: Target, session: str, *, last: int | None, full: bool, json_: b
     damaged: list[str] = []
     with target.reading() as repository:
         found = repository.get_session(session)
-        records = whole_records(repository, session, damaged, last=last)
+        records = read_whole_records(repository, session, damaged, last=last)
         if json_:
             as_json({"session": values(found, SESSION), "messages": [_element(record) for record in records]})
         else:
             transcript.show(found, records, full=full)
-    complain(damaged)
+    refuse_damage(damaged)
 
 
 @click.command()

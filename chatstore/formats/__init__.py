@@ -1,41 +1,26 @@
-"""Import and export: conversations in the files of other programs, and back.
+"""Formats: conversations in the files of other programs, read and written.
 
-This module knows which formats there are and how one is recognised; a format's module knows one message,
-`chatstore.formats.containers` the file around it, `chatstore.formats.loading` how a conversation gets into a
-repository. None of them knows where anything is stored.
+This module knows which formats there are; a format's module knows one message, `chatstore.formats.reading` and
+`chatstore.formats.writing` the file around it, `chatstore.incoming` how a conversation gets into a repository. None of
+them knows where anything is stored. `chatstore.formats.json_file` reads a damaged file as far as it can be read.
 
 A format is a module with three functions: ``fits(message)`` tells whether a JSON object is a message of it,
-``load(message)`` makes a chatstore message of one, and ``dump(message)`` the JSON object of a chatstore
-message.
+``load(message)`` makes a chatstore message of one, and ``dump(message)`` the JSON object of a chatstore message.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from chatstore.errors import Invalid, InvalidMessage
-from chatstore.formats.containers import Conversation, Item, as_json, envelopes, write_array, write_line
+from chatstore.incoming.registry import find_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from chatstore.messages import Message
 
-__all__ = [
-    "FORMATS",
-    "Conversation",
-    "Format",
-    "Item",
-    "as_json",
-    "find",
-    "read",
-    "write_array",
-    "write_line",
-]
-
-#: The name of each format, and the module that knows it; recognised in this order.
-FORMATS: Final = {"page": "chatstore.formats.page", "openai": "chatstore.formats.openai"}
+#: The name of each format, and its module; recognised in this order.
+FORMATS: Final = {"langchain": "chatstore.formats.langchain", "openai": "chatstore.formats.openai"}
+#: Names that formats had before.
+ALIASES: Final = {"page": "langchain"}
 
 
 class Format(Protocol):
@@ -53,48 +38,4 @@ class Format(Protocol):
 
 def find(name: str) -> Format:
     """Return the format called *name*. Raises `Invalid` with the names there are."""
-    if name not in FORMATS:
-        msg = f"there is no format {name!r}: use one of {', '.join(FORMATS)}"
-        raise Invalid(msg)
-    return cast("Format", import_module(FORMATS[name]))
-
-
-def read(stream: BinaryIO, name: str = "auto") -> Iterator[Conversation]:
-    """Yield the conversations in *stream*, in order; JSON Lines are read line by line.
-
-    *name* is a format, or ``auto``: then each conversation's first message decides. Raises
-    `InvalidMessage`, saying where, for what is no JSON or no message of the format.
-    """
-    given = None if name == "auto" else find(name)
-    for envelope in envelopes(stream):
-        form = given or _recognised(envelope.messages, envelope.place)
-        items = [
-            _item(form, message, f"{envelope.place}message {number}")
-            for number, message in enumerate(envelope.messages, 1)
-        ]
-        yield envelope.conversation(items)
-
-
-def _recognised(messages: Iterable[Any], place: str) -> Format:
-    first = next(iter(messages), {"type": "human", "data": {}})  # nothing in it fits everything
-    for name in FORMATS:
-        form = find(name)
-        if isinstance(first, dict) and form.fits(first):
-            return form
-    msg = (
-        f"{place}message 1: it has neither a type and data (page) nor a role (openai): "
-        "say --format, or convert the file to one of them"
-    )
-    raise InvalidMessage(msg)
-
-
-def _item(form: Format, message: Any, place: str) -> Item:
-    try:
-        if isinstance(message, dict):
-            return Item.around(message, form.load(message))
-        msg = f"{place}: it is of type {type(message).__name__}: write an object"
-    except InvalidMessage as error:
-        msg = f"{place}: {error}"
-    except RecursionError:
-        msg = f"{place}: it is nested too deeply to be stored: flatten it"
-    raise InvalidMessage(msg)
+    return cast("Format", find_module("format", FORMATS, ALIASES.get(name, name)))

@@ -7,8 +7,8 @@ libraries keep them, and so do tool calls whose ``arguments`` are not JSON as th
 Whatever is still different (a null where the API says nothing, keys that only some server knows) is kept in
 ``additional_kwargs["__openai__"]``.
 
-A message from elsewhere is dumped with what the API takes: usage, artifacts and other frameworks' keys stay
-behind.
+A message from elsewhere is dumped with what the API takes: usage, artifacts and other frameworks' keys are
+left out.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def load(message: dict[str, Any]) -> Message:
         msg = "role is missing or not text: write system, developer, user, assistant, tool or function"
         raise InvalidMessage(msg)
     kwargs: dict[str, Any] = {}
-    data: dict[str, Any] = {"content": _content(message.get("content")), "additional_kwargs": kwargs}
+    data: dict[str, Any] = {"content": _load_content(message.get("content")), "additional_kwargs": kwargs}
     if isinstance(message.get("name"), str):
         data["name"] = message["name"]
     if not codec.id_fault(message.get("id")):
@@ -77,85 +77,85 @@ def load(message: dict[str, Any]) -> Message:
         kwargs[ROLE] = role
     if role == "assistant":
         kwargs.update((key, message[key]) for key in _KWARGS if message.get(key) is not None)
-        data.update(_calls_from(message.get("tool_calls"), kwargs))
+        data.update(_load_calls(message.get("tool_calls"), kwargs))
     elif role == "tool":
         data["tool_call_id"] = message["tool_call_id"] if isinstance(message.get("tool_call_id"), str) else ""
     elif role == "function":
         data.setdefault("name", "")
     elif role not in _CLASSES:
         data["role"] = role
-    return _with_rest(_CLASSES.get(role, ChatMessage)(**data), message)
+    return _keep_rest(_CLASSES.get(role, ChatMessage)(**data), message)
 
 
 def dump(message: Message) -> dict[str, Any]:
     """Return the message as the API takes it."""
     if isinstance(message, OpaqueMessage):
         return {"role": message.type, **message.data}
-    made = _dumped(message)
+    dumped = _dump_fields(message)
     rest = message.additional_kwargs.get(REST)
     if isinstance(rest, dict):
-        made.update(rest.get("with") or {})
+        dumped.update(rest.get("with") or {})
         for key in rest.get("without") or ():
-            made.pop(key, None)
-    return made
+            dumped.pop(key, None)
+    return dumped
 
 
-def _with_rest(message: BaseMessage, original: dict[str, Any]) -> BaseMessage:
+def _keep_rest(message: BaseMessage, original: dict[str, Any]) -> BaseMessage:
     """Note in *message* how its dump would differ from the *original*."""
-    made = _dumped(message)
+    dumped = _dump_fields(message)
     differing = {
-        key: value for key, value in original.items() if key not in made or not _same(made[key], value)
+        key: value for key, value in original.items() if key not in dumped or not _is_same(dumped[key], value)
     }
-    missing = [key for key in made if key not in original]
+    missing = [key for key in dumped if key not in original]
     if differing or missing:
         rest = {"with": differing, "without": missing}
         message.additional_kwargs[REST] = {name: value for name, value in rest.items() if value}
     return message
 
 
-def _dumped(message: BaseMessage) -> dict[str, Any]:
+def _dump_fields(message: BaseMessage) -> dict[str, Any]:
     kwargs = message.additional_kwargs
     role = _ROLES.get(message.type) or getattr(message, "role", message.type)
-    made: dict[str, Any] = {"role": kwargs.get(ROLE, role) if message.type == "system" else role}
-    made["content"] = message.content
-    made.update(
+    dumped: dict[str, Any] = {"role": kwargs.get(ROLE, role) if message.type == "system" else role}
+    dumped["content"] = message.content
+    dumped.update(
         {key: value for key, value in (("name", message.name), ("id", message.id)) if value is not None}
     )
     if isinstance(message, AIMessage):
-        made.update((key, kwargs[key]) for key in _KWARGS if kwargs.get(key) is not None)
-        if calls := _calls_of(message):
-            made["tool_calls"] = calls
-        if made["content"] == "" and not made.keys().isdisjoint(_INSTEAD):
-            made["content"] = None
+        dumped.update((key, kwargs[key]) for key in _KWARGS if kwargs.get(key) is not None)
+        if calls := _dump_calls(message):
+            dumped["tool_calls"] = calls
+        if dumped["content"] == "" and not dumped.keys().isdisjoint(_INSTEAD):
+            dumped["content"] = None
     elif isinstance(message, ToolMessage):
-        made["tool_call_id"] = message.tool_call_id
-    return made
+        dumped["tool_call_id"] = message.tool_call_id
+    return dumped
 
 
 # ------------------------------------------------------------------------------------------------ tool calls
 
 
-def _calls_from(raw: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _load_calls(raw: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the fields for *raw* tool calls, which go into *kwargs* where these would not give them back."""
     if not isinstance(raw, list) or not raw:
         return {}
     parsed = AIMessage("", additional_kwargs={"tool_calls": raw})
-    if not _same(_calls_of(AIMessage("", tool_calls=parsed.tool_calls)), raw):
+    if not _is_same(_dump_calls(AIMessage("", tool_calls=parsed.tool_calls)), raw):
         kwargs["tool_calls"] = raw
     return {"tool_calls": parsed.tool_calls, "invalid_tool_calls": parsed.invalid_tool_calls}
 
 
-def _calls_of(message: AIMessage) -> list[Any]:
-    """Return the tool calls in the API's form: as they came, or made from the fields."""
+def _dump_calls(message: AIMessage) -> list[Any]:
+    """Return the tool calls in the API's form: as they came, or built from the fields."""
     raw = message.additional_kwargs.get("tool_calls")
     if isinstance(raw, list):
         read = AIMessage("", additional_kwargs={"tool_calls": raw})
         if read.tool_calls == message.tool_calls and read.invalid_tool_calls == message.invalid_tool_calls:
             return raw
-    return [_call(call) for call in (*message.tool_calls, *message.invalid_tool_calls)]
+    return [_dump_call(call) for call in (*message.tool_calls, *message.invalid_tool_calls)]
 
 
-def _call(call: dict[str, Any]) -> dict[str, Any]:
+def _dump_call(call: dict[str, Any]) -> dict[str, Any]:
     args = call.get("args")
     text = args if isinstance(args, str) else codec.dumps({} if args is None else args)
     return {
@@ -168,7 +168,7 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ values
 
 
-def _content(value: Any) -> Any:
+def _load_content(value: Any) -> Any:
     """Return what a message can have as content; '' for anything else, which is then noted."""
     fine = isinstance(value, str) or (
         isinstance(value, list) and all(isinstance(part, str | dict) for part in value)
@@ -176,5 +176,5 @@ def _content(value: Any) -> Any:
     return value if fine else ""
 
 
-def _same(left: Any, right: Any) -> bool:
+def _is_same(left: Any, right: Any) -> bool:
     return left == right and canonical(left) == canonical(right)

@@ -1,25 +1,25 @@
 """Moving in: conversations as other programs left them in a database, read where they are.
 
 This module knows which sources there are and which options each takes. A source's module knows one foreign layout and
-imports its client when it is called; `chatstore.sources.loading` knows how what it finds gets into a repository. None
+imports its client when it is called; `chatstore.incoming` knows how what it finds gets into a repository. None
 of them knows a backend of chatstore's, and none ever writes to a source.
 
-A source is a module with ``OPTIONS`` (the options it takes, with their defaults) and two functions: ``shown(source)``
-names a source without its password, and ``read(source, session, options)`` yields what `elements` calls `Found`, one
-for each session, in bounded memory.
+A source is a module with ``OPTIONS`` (the options it takes, with their defaults) and two functions: ``mask(source)``
+names a source without its password, and ``read(source, session, options)`` yields an `Incoming` for each
+session, in bounded memory.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from chatstore.errors import Invalid
+from chatstore.incoming.registry import find_module
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from chatstore.sources.elements import Found
+    from chatstore.incoming.session import Incoming
 
 #: The name of each source, and the module that knows it.
 KINDS: Final = {
@@ -28,7 +28,7 @@ KINDS: Final = {
     "dynamodb-item": "chatstore.sources.dynamodb_item",
     "cosmos-document": "chatstore.sources.cosmos_document",
     "message-store": "chatstore.sources.message_store",
-    "json-file": "chatstore.sources.json_file",
+    "json-file": "chatstore.formats.json_file",
 }
 
 
@@ -37,27 +37,24 @@ class Source(Protocol):
 
     OPTIONS: Mapping[str, str]
 
-    def shown(self, source: str) -> str:
+    def mask(self, source: str) -> str:
         """Return the name of *source*, without password and key."""
 
     def read(
         self, source: str, session: str | None, options: Mapping[str, str]
-    ) -> Generator[Found, None, None]:
+    ) -> Generator[Incoming, None, None]:
         """Yield the sessions of *source*, or only *session*."""
 
 
 def find(kind: str) -> Source:
     """Return the source called *kind*. Raises `Invalid` with the names there are."""
-    if kind not in KINDS:
-        msg = f"there is no source {kind!r}: use one of {', '.join(KINDS)}"
-        raise Invalid(msg)
-    return cast("Source", import_module(KINDS[kind]))
+    return cast("Source", find_module("source", KINDS, kind))
 
 
 def read(
     kind: str, source: str, *, session: str | None = None, options: Mapping[str, str] | None = None
-) -> Generator[Found, None, None]:
-    """Yield what *source*, a place of this *kind*, holds: one `Found` a session, to be used up before the next.
+) -> Generator[Incoming, None, None]:
+    """Yield the sessions of *source*, a place of this *kind*, each to be used up before the next.
 
     *session* is the only one to read; a file's one session is called so. Raises `Invalid` for an option that the
     source does not take, and while reading `StorageUnavailable`, `StorageError` or `MissingDependency`.

@@ -1,4 +1,4 @@
-"""The Cosmos DB container of that framework's packages: one document a session, all its messages in a list.
+"""The Cosmos DB container of LangChain's packages: one document for each session, with a list of its messages.
 
 This module knows the layout: a document ``{"id": session id, "user_id": …, "messages": [{"type", "data"}, …]}`` under
 the partition key ``/user_id``. The container's own time to live is not read. Only one query is sent.
@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.sources.elements import Found, element, nothing_there
+from chatstore.incoming.session import Incoming
+from chatstore.sources.reading import fetch, hide_password, number_elements, require
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from chatstore.sources.elements import Element
 
 OPTIONS: Final[dict[str, str]] = {}
 #: Where the account's key is looked for; without one, Entra ID is asked.
@@ -28,49 +28,38 @@ _PAGE: Final = 10
 _SCHEMES: Final = {"cosmosdb": "https", "https": "https", "http": "http"}
 
 
-class _Place(NamedTuple):
+class _Container(NamedTuple):
     endpoint: str
     key: str | None
     database: str
     container: str
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the source without its key."""
-    try:
-        parts = urlsplit(source)
-    except ValueError:
-        return "cosmosdb:"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return hide_password(source, "cosmosdb:")
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions of the container, in no order; *session* alone, of every user, where it is named."""
     del options
-    place = _place(source)
-    with _client(place) as client:
+    place = _parse_url(source)
+    with _open_client(place) as client:
         container = client.get_database_client(place.database).get_container_client(place.container)
         asked: dict[str, Any] = {"query": "SELECT * FROM c"}
         if session is not None:
             asked["query"] += " WHERE c.id = @session"
             asked["parameters"] = [{"name": "@session", "value": session}]
-        there = False
-        with _answering(source):
+        with _translate_errors(source):
             documents = iter(
                 container.query_items(**asked, enable_cross_partition_query=True, max_item_count=_PAGE)
             )
-        while True:
-            with _answering(source):
-                document = next(documents, None)
-            if document is None:
-                break
-            there = True
-            yield _found(document, f"{place.database}/{place.container}")
-        if session is not None and not there:
-            raise nothing_there(shown(source), session, "check the id")
+        origin = f"{place.database}/{place.container}"
+        found = (_read_session(document, origin) for document in fetch(documents, source, _translate_errors))
+        yield from require(found, session, mask(source), "check the id")
 
 
-def _place(source: str) -> _Place:
+def _parse_url(source: str) -> _Container:
     try:
         parts = urlsplit(source)
         scheme = _SCHEMES[parts.scheme]
@@ -82,24 +71,24 @@ def _place(source: str) -> _Place:
         msg = "write the container as cosmosdb://ACCOUNT.documents.azure.com/DATABASE/CONTAINER"
         raise Invalid(msg)
     key = unquote(parts.password) if parts.password else os.environ.get(KEY_ENVIRONMENT)
-    return _Place(f"{scheme}://{parts.hostname}{port}/", key, unquote(database), unquote(container))
+    return _Container(f"{scheme}://{parts.hostname}{port}/", key, unquote(database), unquote(container))
 
 
 @contextmanager
-def _client(place: _Place) -> Iterator[Any]:
+def _open_client(place: _Container) -> Iterator[Any]:
     try:
         from azure.cosmos import CosmosClient
     except ImportError as error:
         raise not_installed("azure-cosmos, the client of Cosmos DB,", "cosmosdb") from error
-    with _answering(place.endpoint):
+    with _translate_errors(place.endpoint):
         client = CosmosClient(
-            place.endpoint, place.key or _identity(), connection_timeout=10, read_timeout=60
+            place.endpoint, place.key or _find_credential(), connection_timeout=10, read_timeout=60
         )
     with client:
         yield client
 
 
-def _identity() -> Any:
+def _find_credential() -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
@@ -109,7 +98,7 @@ def _identity() -> Any:
 
 
 @contextmanager
-def _answering(source: str) -> Iterator[None]:
+def _translate_errors(source: str) -> Iterator[None]:
     """Turn the client's errors into ours; what a server says is not repeated, it may hold a token."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
@@ -118,26 +107,32 @@ def _answering(source: str) -> Iterator[None]:
     except HttpResponseError as error:
         status = error.status_code
         if status == 404:  # noqa: PLR2004 - HTTP's number for what is not there
-            raise StorageError(f"{shown(source)} does not exist: check database and container") from error
-        msg = f"{shown(source)} refuses (HTTP {status}): check the key, or the right to read items, and repeat this"
+            raise StorageError(f"{mask(source)} does not exist: check database and container") from error
+        msg = f"{mask(source)} refuses (HTTP {status}): check the key, or the right to read items, and repeat this"
         raise StorageUnavailable(msg) from error
-    except (AzureError, ValueError) as error:  # a key that is no base64 is a ValueError
-        msg = f"{shown(source)} does not answer ({type(error).__name__}): check account, network and key"
+    except (AzureError, ValueError) as error:  # a key that is not base64 is a ValueError
+        msg = f"{mask(source)} does not answer ({type(error).__name__}): check account, network and key"
         raise StorageUnavailable(msg) from error
 
 
-def _found(document: dict[str, Any], origin: str) -> Found:
+def _read_session(document: dict[str, Any], origin: str) -> Incoming:
     session, user_id = document.get("id"), document.get("user_id")
     place = f"document {session}"
     if not isinstance(session, str) or not isinstance(user_id, str | None):
-        return Found("", origin, place, fault="its id or user_id is not text: this is no session")
+        return Incoming(
+            "",
+            origin,
+            place,
+            fault="its id or user_id is not text, so it is not a session: check the container",
+        )
     messages = document.get("messages")
     if not isinstance(messages, list):
-        return Found(session, origin, place, fault="it has no list of messages: this is no session")
+        return Incoming(
+            session,
+            origin,
+            place,
+            fault="it has no list of messages, so it is not a session: check the container",
+        )
     place += f" of {user_id}"
-    return Found(session, origin, place, _elements(messages, place), user_id=user_id or None)
-
-
-def _elements(messages: list[Any], place: str) -> Iterator[Element]:
-    for ordinal, raw in enumerate(messages, 1):
-        yield element(ordinal, f"{place} message {ordinal}", raw)
+    elements = number_elements(messages, f"{place} message")
+    return Incoming(session, origin, place, elements, user_id=user_id or None)

@@ -1,4 +1,4 @@
-"""The DynamoDB table of that framework's community package: one item a session, all its messages in a list.
+"""The DynamoDB table of LangChain's community package: one item for each session, with a list of its messages.
 
 This module knows the layout: an item with the session's id as its key (``SessionId``), a list ``History`` of
 ``{"type", "data"}`` maps and, where a time to live was set, ``expireAt`` in seconds. Numbers come from DynamoDB as
@@ -10,31 +10,32 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from chatstore.arguments import utcnow
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.sources.elements import Found, element, nothing_there
+from chatstore.incoming.session import Incoming
+from chatstore.sources.reading import fetch, number_elements, require
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from chatstore.sources.elements import Element
 
 OPTIONS: Final = {"session_key": "SessionId", "messages_key": "History", "expiry_key": "expireAt"}
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the source as it is: access keys are never in it."""
     return source.partition("?")[0]
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions of the table, in no order; *session* alone where it is named."""
-    region, table, endpoint = _place(source)
-    client, deserialize = _client(region, endpoint)
+    region, table, endpoint = _parse_url(source)
+    client, deserialize = _open_client(region, endpoint)
     question: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
     operation = "scan"
     if session is not None:
@@ -44,22 +45,15 @@ def read(source: str, session: str | None, options: Mapping[str, str]) -> Genera
         question["ExpressionAttributeValues"] = {":session": {"S": session}}
     try:
         pages = iter(client.get_paginator(operation).paginate(**question))
-        there = False
-        while True:
-            with _answering(source):
-                page = next(pages, None)
-            if page is None:
-                break
-            for item in page["Items"]:
-                there = True
-                yield _found({name: deserialize(value) for name, value in item.items()}, table, options)
-        if session is not None and not there:
-            raise nothing_there(shown(source), session, "check the id and --session-key")
+        items = chain.from_iterable(page["Items"] for page in fetch(pages, source, _translate_errors))
+        plain = ({name: deserialize(value) for name, value in item.items()} for item in items)
+        found = (_read_session(item, table, options) for item in plain)
+        yield from require(found, session, mask(source), "check the id and --session-key")
     finally:
         client.close()
 
 
-def _place(source: str) -> tuple[str | None, str, str | None]:
+def _parse_url(source: str) -> tuple[str | None, str, str | None]:
     """Return region (None: as AWS is configured), table and endpoint of ``dynamodb://REGION/TABLE?endpoint_url=…``."""
     parts = urlsplit(source)
     table = unquote(parts.path.removeprefix("/"))
@@ -70,7 +64,7 @@ def _place(source: str) -> tuple[str | None, str, str | None]:
     return parts.netloc or None, table, next(iter(asked.get("endpoint_url", [])), None)
 
 
-def _client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
+def _open_client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
     try:
         import boto3
         from boto3.dynamodb.types import TypeDeserializer
@@ -84,13 +78,14 @@ def _client(region: str | None, endpoint: str | None) -> tuple[Any, Any]:
     try:
         client = boto3.client("dynamodb", region_name=region, endpoint_url=endpoint, config=patience)
     except (BotoCoreError, ValueError) as error:
-        msg = f"AWS cannot be reached so ({type(error).__name__}): check region, endpoint_url and AWS's configuration"
+        kind = type(error).__name__
+        msg = f"AWS's client cannot be set up ({kind}): check region, endpoint_url and AWS's configuration"
         raise Invalid(msg) from error
     return client, TypeDeserializer().deserialize
 
 
 @contextmanager
-def _answering(source: str) -> Iterator[None]:
+def _translate_errors(source: str) -> Iterator[None]:
     """Turn the client's errors into ours."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -99,50 +94,51 @@ def _answering(source: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "an error")
         if code == "ResourceNotFoundException":
-            raise StorageError(f"{shown(source)} does not exist: check table, region and account") from error
-        msg = f"{shown(source)} refuses ({code}): it wants dynamodb:Scan and dynamodb:Query on the table"
+            raise StorageError(f"{mask(source)} does not exist: check table, region and account") from error
+        msg = f"{mask(source)} refuses ({code}): it wants dynamodb:Scan and dynamodb:Query on the table"
         raise StorageUnavailable(msg) from error
     except BotoCoreError as error:
         kind = type(error).__name__
-        msg = f"{shown(source)} does not answer ({kind}): check region, network and credentials, then repeat this"
+        msg = f"{mask(source)} does not answer ({kind}): check region, network and credentials, then repeat this"
         raise StorageUnavailable(msg) from error
 
 
-def _found(item: dict[str, Any], table: str, options: Mapping[str, str]) -> Found:
-    session = _plain(item.get(options["session_key"]))
+def _read_session(item: dict[str, Any], table: str, options: Mapping[str, str]) -> Incoming:
+    session = _to_json_numbers(item.get(options["session_key"]))
     if not isinstance(session, str | int):
         named = ", ".join(sorted(item))
         fault = f"it has no {options['session_key']!r} but {named}: name the right one with --session-key"
-        return Found("", table, "an item", fault=fault)
+        return Incoming("", table, "an item", fault=fault)
     place = f"item {session}"
     history = item.get(options["messages_key"])
     if not isinstance(history, list):
         fault = f"it has no list {options['messages_key']!r}: name the right attribute with --messages-key"
-        return Found(str(session), table, place, fault=fault)
-    until = _moment(item.get(options["expiry_key"]))
+        return Incoming(str(session), table, place, fault=fault)
+    until = _parse_time(item.get(options["expiry_key"]))
     if until is not None and until <= utcnow():
-        return Found(str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC")
-    return Found(str(session), table, place, _elements(history, place), expires_at=until)
+        return Incoming(str(session), table, place, skipped=f"it expired at {until:%Y-%m-%d %H:%M:%S} UTC")
+    return Incoming(
+        str(session),
+        table,
+        place,
+        number_elements(_to_json_numbers(history), f"{place} message"),
+        expires_at=until,
+    )
 
 
-def _elements(history: list[Any], place: str) -> Iterator[Element]:
-    for ordinal, raw in enumerate(history, 1):
-        yield element(ordinal, f"{place} message {ordinal}", _plain(raw))
-
-
-def _moment(value: Any) -> datetime | None:
+def _parse_time(value: Any) -> datetime | None:
     try:
         return datetime.fromtimestamp(int(value), UTC) if isinstance(value, Decimal) else None
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _plain(value: Any) -> Any:
-    """Return *value* with numbers as JSON has them: an int where there is nothing behind the point."""
+def _to_json_numbers(value: Any) -> Any:
+    """Return *value* with numbers as JSON has them: an int where there is no fraction."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _to_json_numbers(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_to_json_numbers(one) for one in value]
     return value

@@ -1,4 +1,4 @@
-"""The SQL tables of that framework's packages: one row a message, in a table that is called ``message_store``.
+"""The SQL tables of LangChain's packages: one row for each message, in a table called ``message_store``.
 
 This module knows the layouts: ``(id, session_id, message)`` with JSON as text or JSONB, and the same with a UUID for
 a session id and a ``created_at``. It reads any database that SQLAlchemy knows, in one statement through a cursor of
@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
 from chatstore.extras import not_installed
-from chatstore.sources.elements import PAGE, Element, Found, element, nothing_there
+from chatstore.incoming.session import Element, Incoming, parse_element
+from chatstore.sources.reading import PAGE, require
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -42,30 +43,29 @@ _MYSQL: Final = ("mysql", "mariadb")
 _WRITE_TIMEOUT: Final = 8 * 3600
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the URL without its password and parameters."""
-    return _url(source).set(query={}).render_as_string(hide_password=True)
+    return _parse_url(source).set(query={}).render_as_string(hide_password=True)
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the sessions of the table, in the order of their ids; *session* alone where it is named."""
     from sqlalchemy import inspect
 
-    url, name = _url(source), options["table"]
-    with _engine(url) as engine, _answering(source), _reading(engine) as connection:
-        columns = _columns(inspect(connection), name, options["session_key"], shown(source))
-        rows = connection.execute(_statement(connection, name, columns, session))
-        there = False
-        for found, group in groupby(rows, key=lambda row: row[0]):
-            if session is not None and _text(found) != session:
-                continue  # MySQL takes A and a for the same
-            there = True
-            yield _found(found, group, name)
-        if session is not None and not there:
-            raise nothing_there(f"table {name}", session, "check the id, --table and --session-key")
+    url, name = _parse_url(source), options["table"]
+    with _open_engine(url) as engine, _translate_errors(source), _open_connection(engine) as connection:
+        columns = _find_columns(inspect(connection), name, options["session_key"], mask(source))
+        rows = connection.execute(_build_statement(connection, name, columns, session))
+        # MySQL takes A and a for the same
+        found = (
+            _read_session(one, group, name)
+            for one, group in groupby(rows, key=lambda row: row[0])
+            if session is None or _to_text(one) == session
+        )
+        yield from require(found, session, f"table {name}", "check the id, --table and --session-key")
 
 
-def _url(source: str) -> URL:
+def _parse_url(source: str) -> URL:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -78,12 +78,12 @@ def _url(source: str) -> URL:
 
 
 @contextmanager
-def _engine(url: URL) -> Iterator[Engine]:
+def _open_engine(url: URL) -> Iterator[Engine]:
     from sqlalchemy import NullPool, create_engine
     from sqlalchemy.exc import ArgumentError
 
     try:
-        connect = {"creator": _opening(url)} if url.get_backend_name() == "sqlite" else {}
+        connect = {"creator": _make_opener(url)} if url.get_backend_name() == "sqlite" else {}
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True, **connect)
     except ImportError as error:
         raise not_installed(f"the driver of {url.drivername}", "postgres,mysql") from error
@@ -96,25 +96,25 @@ def _engine(url: URL) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _opening(url: URL) -> Any:
+def _make_opener(url: URL) -> Any:
     """Return what opens a SQLite file for reading only; text that is not UTF-8 must not end the whole cursor."""
     path = Path(url.database or "")
     if not path.is_file():
         msg = f"there is no SQLite file {url.database!r}: check the path"
         raise StorageError(msg)
 
-    def opened() -> sqlite3.Connection:
+    def open_file() -> sqlite3.Connection:
         link = sqlite3.connect(
             f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, check_same_thread=False
         )
         link.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         return link
 
-    return opened
+    return open_file
 
 
 @contextmanager
-def _reading(engine: Engine) -> Iterator[Connection]:
+def _open_connection(engine: Engine) -> Iterator[Connection]:
     """Lend a connection whose answers come row by row, in a transaction that may only read where there is one."""
     options: dict[str, Any] = {"stream_results": True, "yield_per": PAGE}
     if engine.dialect.name == "postgresql":
@@ -128,7 +128,7 @@ def _reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def _answering(source: str) -> Iterator[None]:
+def _translate_errors(source: str) -> Iterator[None]:
     """Turn the database's errors into ours; a driver's text may hold a password."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -136,11 +136,11 @@ def _answering(source: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         kind = type(getattr(error, "orig", None) or error).__name__
-        msg = f"{shown(source)} cannot be read ({kind}): check server, database, password and rights, then repeat this"
+        msg = f"{mask(source)} cannot be read ({kind}): check server, database, password and rights, then repeat this"
         raise StorageUnavailable(msg) from error
 
 
-def _columns(inspector: Any, name: str, session_key: str, place: str) -> list[str]:
+def _find_columns(inspector: Any, name: str, session_key: str, place: str) -> list[str]:
     """Return the columns to read: session, id, message and, where there is one, the time."""
     schema, _, bare = name.rpartition(".")
     if not inspector.has_table(bare, schema=schema or None):
@@ -155,7 +155,9 @@ def _columns(inspector: Any, name: str, session_key: str, place: str) -> list[st
     return [*wanted, *(["created_at"] if "created_at" in there else [])]
 
 
-def _statement(connection: Connection, name: str, columns: list[str], session: str | None) -> Select[Any]:
+def _build_statement(
+    connection: Connection, name: str, columns: list[str], session: str | None
+) -> Select[Any]:
     """Write the one statement; what two databases would do to values and their order is kept out of it."""
     from sqlalchemy import LargeBinary, Text, cast, column, select, table
 
@@ -173,31 +175,34 @@ def _statement(connection: Connection, name: str, columns: list[str], session: s
     return statement if session is None else statement.where(found == session)
 
 
-def _found(session: Any, rows: Iterable[Any], table: str) -> Found:
+def _read_session(session: Any, rows: Iterable[Any], table: str) -> Incoming:
     if session is None:
-        return Found(
-            "", table, f"{table} rows without a session", fault="nobody knows whose messages they are"
+        return Incoming(
+            "",
+            table,
+            f"{table} rows without a session",
+            fault="their session id is NULL: set it in a copy to import them",
         )
-    session_id = _text(session)
+    session_id = _to_text(session)
     if not session_id.isascii() and session_id != session_id.encode(errors="replace").decode():
         place = f"{table} session {session_id.encode('utf-8', 'surrogateescape')!r}"
-        return Found("", table, place, fault="its id is not UTF-8: correct it in a copy")
-    return Found(session_id, table, f"{table} session {session_id}", _elements(rows, table))
+        return Incoming("", table, place, fault="its id is not UTF-8: correct it in a copy")
+    return Incoming(session_id, table, f"{table} session {session_id}", _read_elements(rows, table))
 
 
-def _elements(rows: Iterable[Any], table: str) -> Iterator[Element]:
+def _read_elements(rows: Iterable[Any], table: str) -> Iterator[Element]:
     for ordinal, (_, key, message, *times) in enumerate(rows, 1):
-        # Surrogates are bytes that were no UTF-8; as bytes again, the codec says where.
+        # Surrogates stand for bytes that are not UTF-8; given the bytes, the codec says where they are.
         raw = message.encode("utf-8", "surrogateescape") if isinstance(message, str) else message
-        place, created_at = f"{table} row {key}", _moment(times[0]) if times else None
-        yield element(ordinal, place, raw, key=str(key), created_at=created_at)
+        place, created_at = f"{table} row {key}", _parse_time(times[0]) if times else None
+        yield parse_element(ordinal, place, raw, key=str(key), created_at=created_at)
 
 
-def _text(session: Any) -> str:
+def _to_text(session: Any) -> str:
     return session.decode("utf-8", "surrogateescape") if isinstance(session, bytes) else str(session)
 
 
-def _moment(value: Any) -> datetime | None:
+def _parse_time(value: Any) -> datetime | None:
     """Return a stored time; one without a zone is in UTC."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from chatstore.errors import Invalid, StorageUnavailable
 from chatstore.extras import not_installed
+from chatstore.sources.reading import fetch, hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,16 +20,12 @@ _PATIENCE: Final = {"socket_connect_timeout": 10, "socket_timeout": 60}
 _SCAN: Final = 1000
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the URL without user, password and parameters."""
-    try:
-        parts = urlsplit(source)
-    except ValueError:
-        return "redis:"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return hide_password(source, "redis:")
 
 
-def imported() -> Any:
+def import_client() -> Any:
     """Return the client library. Raises `MissingDependency`."""
     try:
         import redis
@@ -39,20 +35,20 @@ def imported() -> Any:
 
 
 @contextmanager
-def connected(source: str) -> Iterator[Any]:
+def open_client(source: str) -> Iterator[Any]:
     """Lend a client of the server, or of the cluster that the server belongs to."""
-    redis = imported()
+    redis = import_client()
     try:
         client = redis.Redis.from_url(source, **_PATIENCE)
     except (ValueError, TypeError):
         msg = "this is not a Redis URL: write one like redis://user:password@host:6379/0"
         raise Invalid(msg) from None
     try:
-        with answering(source):
+        with translate_errors(source):
             client.ping()
-        if _in_cluster(client):
+        if _is_clustered(client):
             client.close()
-            with answering(source):
+            with translate_errors(source):
                 client = redis.RedisCluster.from_url(source, **_PATIENCE)
         yield client
     finally:
@@ -63,40 +59,36 @@ def connected(source: str) -> Iterator[Any]:
         client.close()
 
 
-def _in_cluster(client: Any) -> bool:
+def _is_clustered(client: Any) -> bool:
     try:
         return bool(client.info("cluster").get("cluster_enabled"))
-    except imported().exceptions.ResponseError:  # INFO is not everybody's right
+    except import_client().exceptions.ResponseError:  # INFO is not everybody's right
         return False
 
 
 @contextmanager
-def answering(source: str) -> Iterator[None]:
-    """Turn the client's errors into ours, which never show what the server said of a user or a value."""
-    exceptions = imported().exceptions
+def translate_errors(source: str) -> Iterator[None]:
+    """Turn the client's errors into chatstore's, without the server's text: it may name a user or a value."""
+    exceptions = import_client().exceptions
     try:
         yield
     except exceptions.AuthenticationError as error:
-        raise StorageUnavailable(f"{shown(source)} refuses this user: check user and password") from error
+        raise StorageUnavailable(f"{mask(source)} refuses this user: check user and password") from error
     except exceptions.NoPermissionError as error:
         advice = "allow it the commands that only read (ACL SETUSER … +@read +scan +ping)"
-        raise StorageUnavailable(f"{shown(source)} does not let this user read: {advice}") from error
+        raise StorageUnavailable(f"{mask(source)} does not let this user read: {advice}") from error
     except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
         kind = type(error).__name__
-        msg = f"{shown(source)} does not answer ({kind}): check host, port and server, then repeat this"
+        msg = f"{mask(source)} does not answer ({kind}): check host, port and server, then repeat this"
         raise StorageUnavailable(msg) from error
 
 
-def keys(client: Any, source: str, prefix: str, type_: str) -> Iterator[bytes]:
+def scan_keys(client: Any, source: str, prefix: str, type_: str) -> Iterator[bytes]:
     """Yield the keys of this type that begin with *prefix*, each once; their names are held in memory."""
     seen = set[bytes]()
     pattern = "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in prefix) + "*"
     scan = client.scan_iter(match=pattern.encode(), count=_SCAN, _type=type_)
-    while True:
-        with answering(source):
-            key = next(scan, None)
-        if key is None:
-            return
+    for key in fetch(scan, source, translate_errors):
         if key not in seen:
             seen.add(key)
             yield key

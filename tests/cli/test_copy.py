@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.backends.memory import MemoryRepository
-from chatstore.cli.copying import Pair, parents_first
-from chatstore.cli.records import all_sessions
+from chatstore.cli.session_copy import Pair, order_parents_first
+from chatstore.cli.tolerant_reading import list_all_sessions
 from chatstore.connect import connect
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import HumanMessage
@@ -71,7 +71,7 @@ def test_only_what_is_chosen(places: Any, cli: Run) -> None:
     assert (1, 1) == (missing.code, others.code)
     assert "nowhere" in missing.errors[0]
     with connect(new) as repository:
-        found = set(all_sessions(repository, user_id=None, tenant_id=None))
+        found = set(list_all_sessions(repository, user_id=None, tenant_id=None))
     assert {"ids", "ends"} | {name for name in found if name.startswith("kenji")} == found
     assert len(found) > 2
 
@@ -252,7 +252,7 @@ def test_forks_in_a_ring_come_once() -> None:
     repository.delete_session("a")
     repository.fork_session("b", "a")
 
-    assert ["a", "b"] == sorted(parents_first(repository, ["a", "b"])[0])
+    assert ["a", "b"] == sorted(order_parents_first(repository, ["a", "b"])[0])
 
 
 class Failing(MemoryRepository):
@@ -278,7 +278,7 @@ def test_interrupted_at_every_write_and_repeated() -> None:
         target.left = writes
         for _ in range(2):
             try:
-                for session_id in parents_first(source, list(expected))[0]:
+                for session_id in order_parents_first(source, list(expected))[0]:
                     Pair(source, target).copy(source.get_session(session_id), [], lambda _steps: None)
             except StorageUnavailable:
                 stopped += 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chatstore.cli.records import all_sessions
 from chatstore.cli.samples import store
+from chatstore.cli.tolerant_reading import list_all_sessions
 from chatstore.messages import AIMessage, HumanMessage, OpaqueMessage
 from tests.hostile import TEXTS
 
@@ -46,6 +46,6 @@ def told(repository: Repository) -> dict[str, Any]:
             session.archived_at is None,
             [tuple(record) for record in repository.iter_records(session_id)],
         )
-        for session_id in all_sessions(repository, user_id=None, tenant_id=None)
+        for session_id in list_all_sessions(repository, user_id=None, tenant_id=None)
         for session in [repository.get_session(session_id)]
     }

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from chatstore.cli import main
-from chatstore.cli.records import all_sessions
+from chatstore.cli.tolerant_reading import list_all_sessions
 from chatstore.connect import connect
 from tests.reliability.places import place
 from tests.sources import planting
@@ -105,7 +105,7 @@ def imported(path: Path) -> dict[str, Any]:
     with connect(f"sqlite:///{path}") as repository:
         return {
             session_id: [record[:3] for record in repository.iter_records(session_id)]
-            for session_id in all_sessions(repository, user_id=None, tenant_id=None)
+            for session_id in list_all_sessions(repository, user_id=None, tenant_id=None)
         }
 
 

@@ -20,9 +20,9 @@ import redis
 
 from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import NotSupported, StorageError
+from chatstore.incoming.loading import Tally
 from chatstore.messages import AIMessage, HumanMessage, ToolMessage
 from chatstore.sources import read
-from chatstore.sources.loading import Tally
 from tests import embedded, servers
 from tests.sources import planting
 from tests.sources.planting import TABLES, Cosmos, Dynamodb, RedisList, Sqlite
@@ -420,8 +420,8 @@ def test_no_transaction_can_write(name: str) -> None:
     from chatstore.sources import message_store
 
     with planting.planted(name) as plant:
-        url = message_store._url(plant.source)
-        with message_store._engine(url) as engine, message_store._reading(engine) as connection:
+        url = message_store._parse_url(plant.source)
+        with message_store._open_engine(url) as engine, message_store._open_connection(engine) as connection:
             cursor = connection.connection.cursor()
             with pytest.raises((sqlite3.Error, psycopg.Error, pymysql.Error), match=r"(?i)read.?only"):
                 cursor.execute(f"DELETE FROM {plant.table}")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import StorageUnavailable
+from chatstore.incoming import loading
+from chatstore.incoming.loading import Loader, Tally
+from chatstore.incoming.session import Element, Incoming, parse_element
 from chatstore.messages import AIMessage, HumanMessage
-from chatstore.sources import loading
-from chatstore.sources.elements import Element, Found, element
-from chatstore.sources.loading import Loader, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 SEED = 20261125
 
 
-def found(elements: Iterable[Element], session: str = "one", **more: Any) -> Found:
+def found(elements: Iterable[Element], session: str = "one", **more: Any) -> Incoming:
     """Return a session of a source."""
-    return Found(session, "origin", session, elements, **more)
+    return Incoming(session, "origin", session, elements, **more)
 
 
 def texts(*contents: str) -> list[Element]:
@@ -32,12 +32,12 @@ def texts(*contents: str) -> list[Element]:
     return [Element(number, f"#{number}", HumanMessage(text)) for number, text in enumerate(contents, 1)]
 
 
-def load(repository: Any, *sessions: Found, **options: Any) -> tuple[Tally, list[tuple[str, str, str]]]:
+def load(repository: Any, *sessions: Incoming, **options: Any) -> tuple[Tally, list[tuple[str, str, str]]]:
     """Load *sessions*; return the counts and what was left out."""
     left: list[tuple[str, str, str]] = []
     loader = Loader(repository, "test", say=lambda *told: left.append(told), **options)
     for session in sessions:
-        loader.load(session)
+        loader.follow(session)
     return loader.tally, left
 
 
@@ -127,7 +127,7 @@ def test_large_messages_are_written_in_small_parts(monkeypatch: pytest.MonkeyPat
     raw = '{"type": "human", "data": {"content": "' + "x" * 400 + '"}}'
 
     tally, _ = load(
-        MemoryRepository(), found(element(n, f"#{n}", raw) for n in range(1, 11)), step=steps.append
+        MemoryRepository(), found(parse_element(n, f"#{n}", raw) for n in range(1, 11)), step=steps.append
     )
 
     assert 10 == tally.new
@@ -154,7 +154,7 @@ def test_interrupted_at_every_write_and_repeated(monkeypatch: pytest.MonkeyPatch
     chance = random.Random(SEED)
     sessions = {f"s{n}": [str(chance.random()) for _ in range(chance.randrange(9))] for n in range(5)}
 
-    def all_found() -> list[Found]:
+    def all_found() -> list[Incoming]:
         return [found(texts(*contents), name) for name, contents in sessions.items()]
 
     straight = MemoryRepository()

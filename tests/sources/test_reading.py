@@ -9,9 +9,9 @@ import pytest
 
 from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import Invalid, MissingDependency, StorageError
+from chatstore.incoming.loading import Loader, Tally
 from chatstore.messages import AIMessage, HumanMessage
 from chatstore.sources import KINDS, read
-from chatstore.sources.loading import Loader, Tally
 from tests.sources.shapes import MESSAGES, RAW
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def moved(
         repository, plant.kind, say=lambda what, place, why: left.append((what, place, why)), **options
     )
     for found in read(plant.kind, plant.source, session=session, options=plant.options):
-        loader.load(found)
+        loader.follow(found)
     return loader.tally, left
 
 

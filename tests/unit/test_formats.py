@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatstore import codec, formats
+from chatstore import codec
 from chatstore.errors import Invalid, InvalidMessage
-from chatstore.formats import openai, page
+from chatstore.formats import find, langchain, openai, reading, writing
 from chatstore.messages import (
     AIMessage,
     ChatMessage,
     FunctionMessage,
     HumanMessage,
-    MessageRecord,
     OpaqueMessage,
     SystemMessage,
     ToolMessage,
@@ -26,23 +25,23 @@ from chatstore.messages import (
 from tests import corpus, hostile
 
 if TYPE_CHECKING:
-    from chatstore.formats import Conversation
+    from chatstore.incoming.session import Incoming
 
 USER = {"role": "user", "content": "Hi"}
 HUMAN = {"type": "human", "data": {"content": "Hi", "additional_kwargs": {}, "example": False}}
 
 
-def read(text: str | bytes, name: str = "auto") -> list[Conversation]:
+def read(text: str | bytes, name: str = "auto") -> list[Incoming]:
     """Read the conversations in a file that holds *text*."""
-    return list(formats.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), name))
+    return list(reading.read(io.BytesIO(text if isinstance(text, bytes) else text.encode()), name))
 
 
 def messages(text: str | bytes, name: str = "auto") -> list[list[Any]]:
     """Return the messages of each conversation in *text*."""
-    return [conversation.messages for conversation in read(text, name)]
+    return [[one.message for one in session.elements] for session in read(text, name)]
 
 
-# ------------------------------------------------------------------------------------------------ the page
+# ------------------------------------------------------------------------------------------------ LangChain
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_a_message_is_written_with_the_keys_of_the_page() -> None:
     """What the page shows is what is written, and nothing beside it."""
     stream = io.BytesIO()
 
-    count = formats.write_array(stream, formats.find("page"), [HumanMessage("Hi"), AIMessage("Yo")])
+    count = writing.write_array(stream, find("langchain"), [HumanMessage("Hi"), AIMessage("Yo")])
 
     assert 2 == count
     assert [HUMAN, {**HUMAN, "type": "ai", "data": {**HUMAN["data"], "content": "Yo"}}] == json.loads(  # type: ignore[dict-item]
@@ -302,7 +301,7 @@ def test_several_conversations_are_told_apart(text: str) -> None:
     """Each is a conversation of its own, numbered from 1, in its own format."""
     found = read(text)
 
-    assert [1, 2] == [len(conversation.items) for conversation in found]
+    assert [1, 2] == [len(list(conversation.elements)) for conversation in found]
     assert [1, 2] == [conversation.number for conversation in found]
 
 
@@ -326,7 +325,7 @@ def test_lines_are_read_one_by_one() -> None:
         def __iter__(self) -> Any:
             return self.lines
 
-    assert 1 == next(formats.read(Stream())).number  # type: ignore[arg-type]
+    assert 1 == next(reading.read(Stream())).number  # type: ignore[arg-type]
 
 
 def test_what_stands_beside_the_messages_is_the_sessions() -> None:
@@ -390,7 +389,7 @@ def test_a_fault_is_named_with_its_place(text: str | bytes, fault: str) -> None:
 
 def test_an_unknown_format_names_those_there_are() -> None:
     """A wrong name is `Invalid`, not a missing module."""
-    with pytest.raises(Invalid, match="page, openai"):
+    with pytest.raises(Invalid, match="langchain, openai"):
         read("[]", "xml")
 
 
@@ -410,15 +409,12 @@ def test_records_come_back_from_lines() -> None:
     repository.pop_message("s")
     repository.add_messages("s", [AIMessage("c")])
 
-    formats.write_line(
-        stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s")
-    )
+    writing.write_line(stream, find("langchain"), repository.get_session("s"), repository.iter_records("s"))
 
     [found] = read(stream.getvalue())
     assert ("s", "ada", "T", {"a": 1}) == (found.session_id, found.user_id, found.title, found.metadata)
     assert list(repository.iter_records("s")) == [
-        MessageRecord(item.message, item.position, item.message_id, item.created_at, "s")  # type: ignore[arg-type]
-        for item in found.items
+        (one.message, one.position, one.message_id, one.created_at, "s") for one in found.elements
     ]
 
 
@@ -427,7 +423,7 @@ def test_what_is_written_never_harms_a_terminal() -> None:
     stream = io.BytesIO()
     text = "".join(map(chr, [*range(32), *range(127, 160), 0x202E, 0x2066, 0x2028, 0xFEFF, 0x61C])) + "é👍"
 
-    formats.write_array(stream, formats.find("openai"), [HumanMessage(text)])
+    writing.write_array(stream, find("openai"), [HumanMessage(text)])
 
     written = stream.getvalue().decode()
     assert [] == [char for char in written if char in text and char not in "é👍\n"]
@@ -441,7 +437,7 @@ def test_the_corpus_comes_back_equal() -> None:
     found = read(json.dumps(conversations))
 
     assert [one["traj"] for one in conversations] == [
-        [openai.dump(message) for message in conversation.messages] for conversation in found
+        [openai.dump(one.message) for one in conversation.elements if one.message] for conversation in found
     ]
     assert [one["user_id"] for one in conversations] == [conversation.user_id for conversation in found]
 
@@ -450,6 +446,6 @@ def test_the_page_keeps_what_openai_said() -> None:
     """Through the page's JSON and back, a conversation in OpenAI's format is still equal."""
     loaded = [openai.load(message) for message in MESSAGES.values()]
 
-    again = [page.load(json.loads(codec.dumps(page.dump(message)))) for message in loaded]
+    again = [langchain.load(json.loads(codec.dumps(langchain.dump(message)))) for message in loaded]
 
     assert list(MESSAGES.values()) == [openai.dump(message) for message in again]

@@ -9,21 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore import formats
 from chatstore.connect import connect
 from chatstore.errors import Conflict, InvalidMessage, MessageConflict
-from chatstore.formats.loading import Loaded, load, session_id_of
+from chatstore.formats import find, reading, writing
+from chatstore.incoming.loading import Loader
 from chatstore.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
-    from chatstore.formats import Conversation
+    from chatstore.incoming.session import Incoming
     from chatstore.repository import Repository
 
 
-def conversation(*texts: str, **about: Any) -> Conversation:
+def conversation(*texts: str, **about: Any) -> Incoming:
     """Return a conversation in which the user says *texts*."""
     spoken = [{"role": "user", "content": text} for text in texts]
-    return next(formats.read(io.BytesIO(json.dumps({**about, "messages": spoken}).encode())))
+    return next(reading.read(io.BytesIO(json.dumps({**about, "messages": spoken}).encode())))
+
+
+def load(
+    repository: Repository,
+    session: Incoming,
+    session_id: str,
+    *,
+    source: str,
+    join: bool = False,
+    user_id: str | None = None,
+) -> tuple[int, int]:
+    """Load *session* from a file called *source*; return how many messages were new, and how many known."""
+    loader = Loader(repository, user_id=user_id)
+    loader.append(session._replace(origin=source), session_id, join=join)
+    return loader.tally.new, loader.tally.known
 
 
 @pytest.fixture
@@ -42,7 +57,7 @@ def test_the_same_file_twice_is_stored_once(repository: Repository) -> None:
     first = load(repository, conversation("a", "a"), "s", source="x.json")
     second = load(repository, conversation("a", "a"), "s", source="x.json")
 
-    assert [Loaded("s", 2, 0), Loaded("s", 0, 2)] == [first, second]
+    assert [(2, 0), (0, 2)] == [first, second]
     assert [HumanMessage("a")] * 2 == repository.get_messages("s")
     assert [None, None] == [message.id for message in repository.get_messages("s")]
 
@@ -51,7 +66,7 @@ def test_an_interrupted_import_is_completed(repository: Repository) -> None:
     """What is missing comes behind what was stored, without a gap."""
     load(repository, conversation("a", "b"), "s", source="x.json")
 
-    assert Loaded("s", 2, 2) == load(repository, conversation("a", "b", "c", "d"), "s", source="x.json")
+    assert (2, 2) == load(repository, conversation("a", "b", "c", "d"), "s", source="x.json")
     assert ["a", "b", "c", "d"] == texts(repository)
     assert [1, 2, 3, 4] == [record.position for record in repository.iter_records("s")]
 
@@ -61,7 +76,7 @@ def test_a_session_that_went_on_is_left_alone(repository: Repository) -> None:
     load(repository, conversation("a"), "s", source="x.json")
     repository.add_messages("s", [AIMessage("b")])
 
-    assert Loaded("s", 0, 1) == load(repository, conversation("a"), "s", source="x.json")
+    assert (0, 1) == load(repository, conversation("a"), "s", source="x.json")
     assert ["a", "b"] == texts(repository)
 
 
@@ -97,7 +112,7 @@ def test_a_message_that_changed_in_the_file_is_refused(repository: Repository) -
 def test_two_messages_of_one_id_are_refused_before_anything_is_written(repository: Repository) -> None:
     """A file that names two messages alike is an error that says which."""
     spoken = [{"type": "human", "content": text, "id": "m1"} for text in "ab"]
-    twice = next(formats.read(io.BytesIO(json.dumps(spoken).encode())))
+    twice = next(reading.read(io.BytesIO(json.dumps(spoken).encode())))
 
     with pytest.raises(InvalidMessage, match="'m1'"):
         load(repository, twice, "s", source="x.json")
@@ -132,24 +147,11 @@ def test_a_store_can_be_copied(repository: Repository) -> None:
     repository.add_messages("s", [HumanMessage("a"), HumanMessage("b", id="m1"), HumanMessage("c")])
     repository.delete_message("s", 2)
     stream, copy = io.BytesIO(), connect("memory:")
-    formats.write_line(
-        stream, formats.find("page"), repository.get_session("s"), repository.iter_records("s")
-    )
-    [found] = formats.read(io.BytesIO(stream.getvalue()))
+    writing.write_line(stream, find("langchain"), repository.get_session("s"), repository.iter_records("s"))
+    [found] = reading.read(io.BytesIO(stream.getvalue()))
 
-    assert [Loaded("s", 2, 0), Loaded("s", 0, 2)] == [
-        load(copy, found, "s", source=name) for name in ("x", "y")
-    ]
+    assert [(2, 0), (0, 2)] == [load(copy, found, "s", source=name) for name in ("x", "y")]
     assert list(repository.iter_records("s")) == list(copy.iter_records("s"))
-
-
-def test_a_conversation_without_an_id_is_named_after_its_file() -> None:
-    """Its own id counts first; several in one file are numbered."""
-    named, nameless = conversation("a", session_id="own"), conversation("a")
-
-    assert "own" == session_id_of(named, "chats", alone=False)
-    assert "chats" == session_id_of(nameless, "chats", alone=True)
-    assert "chats/1" == session_id_of(nameless, "chats", alone=False)
 
 
 def test_times_are_the_clock_where_the_file_says_none(repository: Repository) -> None:

@@ -22,7 +22,7 @@ PAGE: Final = 1000
 _SKEW: Final = timedelta(minutes=5)
 
 
-def whole_records(
+def read_whole_records(
     repository: Repository, session_id: str, damaged: list[str], *, last: int | None = None
 ) -> Iterator[MessageRecord]:
     """Yield the records that can be read, oldest first; where the others are goes into *damaged*."""
@@ -43,7 +43,7 @@ def whole_records(
         after = max([*lost, *(record.position for record in part)])
 
 
-def sayable(
+def keep_writable(
     records: Iterable[MessageRecord], session_id: str, say: Callable[[Message], object], damaged: list[str]
 ) -> Iterator[MessageRecord]:
     """Yield the *records* whose message *say* does not refuse; where the others are goes into *damaged*."""
@@ -56,7 +56,7 @@ def sayable(
             yield record
 
 
-def complain(damaged: list[str]) -> None:
+def refuse_damage(damaged: list[str]) -> None:
     """Raise `CorruptRecord` that names the *damaged* records, if there are any."""
     if damaged:
         more = f" and {len(damaged) - 10} more" if len(damaged) > 10 else ""  # noqa: PLR2004 - enough to begin with
@@ -65,7 +65,7 @@ def complain(damaged: list[str]) -> None:
         raise CorruptRecord(msg)
 
 
-def all_sessions(repository: Repository, *, user_id: str | None, tenant_id: str | None) -> list[str]:
+def list_all_sessions(repository: Repository, *, user_id: str | None, tenant_id: str | None) -> list[str]:
     """Return the ids of all sessions, archived ones too, the one touched longest ago first.
 
     A session that is touched while the list is read moves to its front, so what moved is looked for again.

@@ -1,4 +1,4 @@
-"""The page's file: one JSON array, an object a message, in the shape of any release of that framework.
+"""LangChain's file: one JSON array with an object for each message, in the shape of any release.
 
 This module knows how to cut an array into its elements without reading all of it, so that one that is damaged hides no
 other; it refuses to know what an element says. `chatstore.formats` reads more kinds of files, each as a whole.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from chatstore.errors import Invalid
-from chatstore.sources.elements import Element, Found, element
+from chatstore.incoming.session import Element, Incoming, parse_element
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -24,16 +24,16 @@ _TOKEN: Final = re.compile(rb'[\[\]{},"\\]')
 _SPACE: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 _OTHER: Final = (
-    "it is no JSON array: import it without --from, which knows other shapes, or write the messages into one"
+    "it is not a JSON array: import it without --from, which reads other shapes too, or make it one"
 )
 
 
-def shown(source: str) -> str:
+def mask(source: str) -> str:
     """Return the path."""
     return source
 
 
-def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Found, None, None]:
+def read(source: str, session: str | None, options: Mapping[str, str]) -> Generator[Incoming, None, None]:
     """Yield the file's one session, called *session*, else as the file without its ending."""
     del options
     path = Path(source)
@@ -41,10 +41,10 @@ def read(source: str, session: str | None, options: Mapping[str, str]) -> Genera
         msg = f"{source} is a folder: name the files in it, such as {source}/*.json"
         raise Invalid(msg)
     with path.open("rb") as stream:
-        yield Found(session or path.stem, path.name, source, _elements(stream, source))
+        yield Incoming(session or path.stem, path.name, source, _read_elements(stream, source))
 
 
-def _elements(stream: BinaryIO, place: str) -> Iterator[Element]:
+def _read_elements(stream: BinaryIO, place: str) -> Iterator[Element]:
     ordinal = 0
     pieces = split(stream)
     while True:
@@ -56,7 +56,7 @@ def _elements(stream: BinaryIO, place: str) -> Iterator[Element]:
             return
         if raw is None:
             return
-        yield element(ordinal, f"{place} element {ordinal}", raw)
+        yield parse_element(ordinal, f"{place} element {ordinal}", raw)
 
 
 class Torn(ValueError):
@@ -69,23 +69,23 @@ def split(stream: BinaryIO) -> Iterator[bytes]:
     Raises `Torn` where the rest cannot be cut into elements.
     """
     scanner, piece, begun = _Scanner(), bytearray(), False
-    data = _opening(stream)
+    data = _read_opening(stream)
     while data:
         start = 0
-        for at, sign in scanner.cuts(data):
+        for at, sign in scanner.find_cuts(data):
             piece += data[start:at]
             start = at + 1
             raw = bytes(piece.strip(_SPACE))
             if raw or sign == b"," or begun:
                 yield raw
             if sign == b"]":
-                _end(data[start:], stream)
+                _check_end(data[start:], stream)
                 return
             begun = True
             piece.clear()
         piece += data[start:]
         if len(piece) > _LONGEST:
-            msg = f"an element of more than {_LONGEST >> 20} MB is none: look for a quote that is missing"
+            msg = f"an element has more than {_LONGEST >> 20} MB: look for a quote that is missing"
             raise Torn(msg)
         data = stream.read(_CHUNK)
     if raw := bytes(piece.strip(_SPACE)):
@@ -102,7 +102,7 @@ class _Scanner:
     def __init__(self) -> None:
         self.depth, self.quoted, self.escaped = 0, False, False
 
-    def cuts(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def find_cuts(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield the place and the sign of each in *data*, the next chunk."""
         skip = 0 if self.escaped else -1
         for token in _TOKEN.finditer(data):
@@ -123,8 +123,8 @@ class _Scanner:
         self.escaped = skip == len(data)
 
 
-def _opening(stream: BinaryIO) -> bytes:
-    """Read up to the array's opening bracket; return what was read behind it."""
+def _read_opening(stream: BinaryIO) -> bytes:
+    """Read up to the array's opening bracket; return what was read after it."""
     data = b""
     while len(data.strip(_SPACE)) <= len(_BOM) and (more := stream.read(_CHUNK)):
         data += more
@@ -137,10 +137,10 @@ def _opening(stream: BinaryIO) -> bytes:
     return data[1:] or stream.read(_CHUNK)
 
 
-def _end(rest: bytes, stream: BinaryIO) -> None:
-    """Raise `Torn` if anything stands behind the array."""
+def _check_end(rest: bytes, stream: BinaryIO) -> None:
+    """Raise `Torn` if anything comes after the array."""
     while rest or (rest := stream.read(_CHUNK)):
         if rest.strip(_SPACE):
-            msg = "something stands behind the array: remove it, or import the file without --from"
+            msg = "something comes after the array: remove it, or import the file without --from"
             raise Torn(msg)
         rest = b""

@@ -1,8 +1,8 @@
 """One session from one repository to another, and whether it is the same in both.
 
 This module knows what a session consists of, and composes what the contract offers; it refuses to know which storages
-these are. What the contract cannot set stays behind: when a session was created, changed and archived, its revision,
-positions that were used behind its last message.
+these are. What the contract cannot set is not copied: when a session was created, changed and archived, its revision,
+positions that were used after its last message.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from chatstore.cli.records import whole_records
+from chatstore.cli.tolerant_reading import read_whole_records
 from chatstore.errors import Conflict, CorruptRecord, MessageNotFound, SessionNotFound
 from chatstore.strictjson import canonical
 from chatstore.wire import to_wire
@@ -50,8 +50,8 @@ class Pair(NamedTuple):
         something else under this id; then nothing of that is changed.
         """
         new = self._prepare(session)
-        records = whole_records(self.source, session.session_id, damaged)
-        new += self.target.load_records(session.session_id, _counting(records, step))
+        records = read_whole_records(self.source, session.session_id, damaged)
+        new += self.target.load_records(session.session_id, _count_each(records, step))
         there = self.target.get_session(session.session_id)
         changes: dict[str, Any] = {
             name: getattr(session, name) for name in _OWN if getattr(session, name) != getattr(there, name)
@@ -70,19 +70,19 @@ class Pair(NamedTuple):
         except SessionNotFound:
             return Compared(session.message_count, "", "it is missing in the target")
         lost: list[str] = []
-        mine = whole_records(self.source, session.session_id, [])
-        theirs = whole_records(self.target, session.session_id, lost)
+        mine = read_whole_records(self.source, session.session_id, [])
+        theirs = read_whole_records(self.target, session.session_id, lost)
         for one, other in zip_longest(mine, theirs):
-            told = None if one is None else _told(one)
-            if told is not None:
+            line = None if one is None else _serialize(one)
+            if line is not None:
                 count += 1
-                digest.update(hashlib.sha256(told).digest())
-            if not difference and (other is None or told != _told(other)):
+                digest.update(hashlib.sha256(line).digest())
+            if not difference and (other is None or line != _serialize(other)):
                 at = min(record.position for record in (one, other) if record is not None)
                 difference = f"from position {at} on the messages differ"
         if lost:
             difference = f"the target has damaged records ({', '.join(lost[:3])})"
-        difference = difference or ", ".join(_unlike(session, there))
+        difference = difference or ", ".join(_name_differences(session, there))
         linked = (session.forked_from, session.forked_at) == (there.forked_from, there.forked_at)
         return Compared(count, digest.hexdigest(), difference, linked)
 
@@ -108,7 +108,7 @@ class Pair(NamedTuple):
                 twin = None
             if twin is None or twin.message_id != record.message_id:
                 msg = (
-                    f"the target's session {session.session_id!r} holds messages that the source's has not: "
+                    f"the target's session {session.session_id!r} holds messages that the source's lacks: "
                     "delete it there and repeat this, or leave it out"
                 )
                 raise Conflict(msg)
@@ -124,16 +124,16 @@ class Pair(NamedTuple):
                 return None
         except SessionNotFound:
             return None
-        mine = _up_to(whole_records(self.source, session.session_id, []), through)
-        theirs = _up_to(whole_records(self.target, parent, []), through)
+        mine = _take_through(read_whole_records(self.source, session.session_id, []), through)
+        theirs = _take_through(read_whole_records(self.target, parent, []), through)
         for one, other in zip_longest(mine, theirs):
-            if one is None or other is None or _told(one) != _told(other):
+            if one is None or other is None or _serialize(one) != _serialize(other):
                 return None
         return self.target.fork_session(parent, session.session_id, through=through)
 
 
-def parents_first(repository: Repository, ids: list[str]) -> tuple[list[str], int]:
-    """Return *ids* so that a session comes behind the one it was forked from, and how many messages they have."""
+def order_parents_first(repository: Repository, ids: list[str]) -> tuple[list[str], int]:
+    """Return *ids* so that a session comes after the one it was forked from, and how many messages they have."""
     wanted, ordered, messages = set(ids), list[str](), 0
     for session_id in ids:
         chain, at = list[str](), session_id
@@ -150,27 +150,27 @@ def parents_first(repository: Repository, ids: list[str]) -> tuple[list[str], in
     return ordered, messages
 
 
-def _counting(records: Iterator[MessageRecord], step: Callable[[int], None]) -> Iterator[MessageRecord]:
+def _count_each(records: Iterator[MessageRecord], step: Callable[[int], None]) -> Iterator[MessageRecord]:
     for record in records:
         yield record
         step(1)
 
 
-def _up_to(records: Iterator[MessageRecord], position: int) -> Iterator[MessageRecord]:
+def _take_through(records: Iterator[MessageRecord], position: int) -> Iterator[MessageRecord]:
     for record in records:
         if record.position > position:
             return
         yield record
 
 
-def _told(record: MessageRecord) -> bytes:
+def _serialize(record: MessageRecord) -> bytes:
     """Return all that a record says, the same for equal ones."""
     message = record.message
-    told = [record.position, record.message_id, message.id, record.created_at.isoformat(), to_wire(message)]
-    return canonical(told).encode("utf-8", "surrogatepass")
+    values = [record.position, record.message_id, message.id, record.created_at.isoformat(), to_wire(message)]
+    return canonical(values).encode("utf-8", "surrogatepass")
 
 
-def _unlike(session: ChatSession, there: ChatSession) -> Iterator[str]:
+def _name_differences(session: ChatSession, there: ChatSession) -> Iterator[str]:
     """Name what of a session's own data differs."""
     for name in _OWN:
         if getattr(session, name) != getattr(there, name):

@@ -1,6 +1,6 @@
-"""``import --from``: conversations out of another program's database.
+"""``import --from``: conversations from another program's storage.
 
-This module knows options and what to say; the sources are `chatstore.sources`.
+This module knows options and reports; the sources are in `chatstore.sources`.
 """
 
 from __future__ import annotations
@@ -15,42 +15,44 @@ import click
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, announce, said_revision
 from chatstore.errors import ChatstoreError, CorruptRecord
+from chatstore.sources import KINDS, find, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.cli.target import Target
-    from chatstore.sources.loading import Tally
+    from chatstore.incoming.loading import Tally
 
-#: As in `chatstore.sources.KINDS`, which is loaded when it is needed.
-KINDS: Final = (
-    "redis-list",
-    "redis-json",
-    "dynamodb-item",
-    "cosmos-document",
-    "message-store",
-    "json-file",
-)
 #: What the option of each name says.
 _HELP: Final = {
-    "key_prefix": "Redis: what keys begin with.",
-    "table": "SQL: the table of the messages.",
-    "session_key": "SQL and DynamoDB: the column or attribute of the session's id.",
-    "messages_key": "DynamoDB: the attribute of the messages.",
-    "expiry_key": "DynamoDB: the attribute of the expiry date.",
+    "key_prefix": "Redis: prefix of the keys.",
+    "table": "SQL: table of the messages.",
+    "session_key": "SQL and DynamoDB: column or attribute with the session id.",
+    "messages_key": "DynamoDB: attribute with the messages.",
+    "expiry_key": "DynamoDB: attribute with the expiry time.",
 }
+#: What counts are called in JSON, where it is not the name in `Tally`.
+_COUNTS: Final = {
+    "new": "new_messages",
+    "known": "known_messages",
+    "skipped": "skipped_sessions",
+    "refused": "refused_sessions",
+    "expiring": "expiring_sessions",
+}
+#: Which counts are printed only where there is something to count.
+_RARE: Final = ("skipped", "refused", "damaged", "expiring")
 _ENVIRONMENT: Final = "env:"
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--from`` and the options of sources."""
-    for name, told in reversed(_HELP.items()):
-        command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=told)(command)
-    told = "Read another program's storage: SOURCE is its URL or table, or a file."
-    return click.option("--from", "kind", type=click.Choice(KINDS), help=told)(command)
+    for name, text in reversed(_HELP.items()):
+        command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text)(command)
+    text = "Read another program's storage: SOURCE is its URL, its table or a file."
+    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=text)(command)
 
 
-def from_environment(text: str) -> str:
+def resolve_environment(text: str) -> str:
     """Return *text*, or for ``env:NAME`` the value of that variable, which no list of processes shows."""
     if not text.startswith(_ENVIRONMENT):
         return text
@@ -62,17 +64,17 @@ def from_environment(text: str) -> str:
 
 
 def refuse_options(kind: str | None, options: dict[str, str | None], others: dict[str, Any]) -> None:
-    """Raise `Refused` for options of sources without one, and for those of files beside one."""
+    """Raise `Refused` for options of sources without ``--from``, and for those of files with it."""
     given = [name for name, value in options.items() if value is not None]
     if kind is None and given:
-        msg = f"--{given[0].replace('_', '-')} is for a source: say which kind with --from"
+        msg = f"--{given[0].replace('_', '-')} belongs to a source: add --from with its kind"
         raise Refused(msg)
     if kind is not None and (beside := [name for name, value in others.items() if value]):
-        msg = f"--{beside[0]} is for files without --from: leave it out"
+        msg = f"--{beside[0]} cannot be used with --from: leave it out"
         raise Refused(msg)
 
 
-def move_in(
+def import_sources(
     target: Target,
     kind: str,
     names: tuple[str, ...],
@@ -82,26 +84,23 @@ def move_in(
     owner: dict[str, str | None],
     json_: bool,
 ) -> None:
-    """Import from each of the sources *names*, and say what became of them.
+    """Import from each of the sources *names*, and report the result.
 
     Raises `CorruptRecord` at the end if anything was damaged or refused.
     """
-    from chatstore.sources import find, read
-
     if session is not None and len(names) > 1:
-        msg = "--session takes the one session of one source: import the sources one by one"
+        msg = "--session names one session of one source: import the sources one by one"
         raise Refused(msg)
     source, chosen = find(kind), {name: value for name, value in options.items() if value is not None}
-    places = [from_environment(name) for name in names]
+    places = [resolve_environment(name) for name in names]
     for place in places:
-        read(
-            kind, place, options=chosen
-        )  # nothing is read yet: a wrong option is told before anything is written
-        note(f"source     {source.shown(place)}")
+        # Nothing is read yet; a wrong option is refused before anything is written.
+        read(kind, place, options=chosen)
+        note(f"source     {source.mask(place)}")
     before = announce(target)
     with target.writing() as repository:
         done = [
-            (source.shown(place), _import(repository, kind, place, session, chosen, owner))
+            (source.mask(place), _import_source(repository, kind, place, session, chosen, owner))
             for place in places
         ]
     said_revision(target, before)
@@ -112,7 +111,7 @@ def move_in(
         raise CorruptRecord(msg)
 
 
-def _import(
+def _import_source(
     repository: Any,
     kind: str,
     place: str,
@@ -120,16 +119,15 @@ def _import(
     options: dict[str, str],
     owner: dict[str, str | None],
 ) -> Tally:
-    from chatstore.sources import find, read
-    from chatstore.sources.loading import Loader
+    from chatstore.incoming.loading import Loader
 
-    shown = find(kind).shown(place)
+    shown = find(kind).mask(place)
     with progress(f"importing {shown}") as step:
-        loader = Loader(repository, kind, owner["tenant_id"], owner["user_id"], say=_left_out, step=step)
+        loader = Loader(repository, kind, owner["tenant_id"], owner["user_id"], say=_note_left_out, step=step)
         try:
             with closing(read(kind, place, session=session, options=options)) as sessions:
                 for found in sessions:
-                    loader.load(found)
+                    loader.follow(found)
         except ChatstoreError as error:
             if loader.tally.new:
                 kept = counted(loader.tally.new, "message")
@@ -138,33 +136,24 @@ def _import(
     return loader.tally
 
 
-def _left_out(what: str, place: str, why: str) -> None:
+def _note_left_out(what: str, place: str, why: str) -> None:
     note(f"{what:<10} {place}: {why}")
 
 
 def _report(kind: str, done: list[tuple[str, Tally]], *, json_: bool) -> None:
+    counts = [(name, asdict(tally)) for name, tally in done]
     if json_:
-        as_json({"sources": [{"source": name, "from": kind, **_names(tally)} for name, tally in done]})
-        return
-    for name, tally in done:
-        parts = [
-            counted(tally.sessions, "session"),
-            f"{counted(tally.new, 'message')} new",
-            f"{tally.known:,} known",
-            *(f"{number:,} {word}" for word, number in asdict(tally).items() if word in _RARE and number),
+        sources = [
+            {
+                "source": name,
+                "from": kind,
+                **{_COUNTS.get(word, word): number for word, number in one.items()},
+            }
+            for name, one in counts
         ]
-        say(f"imported   {name}: {', '.join(parts)}")
-
-
-_RARE: Final = ("skipped", "refused", "damaged", "expiring")
-
-
-def _names(tally: Tally) -> dict[str, int]:
-    renamed = {
-        "new": "new_messages",
-        "known": "known_messages",
-        "skipped": "skipped_sessions",
-        "refused": "refused_sessions",
-        "expiring": "expiring_sessions",
-    }
-    return {renamed.get(name, name): number for name, number in asdict(tally).items()}
+        as_json({"sources": sources})
+        return
+    for name, one in counts:
+        sessions, new = counted(one["sessions"], "session"), counted(one["new"], "message")
+        rare = "".join(f", {one[word]:,} {word}" for word in _RARE if one[word])
+        say(f"imported   {name}: {sessions}, {new} new, {one['known']:,} known{rare}")

@@ -1,4 +1,4 @@
-"""The page's file is cut into its elements without reading all of it, and one that is damaged hides no other."""
+"""An array is cut into its elements without reading all of it, and one that is damaged hides no other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatstore.sources import json_file, read
-from chatstore.sources.json_file import Torn, split
+from chatstore.formats import json_file
+from chatstore.formats.json_file import Torn, split
+from chatstore.sources import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,8 +85,8 @@ def test_whatever_was_cut_off_leaves_what_stands_before(values: list[Any], data:
         (b"", [], "empty"),
         (b" \n", [], "empty"),
         (b"[", [], "cut off"),
-        (b"[1] [2]", [b"1"], "behind the array"),
-        (b'{"messages": []}', [], "no JSON array"),
+        (b"[1] [2]", [b"1"], "after the array"),
+        (b'{"messages": []}', [], "not a JSON array"),
         (b'[1, "never closed, 2]', [b"1", b'"never closed, 2]'], "cut off"),
     ],
 )

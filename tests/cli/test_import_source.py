@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.cli.moving_in import KINDS
 from chatstore.connect import connect
-from chatstore.sources import KINDS as KNOWN
 from tests import servers
 from tests.sources import planting
 from tests.sources.shapes import MESSAGES, RAW
@@ -144,7 +142,7 @@ def test_owner_and_session_are_chosen(old: Any, cli: Run) -> None:
         (["--from", "mongo", "x"], "redis-list"),
         (["--table", "t", "x.json"], "--from"),
         (["--from", "json-file", "x.json", "--prefix", "p"], "--prefix"),
-        (["--from", "json-file", "x.json", "--format", "page"], "--format"),
+        (["--from", "json-file", "x.json", "--format", "langchain"], "--format"),
         (["--from", "json-file", "x.json", "y.json", "--session", "s"], "one by one"),
         (["--from", "redis-list", "redis://h", "--table", "t"], "table"),
         (["--from", "dynamodb-item", "t"], "dynamodb://"),
@@ -160,8 +158,3 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
     assert 1 == len(ran.errors)
     assert told in ran.errors[0]
     assert not Path("new.db").exists()
-
-
-def test_the_commands_choices_are_the_sources() -> None:
-    """The list that --help shows without loading sources is theirs."""
-    assert tuple(KNOWN) == KINDS

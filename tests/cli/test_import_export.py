@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,7 +211,7 @@ def test_a_session_is_a_file_of_the_page(filled: str, cli: Run) -> None:
         assert repository.get_messages("ada-lights") == FileChatMessageHistory("lights.json").messages
 
 
-@pytest.mark.parametrize("name", ["page", "openai"])
+@pytest.mark.parametrize("name", ["langchain", "openai"])
 def test_one_session_goes_out_and_in_again(name: str, filled: str, cli: Run, sqlite_url: str) -> None:
     """Exported and imported, the messages are equal; in OpenAI's format, what that API knows of them."""
     Path("out.json").write_text(
@@ -221,6 +222,19 @@ def test_one_session_goes_out_and_in_again(name: str, filled: str, cli: Run, sql
     again = cli("export", "copy", "--format", name, "--url", filled)
 
     assert Path("out.json").read_text(encoding="utf-8") == again.out
+
+
+def test_the_old_name_of_a_format_is_accepted(filled: str, cli: Run) -> None:
+    """Scripts that say --format page go on; --help shows the name of today alone."""
+    old, new = (
+        cli("export", "ada-brakes", "--format", name, "--url", filled).out for name in ("page", "langchain")
+    )
+    Path("old.json").write_text(old, encoding="utf-8")
+
+    assert old == new
+    assert 0 == cli("import", "old.json", "--format", "page", "--url", "sqlite:///new.db").code
+    assert ["[langchain|openai]"] == re.findall(r"\[\w+\|openai\]", cli("export", "--help").out)
+    assert ["[auto|langchain|openai]"] == re.findall(r"\[auto\|.+?\]", cli("import", "--help").out)
 
 
 def test_a_store_goes_out_and_in_again(filled: str, cli: Run) -> None:
@@ -269,14 +283,14 @@ def test_all_of_one_owner(filled: str, cli: Run) -> None:
 
 def test_a_failed_export_leaves_the_old_file(filled: str, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is replaced when all of it is written, and nothing is left behind."""
-    from chatstore import formats
+    from chatstore.formats import writing
 
     write("out.json", "old")
 
     def broken(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(formats, "write_array", broken)
+    monkeypatch.setattr(writing, "write_array", broken)
     ran = cli("export", "ada-chain", "-o", "out.json", "--url", filled)
 
     assert (1, "old") == (ran.code, Path("out.json").read_text())

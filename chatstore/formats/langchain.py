@@ -1,6 +1,6 @@
-"""The page's JSON: ``{"type": …, "data": {…}}``, one object a message.
+"""LangChain message JSON: ``{"type": …, "data": {…}}``, one object for each message.
 
-This module knows the shapes that framework's releases left in files: ``{type, data}`` of any age, the
+This module knows the shapes that LangChain's releases left in files: ``{type, data}`` of any age, the
 constructor form ``{"lc": 1, "kwargs": …}``, and the flat ``{"type", "content", …}``. It refuses to know
 what stands around them.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fits(message: dict[str, Any]) -> bool:
-    """Tell whether this is a message in one of the page's shapes."""
+    """Tell whether this is a message in one of LangChain's shapes."""
     if message.get("lc") == 1 or isinstance(message.get("data"), dict):
         return True
     tag = message.get("type")
@@ -30,5 +30,5 @@ def load(message: dict[str, Any]) -> Message:
 
 
 def dump(message: Message) -> dict[str, Any]:
-    """Return the message with exactly the keys of the page, and what else differs from its default."""
+    """Return the message with the keys that LangChain's documentation shows, and others where not the default."""
     return codec.to_wire(message)
