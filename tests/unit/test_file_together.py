@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository, disk
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository, filesystem
 from chatstore.histories import FileChatMessageHistory
 from chatstore.messages import AIMessage, HumanMessage
 
@@ -29,10 +29,10 @@ SEED = 7
 #: Opens what is named, and appends turns; says on its output which ones were acknowledged.
 WRITER = """
 import sys
-from chatstore.backends.file import FileRepository, PageFileRepository, SESSION
+from chatstore.backends.file import FileRepository, SingleFileRepository, SESSION
 from chatstore.messages import AIMessage, HumanMessage
 path, name, turns, length = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-repository = PageFileRepository(path) if path.endswith(".json") else FileRepository(path)
+repository = SingleFileRepository(path) if path.endswith(".json") else FileRepository(path)
 print("ready", flush=True)
 for number in range(turns):
     question = HumanMessage(f"{name} {number} q", id=f"{name}-{number}")
@@ -50,7 +50,7 @@ def writer(path: Path, name: str, turns: int, length: int = 0) -> subprocess.Pop
 
 def opened(path: Path) -> Repository:
     """Return a repository over *path* that knows nothing yet."""
-    return PageFileRepository(path) if path.suffix == ".json" else FileRepository(path)
+    return SingleFileRepository(path) if path.suffix == ".json" else FileRepository(path)
 
 
 def whole_turns(contents: list[str]) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path, name: st
 def test_another_program_may_write_the_page_anew(tmp_path: Path) -> None:
     """What that framework does (read all, write all) is seen at once, whatever was known before."""
     path = tmp_path / "page.json"
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
     repository.add_messages(SESSION, [HumanMessage("a", id="1"), AIMessage("b")])
     elements = json.loads(path.read_text())
     path.write_text(json.dumps([*elements, {"type": "human", "data": {"content": "c", "id": "2"}}]))
@@ -175,7 +175,7 @@ def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
     repository = FileRepository(tmp_path / "chats")
     repository.add_messages("s", [HumanMessage("parent")])
     (path,) = (tmp_path / "chats" / ".locks").iterdir()
-    held = disk.acquire(str(path), os.O_RDONLY, write=True)
+    held = filesystem.acquire(str(path), os.O_RDONLY, write=True)
     assert held is not None
     child = os.fork()
     if child == 0:
@@ -185,7 +185,7 @@ def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
             repository.add_messages("s", [HumanMessage("child")])
             os._exit(0)
         os._exit(1)
-    disk.release(held)
+    filesystem.release(held)
 
     assert 0 == os.waitpid(child, 0)[1]
 

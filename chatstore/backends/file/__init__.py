@@ -1,8 +1,8 @@
 """Conversations in JSON files that other programs read too: `file:DIRECTORY`, and the page's one file.
 
 This package needs nothing but a file system with POSIX locks. `directory` says which file holds what,
-`elements` what a line says, `arrays` how lines are added and read, `shapes` what else such files look like,
-`disk` what is asked of the operating system.
+`element` what a line says, `array_file` how lines are added and read, `repair` what else such files look like,
+`filesystem` what is asked of the operating system.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.file import disk
+from chatstore.backends.file import filesystem
 from chatstore.backends.file.directory import DirectoryCore
-from chatstore.backends.file.page import SESSION, PageCore
+from chatstore.backends.file.single_file import SESSION, SingleFileCore
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
     from chatstore.core import Answer, T
 
-__all__ = ["SESSION", "FileRepository", "PageFileRepository"]
+__all__ = ["SESSION", "FileRepository", "SingleFileRepository"]
 
 
 class _Files(Repository):
     _path: str
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
-        with disk.told(self._path):
+        with filesystem.told(self._path):
             return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
 
     def _asynchronous(self) -> AsyncRepository:
@@ -46,16 +46,16 @@ class FileRepository(_Files):
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         """Work in *directory*, made at the first write. Raises `NotSupported` without POSIX locks."""
-        disk.require_locks()
+        filesystem.require_locks()
         self._path = str(Path(directory).absolute())
         self._core: DirectoryCore = DirectoryCore(self._path)
 
 
-class PageFileRepository(_Files):
+class SingleFileRepository(_Files):
     """One session, `SESSION`, in one JSON file of the page's format, which other programs may rewrite."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Work on the file at *path*, made at the first append. Raises `NotSupported` without POSIX locks."""
-        disk.require_locks()
+        filesystem.require_locks()
         self._path = str(Path(path).absolute())
-        self._core: PageCore = PageCore(self._path)
+        self._core: SingleFileCore = SingleFileCore(self._path)

@@ -13,7 +13,7 @@ create                    the array, after the session's file; without messages,
 delete                    the session's file, which says that there is none; then both are removed
 ========================  ===================================================================================
 
-It refuses to know bytes and locks (`arrays`, `disk`), and what an operation means to a session
+It refuses to know bytes and locks (`array_file`, `filesystem`), and what an operation means to a session
 (`chatstore.backends.conversation`).
 """
 
@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING, Final, cast
 from zlib import crc32
 
 from chatstore.arguments import microseconds, utcnow
-from chatstore.backends.file import arrays, disk, elements, names, sessionfile
-from chatstore.backends.file.session import DirectoryConversation
-from chatstore.backends.file.sessionfile import Own
-from chatstore.backends.file.stored import FilesCore
+from chatstore.backends.file import array_file, element, filesystem, header, names
+from chatstore.backends.file.directory_session import DirectorySession
+from chatstore.backends.file.file_session import FilesCore
+from chatstore.backends.file.header import Header
 from chatstore.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.backends.file.arrays import Array
+    from chatstore.backends.file.array_file import Array
     from chatstore.messages import ChatSession
 
 _log: Final = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _LOCKS: Final = ".locks"
 _LOCK_COUNT: Final = 64
 #: How many sessions are remembered for lists.
 _LISTED: Final = 20_000
-_Stamps = tuple["disk.Stamp | None", "disk.Stamp | None"]
+_Stamps = tuple["filesystem.Stamp | None", "filesystem.Stamp | None"]
 
 
 class DirectoryCore(FilesCore):
@@ -76,16 +76,16 @@ class DirectoryCore(FilesCore):
             yield descriptor is not None
         finally:
             if descriptor is not None:
-                disk.release(descriptor)
+                filesystem.release(descriptor)
 
     def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
         """Lock, for a write in a file that is made where it is missing; reading is right without, too."""
         try:
-            descriptor = disk.acquire(path, os.O_RDONLY, write=write)
+            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
             if descriptor is None and write:
-                disk.make_directory(self.directory)
-                disk.make_directory(f"{self.directory}/{_LOCKS}")
-                descriptor = disk.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
+                filesystem.make_directory(self.directory)
+                filesystem.make_directory(f"{self.directory}/{_LOCKS}")
+                descriptor = filesystem.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
         except OSError:
             if needed:
                 raise
@@ -94,29 +94,29 @@ class DirectoryCore(FilesCore):
 
     # ---- the hooks of `SessionsCore`
 
-    def find(self, session_id: str) -> DirectoryConversation | None:
+    def find(self, session_id: str) -> DirectorySession | None:
         """As `SessionsCore.find`."""
         return self._found(session_id, self.here())
 
-    def _found(self, session_id: str, array: Array | None) -> DirectoryConversation | None:
-        own = sessionfile.read(self._own_path(session_id), session_id)
+    def _found(self, session_id: str, array: Array | None) -> DirectorySession | None:
+        own = header.read(self._own_path(session_id), session_id)
         if own is None and array is None:
             return None
-        found = DirectoryConversation(session_id, own, array)
+        found = DirectorySession(session_id, own, array)
         return found if found.exists else None
 
     def save(self, conversation: Conversation, *, rows: bool) -> None:
         """As `SessionsCore.save`."""
         session = conversation.session
-        if not isinstance(conversation, DirectoryConversation):
+        if not isinstance(conversation, DirectorySession):
             self._make(conversation)
         elif session is conversation.stored:
             pass
         elif not rows:
-            sessionfile.write(self._own_path(session.session_id), Own(session, conversation.own.rows_after))
+            header.write(self._own_path(session.session_id), Header(session, conversation.own.rows_after))
         elif conversation.grows:
             self._adopt(conversation)
-            arrays.append(cast("Array", conversation.array), conversation.new_lines())
+            array_file.append(cast("Array", conversation.array), conversation.new_lines())
         else:
             self._adopt(conversation)
             self._write(conversation)
@@ -125,42 +125,42 @@ class DirectoryCore(FilesCore):
         """Write a new session: of the two files, the array decides, if there is anything in it."""
         session, last = conversation.session, len(conversation.rows) - 1
         path = self.array_path(session.session_id)
-        disk.remove(path)  # what a crash left of an earlier session
-        own = Own(session, session.revision - 1, needs_rows=last >= 0)
-        sessionfile.write(self._own_path(session.session_id), own)
+        filesystem.remove(path)  # what a crash left of an earlier session
+        own = Header(session, session.revision - 1, needs_rows=last >= 0)
+        header.write(self._own_path(session.session_id), own)
         lines = (
-            elements.line_of(session.session_id, row, session if number == last else None)
+            element.line_of(session.session_id, row, session if number == last else None)
             for number, row in enumerate(conversation.rows)
         )
-        arrays.write(path, lines, mtime=1000 * session.revision)
+        array_file.write(path, lines, mtime=1000 * session.revision)
 
-    def _adopt(self, conversation: DirectoryConversation) -> None:
+    def _adopt(self, conversation: DirectorySession) -> None:
         if conversation.adopted:
-            sessionfile.write(self._own_path(conversation.session.session_id), Own(conversation.stored))
+            header.write(self._own_path(conversation.session.session_id), Header(conversation.stored))
 
-    def _write(self, conversation: DirectoryConversation) -> None:
+    def _write(self, conversation: DirectorySession) -> None:
         session, path = conversation.session, self.array_path(conversation.session.session_id)
         if conversation.array is not None:
-            arrays.keep_torn(conversation.array)
+            array_file.keep_torn(conversation.array)
         if conversation.rows:
-            arrays.write(path, conversation.all_lines(), mtime=1000 * session.revision)
+            array_file.write(path, conversation.all_lines(), mtime=1000 * session.revision)
             return
         own_path = self._own_path(session.session_id)
-        sessionfile.write(own_path, Own(session, session.revision))
-        disk.remove(f"{path}.torn")
-        arrays.write(path, (), mtime=1000 * session.revision)
-        sessionfile.write(own_path, Own(session))  # so that an array from a backup counts
+        header.write(own_path, Header(session, session.revision))
+        filesystem.remove(f"{path}.torn")
+        array_file.write(path, (), mtime=1000 * session.revision)
+        header.write(own_path, Header(session))  # so that an array from a backup counts
 
     def drop(self, session_id: str) -> None:
         """As `SessionsCore.drop`."""
         found = self.find(session_id)
         path, own_path = self.array_path(session_id), self._own_path(session_id)
         if found is not None:
-            sessionfile.write(own_path, Own(found.session, deleted=True))
-        disk.remove(path, f"{path}.torn", f"{path}.tmp")
-        disk.sync_directory(self.directory)
-        disk.remove(own_path)
-        disk.sync_directory(self.directory)
+            header.write(own_path, Header(found.session, deleted=True))
+        filesystem.remove(path, f"{path}.torn", f"{path}.tmp")
+        filesystem.sync_directory(self.directory)
+        filesystem.remove(own_path)
+        filesystem.sync_directory(self.directory)
 
     def mend(self, session_id: str, array: Array) -> None:
         """As `FilesCore.mend`; positions that may have been torn off are not used again."""
@@ -172,8 +172,8 @@ class DirectoryCore(FilesCore):
                 last_position=session.last_position + array.lost,
                 revision=max(session.revision + 1, now),
             )
-            sessionfile.write(self._own_path(session_id), Own(session, found.own.rows_after))
-        arrays.mend(array)
+            header.write(self._own_path(session_id), Header(session, found.own.rows_after))
+        array_file.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
         """As `SessionsCore.session_data`; a session that cannot be read is logged and left out.
@@ -182,7 +182,7 @@ class DirectoryCore(FilesCore):
         """
         for name in self._names():
             path = f"{self.directory}/{name}"
-            stamps = disk.stamp(f"{path}.session"), disk.stamp(f"{path}.json")
+            stamps = filesystem.stamp(f"{path}.session"), filesystem.stamp(f"{path}.json")
             listed = self._listed.get(name)
             if listed is None or listed[0] != stamps:
                 if len(self._listed) >= _LISTED:
@@ -214,6 +214,6 @@ class DirectoryCore(FilesCore):
 
     def _told_id(self, name: str) -> str | None:
         """Return the id that a name is too short for."""
-        own = sessionfile.read(f"{self.directory}/{name}.session")
+        own = header.read(f"{self.directory}/{name}.session")
         session_id = None if own is None else own.session.session_id
         return session_id if session_id is not None and names.file_name(session_id) == name else None

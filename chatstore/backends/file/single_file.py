@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from chatstore import codec
 from chatstore.arguments import NewSession, Scope, Window, microseconds
 from chatstore.backends import conversation as rules
-from chatstore.backends.file import arrays, disk, elements
-from chatstore.backends.file.elements import Entry
-from chatstore.backends.file.index import Index
-from chatstore.backends.file.stored import FileConversation, FilesCore
+from chatstore.backends.file import array_file, element, filesystem
+from chatstore.backends.file.element import Entry
+from chatstore.backends.file.file_session import FilesCore, FileSession
+from chatstore.backends.file.line_index import LineIndex
 from chatstore.core import Appended, Row, decoded
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.backends.file.arrays import Array
+    from chatstore.backends.file.array_file import Array
     from chatstore.codec import Draft
     from chatstore.messages import ChatSession
 
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 SESSION: Final = "file"
 
 
-_INDEX: Final = Index(elements.id_in)
+_INDEX: Final = LineIndex(element.id_in)
 
 
-class PageConversation(FileConversation):
+class SingleFileSession(FileSession):
     """The session in a page's file."""
 
     strict = False
@@ -55,14 +55,14 @@ class PageConversation(FileConversation):
         super().__init__(replace(session, message_count=count, last_position=count), array)
 
     def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
-        """As `FileConversation.entered`."""
+        """As `FileSession.entered`."""
         return [self._entry(position, value, line) for position, (value, line) in enumerate(values, 1)]
 
     def _entry(self, position: int, value: Any, line: bytes | None) -> Entry:
-        return Entry(position, elements.id_of(value, position), self.session.created_at, value, line)
+        return Entry(position, element.id_of(value, position), self.session.created_at, value, line)
 
     def seek(self, array: Array, window: Window) -> list[Entry]:
-        """As `FileConversation.seek`: the newest are read from the end."""
+        """As `FileSession.seek`: the newest are read from the end."""
         count = self.session.message_count
         low, high = window.after or 0, count if window.before is None else min(count, window.before - 1)
         if window.last is not None:
@@ -75,14 +75,14 @@ class PageConversation(FileConversation):
             lines = [line for _, line in islice(array.back(array.end), high - low)][::-1]
         else:
             lines = [line for _, line in islice(array.forth(), low, high)]
-        return [self._entry(place, elements.parsed(line), line) for place, line in enumerate(lines, low + 1)]
+        return [self._entry(place, element.parsed(line), line) for place, line in enumerate(lines, low + 1)]
 
     def place(self, array: Array, message_id: str) -> Entry | None:
-        """As `FileConversation.place`."""
+        """As `FileSession.place`."""
         found = _INDEX.find(array, message_id)
         if found is not None:
             line = next(array.forth(found.offset))[1]
-            return self._entry(found.number, elements.parsed(line), line)
+            return self._entry(found.number, element.parsed(line), line)
         number = message_id.removeprefix("#")
         if number == message_id or not number.isdecimal() or f"#{int(number)}" != message_id:
             return None
@@ -90,12 +90,12 @@ class PageConversation(FileConversation):
         return entry if entry is not None and entry.message_id == message_id else None
 
     def line(self, row: Row, session: ChatSession | None) -> bytes:  # noqa: ARG002 - a page's element says no more
-        """As `FileConversation.line`."""
+        """As `FileSession.line`."""
         return _new_line(row)
 
     def kept_line(self, entry: Entry, session: ChatSession | None) -> bytes:  # noqa: ARG002 - as above
-        """As `FileConversation.kept_line`."""
-        return entry.line if entry.line is not None else elements.compact(entry.value)
+        """As `FileSession.kept_line`."""
+        return entry.line if entry.line is not None else element.compact(entry.value)
 
     def replace(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
         """As `Conversation.replace`; positions begin anew."""
@@ -113,7 +113,7 @@ def _denied(*_: object) -> NoReturn:
     raise NotSupported(msg)
 
 
-class PageCore(FilesCore):
+class SingleFileCore(FilesCore):
     """The one session of the file *path*."""
 
     capabilities = Capabilities(
@@ -164,28 +164,28 @@ class PageCore(FilesCore):
             yield descriptor is not None
         finally:
             if descriptor is not None:
-                disk.release(descriptor)
+                filesystem.release(descriptor)
 
     def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
         while True:
-            descriptor = disk.acquire(path, os.O_RDONLY, write=write)
+            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
             if descriptor is not None or not needed:
                 return descriptor
             directory = str(Path(path).parent)
-            descriptor = disk.acquire(directory, os.O_RDONLY, write=True)
+            descriptor = filesystem.acquire(directory, os.O_RDONLY, write=True)
             if descriptor is None:
                 raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
             if not os.path.lexists(path):
                 return descriptor
-            disk.release(descriptor)
+            filesystem.release(descriptor)
 
     # ---- the hooks of `SessionsCore`
 
-    def find(self, session_id: str) -> PageConversation | None:
+    def find(self, session_id: str) -> SingleFileSession | None:
         """As `SessionsCore.find`."""
         self.array_path(session_id)
         array = self.here()
-        return None if array is None else PageConversation(array)
+        return None if array is None else SingleFileSession(array)
 
     def _seen(self, scope: Scope, session_id: str, now: datetime) -> Conversation | None:
         if scope:
@@ -195,17 +195,17 @@ class PageCore(FilesCore):
     def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - there are only rows
         """As `SessionsCore.save`."""
         mtime = 1000 * conversation.session.revision
-        if not isinstance(conversation, PageConversation):
-            arrays.write(self.path, map(_new_line, conversation.rows), mtime=mtime)
+        if not isinstance(conversation, SingleFileSession):
+            array_file.write(self.path, map(_new_line, conversation.rows), mtime=mtime)
         elif conversation.session is conversation.stored:
             pass
         elif conversation.grows:
-            arrays.append(cast("Array", conversation.array), conversation.new_lines(), mtime=mtime)
+            array_file.append(cast("Array", conversation.array), conversation.new_lines(), mtime=mtime)
         else:
-            arrays.keep_torn(cast("Array", conversation.array))
-            arrays.write(self.path, conversation.all_lines(), mtime=mtime)
+            array_file.keep_torn(cast("Array", conversation.array))
+            array_file.write(self.path, conversation.all_lines(), mtime=mtime)
             if not conversation.rows:
-                disk.remove(f"{self.path}.torn")
+                filesystem.remove(f"{self.path}.torn")
 
     def drop(self, session_id: str) -> None:
         """Nothing that calls this is offered."""
@@ -213,7 +213,7 @@ class PageCore(FilesCore):
 
     def mend(self, session_id: str, array: Array) -> None:  # noqa: ARG002 - there is only one
         """As `FilesCore.mend`."""
-        arrays.mend(array)
+        array_file.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
         """As `SessionsCore.session_data`."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chatstore.arguments import EVERYTHING, Window
 from chatstore.backends.conversation import Conversation
-from chatstore.backends.file import arrays, elements
-from chatstore.backends.file.shapes import FIRST
+from chatstore.backends.file import array_file, element
+from chatstore.backends.file.repair import FIRST
 from chatstore.backends.sessions import SessionsCore
 from chatstore.core import another_body, missing, no_message, same_body
 from chatstore.errors import CorruptRecord, InvalidMessage
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.arguments import Scope
-    from chatstore.backends.file.arrays import Array
-    from chatstore.backends.file.elements import Entry
+    from chatstore.backends.file.array_file import Array
+    from chatstore.backends.file.element import Entry
     from chatstore.codec import Draft
     from chatstore.core import Row
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
 
 
-class FileConversation(Conversation):
+class FileSession(Conversation):
     """A session whose rows stand in an array file, or in none yet (*array* None)."""
 
     def __init__(self, session: ChatSession, array: Array | None) -> None:
@@ -121,7 +121,7 @@ class FileConversation(Conversation):
         """All rows, read when they are first asked for."""
         if self._rows is None:
             entries = [] if self.array is None else self.entered(_lines(self.array, strict=self.strict))
-            rows = [elements.row_of(entry) for entry in entries]
+            rows = [element.row_of(entry) for entry in entries]
             self._kept = {row.position: (row, entry) for row, entry in zip(rows, entries, strict=True)}
             self._rows = rows + self.new
         return self._rows
@@ -139,7 +139,7 @@ class FileConversation(Conversation):
         for draft in sought:
             entry = self.entry_of(draft.message_id)
             if entry is not None:
-                row = elements.row_of(entry)
+                row = element.row_of(entry)
                 if not same_body(draft, row.draft):
                     raise another_body(self.session.session_id, draft.message_id)
                 found[draft.message_id] = row
@@ -197,7 +197,7 @@ def _values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
     if not array.neat:
         return [_checked(value, None, strict=strict) for value in array.elements]
     try:
-        return [(value, None) for value in elements.parsed(array.whole(), strict=strict)]
+        return [(value, None) for value in element.parsed(array.whole(), strict=strict)]
     except ValueError:
         return _lines(array, strict=strict)
 
@@ -222,24 +222,24 @@ def _whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
     """Return all elements, and whether one of them is not strict JSON where it should be."""
     if strict:
         try:
-            return elements.parsed(text, strict=True), False
+            return element.parsed(text, strict=True), False
         except ValueError:
             pass
-    return elements.parsed(text), strict
+    return element.parsed(text), strict
 
 
 def _value(line: bytes) -> Any:
     try:
-        return elements.parsed(line)
+        return element.parsed(line)
     except ValueError:
         return None
 
 
 def _checked(value: Any, line: bytes | None, *, strict: bool) -> tuple[Any, bytes | None]:
     """Return an element; one that is not strict JSON is damaged, and has a line, so that a rewrite keeps it."""
-    if not strict or elements.is_strict(value):
+    if not strict or element.is_strict(value):
         return value, line
-    return None, elements.compact(value) if line is None else line
+    return None, element.compact(value) if line is None else line
 
 
 class FilesCore(SessionsCore):
@@ -266,7 +266,7 @@ class FilesCore(SessionsCore):
         """As `SessionsCore.locked`; a torn file is mended first, for which a reader becomes a writer."""
         for exclusive in (write, True):
             with self.guard(session_id, write=exclusive, needed=write) as held:
-                array = arrays.look(self.array_path(session_id))
+                array = array_file.look(self.array_path(session_id))
                 if array is not None and array.neat and array.torn is not None:
                     if not exclusive:
                         continue
@@ -285,7 +285,7 @@ class FilesCore(SessionsCore):
             if needed:
                 raise
             return array  # it can be read all the same
-        return arrays.look(array.path)
+        return array_file.look(array.path)
 
     def here(self) -> Array | None:
         """Return the array that this thread has locked, as it was then."""
@@ -294,33 +294,33 @@ class FilesCore(SessionsCore):
 
     # ---- reading
 
-    def _reading(self, scope: Scope, session_id: str, now: datetime) -> FileConversation | None:
+    def _reading(self, scope: Scope, session_id: str, now: datetime) -> FileSession | None:
         with self.locked(session_id, write=False):
-            return cast("FileConversation | None", self._seen(scope, session_id, now))
+            return cast("FileSession | None", self._seen(scope, session_id, now))
 
     def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
         """As `Repository.get_messages`."""
         found = self._reading(scope, session_id, now)
         entries = [] if found is None else found.inside(window)
         try:
-            return [elements.message_of(entry) for entry in entries]
+            return [element.message_of(entry) for entry in entries]
         except (InvalidMessage, CorruptRecord):
-            elements.records_of(session_id, entries, 0)  # names them all
+            element.records_of(session_id, entries, 0)  # names them all
             raise
 
     def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
         """As `Repository.get_records`."""
         found = self._reading(scope, session_id, now)
         if found is None:
-            return elements.records_of(session_id, (), 0)
-        return elements.records_of(session_id, found.inside(window), found.session.revision)
+            return element.records_of(session_id, (), 0)
+        return element.records_of(session_id, found.inside(window), found.session.revision)
 
     def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
         """As `Repository.get_message`."""
         found = self._reading(scope, session_id, now)
         if found is None:
             raise missing(session_id)
-        return elements.records_of(session_id, [found.entry(key)], 0)[0]
+        return element.records_of(session_id, [found.entry(key)], 0)[0]
 
     def durability(self) -> Durability:
         """As `Repository.durability`."""

@@ -16,19 +16,19 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from chatstore import codec
-from chatstore.backends.file import disk, elements
+from chatstore.backends.file import element, filesystem
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:
-    from chatstore.backends.file.disk import Stamp
+    from chatstore.backends.file.filesystem import Stamp
 
 _FIELDS: Final = tuple(field.name for field in fields(ChatSession))
 _TIMES: Final = ("created_at", "updated_at", "archived_at", "expires_at")
 _REMEMBERED: Final = 1000
 
 
-class Own(NamedTuple):
+class Header(NamedTuple):
     """A session's own data, and which array belongs to it."""
 
     session: ChatSession
@@ -38,22 +38,22 @@ class Own(NamedTuple):
 
 
 #: What was read last. A file is never changed in place, and its time is the revision, so its stamp says all.
-_known: Final[dict[str, tuple[Stamp, Own]]] = {}
+_known: Final[dict[str, tuple[Stamp, Header]]] = {}
 
 
-def read(path: str, session_id: str | None = None) -> Own | None:
+def read(path: str, session_id: str | None = None) -> Header | None:
     """Return what is in the file *path*, None where there is none.
 
     Raises `CorruptRecord` where it cannot be read, or is not that of *session_id*.
     """
-    stamp = disk.stamp(path)
+    stamp = filesystem.stamp(path)
     if stamp is None:
         return None
     remembered = _known.get(path)
     if remembered is not None and remembered[0] == stamp:
         own = remembered[1]
     else:
-        own = _parsed(path, disk.contents(path))
+        own = _parsed(path, filesystem.contents(path))
         if len(_known) >= _REMEMBERED:
             _known.clear()
         _known[path] = stamp, own
@@ -67,13 +67,13 @@ def read(path: str, session_id: str | None = None) -> Own | None:
     )
 
 
-def _parsed(path: str, text: bytes | None) -> Own:
+def _parsed(path: str, text: bytes | None) -> Header:
     try:
         value = codec.loads(text or b"")
         given: dict[str, Any] = {name: value[name] for name in _FIELDS}
-        times = {name: elements.time_of(given[name]) for name in _TIMES}
+        times = {name: element.time_of(given[name]) for name in _TIMES}
         flags = [value.get(name) is True for name in ("needs_rows", "deleted")]
-        own = Own(ChatSession(**given | times), value["rows_after"], *flags)
+        own = Header(ChatSession(**given | times), value["rows_after"], *flags)
         optional = {"archived_at", "expires_at"}
         known = all(times[name] or (name in optional and given[name] is None) for name in _TIMES)
         if not known or not _fits(own):
@@ -83,7 +83,7 @@ def _parsed(path: str, text: bytes | None) -> Own:
     return own
 
 
-def _fits(own: Own) -> bool:
+def _fits(own: Header) -> bool:
     """Tell whether every value has the type it must have."""
     session: Any = own.session
     texts = (session.tenant_id, session.user_id, session.title, session.forked_from)
@@ -104,10 +104,10 @@ def _refuse(path: str, error: Exception | None) -> NoReturn:
     raise CorruptRecord(msg) from error
 
 
-def write(path: str, own: Own) -> None:
+def write(path: str, own: Header) -> None:
     """Put *own* in the place of the file *path*."""
     value = {name: getattr(own.session, name) for name in _FIELDS}
     value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
     value["rows_after"] = own.rows_after
     value |= {name: True for name in ("needs_rows", "deleted") if getattr(own, name)}
-    disk.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * own.session.revision)
+    filesystem.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * own.session.revision)

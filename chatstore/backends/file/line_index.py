@@ -10,14 +10,14 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from chatstore.backends.file.shapes import FIRST
+from chatstore.backends.file.repair import FIRST
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.backends.file.arrays import Array
-    from chatstore.backends.file.disk import Stamp
+    from chatstore.backends.file.array_file import Array
+    from chatstore.backends.file.filesystem import Stamp
 
 REMEMBERED: Final = 64
 
@@ -35,7 +35,7 @@ class _Known(NamedTuple):
     ids: dict[str, Place] | None
 
 
-class Index:
+class LineIndex:
     """The lines of array files in which *identify* finds an id (None where there is none)."""
 
     def __init__(self, identify: Callable[[bytes], str | None]) -> None:

@@ -2,7 +2,7 @@
 
 ``[``, the elements with a comma after each but the last, ``]``: such a file is *neat*. It is plain JSON for
 everyone, and because JSON has no bare line breaks, a line is an element. This module knows lines and bytes;
-it refuses to know what an element says. `chatstore.backends.file.shapes` understands files that are not neat.
+it refuses to know what an element says. `chatstore.backends.file.repair` understands files that are not neat.
 
 What was looked at stays readable whatever happens to the file: elements never move within it, and a file that
 is replaced lives on for those who have it open.
@@ -15,14 +15,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backends.file import disk, shapes
-from chatstore.backends.file.shapes import CLOSING, EMPTY, FIRST, HEAD
+from chatstore.backends.file import filesystem, repair
+from chatstore.backends.file.repair import CLOSING, EMPTY, FIRST, HEAD
 from chatstore.errors import OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chatstore.backends.file.disk import Stamp
+    from chatstore.backends.file.filesystem import Stamp
 
 #: Bytes read at first, from either end; a long line takes more.
 BLOCK: Final = 4096
@@ -80,15 +80,15 @@ class Array:
         known = self._size - len(self._tail)
         if start >= known:
             return self._tail[start - known : end - known]
-        return disk.read(self._descriptor, start, end)
+        return filesystem.read(self._descriptor, start, end)
 
     def whole(self) -> bytes:
         """Return all bytes."""
         return self.read(0, self._size)
 
     def understand(self) -> Array:
-        """Become what `shapes` makes of a file that is not neat."""
-        shape = shapes.understand(self.path, self.whole())
+        """Become what `repair` makes of a file that is not neat."""
+        shape = repair.understand(self.path, self.whole())
         self.neat, self.elements = shape.neat is not None, shape.elements
         self.torn, self.lost = shape.torn, shape.lost
         if shape.neat is not None:
@@ -153,13 +153,13 @@ def look(path: str) -> Array | None:
     Raises `StorageError` for a file that is no array.
     """
     try:
-        descriptor = disk.open_file(path, os.O_RDONLY)
+        descriptor = filesystem.open_file(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
-        stamp = disk.stamp_of(os.fstat(descriptor))
-        tail = disk.read(descriptor, max(0, stamp.size - BLOCK), stamp.size)
-        head = tail if stamp.size <= BLOCK else disk.read(descriptor, 0, len(HEAD))
+        stamp = filesystem.stamp_of(os.fstat(descriptor))
+        tail = filesystem.read(descriptor, max(0, stamp.size - BLOCK), stamp.size)
+        head = tail if stamp.size <= BLOCK else filesystem.read(descriptor, 0, len(HEAD))
     except BaseException:
         os.close(descriptor)
         raise
@@ -196,8 +196,8 @@ def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) ->
 
 def _open_unchanged(array: Array) -> int:
     """Open the file for writing; raise `StorageUnavailable` if a program that knows no locks changed it."""
-    descriptor = disk.open_file(array.path, os.O_RDWR)
-    if disk.stamp_of(os.fstat(descriptor))[:3] == array.stamp[:3]:
+    descriptor = filesystem.open_file(array.path, os.O_RDWR)
+    if filesystem.stamp_of(os.fstat(descriptor))[:3] == array.stamp[:3]:
         return descriptor
     os.close(descriptor)
     msg = f"{array.path} was changed by another program at the same moment: repeat the call"
@@ -213,15 +213,15 @@ def _put(descriptor: int, data: bytes, at: int) -> None:
     """
     end = at + len(data)
     if at // _PAGE == (end - 1) // _PAGE:
-        disk.write(descriptor, data, at)
+        filesystem.write(descriptor, data, at)
         return
     for start, stop in ((3, len(data) - 1), (0, 2), (2, 3), (len(data) - 1, len(data))):
-        disk.write(descriptor, data[start:stop], at + start)
+        filesystem.write(descriptor, data[start:stop], at + start)
 
 
 def _take_back(descriptor: int, array: Array, at: int) -> None:
     try:
-        disk.write(descriptor, CLOSING, at)
+        filesystem.write(descriptor, CLOSING, at)
         os.ftruncate(descriptor, array.stamp.size)
     except OSError as error:
         msg = (
@@ -233,13 +233,13 @@ def _take_back(descriptor: int, array: Array, at: int) -> None:
 def write(path: str, lines: Iterable[bytes], *, mtime: int | None = None) -> None:
     """Put a neat array of *lines* in the place of the file *path*, all or nothing."""
     body = b",\n".join(lines)
-    disk.replace_file(path, [b"[\n", body, CLOSING] if body else [EMPTY], mtime=mtime)
+    filesystem.replace_file(path, [b"[\n", body, CLOSING] if body else [EMPTY], mtime=mtime)
 
 
 def keep_torn(array: Array) -> None:
     """Put aside what was torn off *array*, in a file of the same name and ``.torn``."""
     if array.torn:
-        disk.append_aside(f"{array.path}.torn", array.torn)
+        filesystem.append_aside(f"{array.path}.torn", array.torn)
 
 
 def mend(array: Array) -> None:
@@ -248,7 +248,7 @@ def mend(array: Array) -> None:
     descriptor = _open_unchanged(array)
     try:
         os.ftruncate(descriptor, array.end)
-        disk.write(descriptor, CLOSING, array.end)
+        filesystem.write(descriptor, CLOSING, array.end)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
