@@ -327,4 +327,4 @@ class FilesCore(SessionsCore):
         detail = (
             "each acknowledged write is fsynced; one host, a local file system (no NFS, no synced folder)"
         )
-        return Durability("fsync", detail)
+        return Durability("machine", detail)
