@@ -24,22 +24,28 @@ import os
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from zlib import crc32
 
-from chatstore.arguments import microseconds, utcnow
+from chatstore.arguments import NewSession, Scope, microseconds, utcnow
+from chatstore.backends import conversation as rules
 from chatstore.backends.file import array_file, element, filesystem, header, names
-from chatstore.backends.file.directory_session import DirectorySession
-from chatstore.backends.file.file_session import FilesCore
+from chatstore.backends.file.element import Entry
+from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
 from chatstore.backends.file.header import Header
+from chatstore.backends.file.line_index import LineIndex
+from chatstore.backends.file.repair import FIRST
 from chatstore.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from chatstore.arguments import Window
     from chatstore.backends.conversation import Conversation
     from chatstore.backends.file.array_file import Array
+    from chatstore.core import Row
     from chatstore.messages import ChatSession
 
 _log: Final = logging.getLogger(__name__)
@@ -49,6 +55,125 @@ _LOCK_COUNT: Final = 64
 #: How many sessions are remembered for lists.
 _LISTED: Final = 20_000
 _Stamps = tuple["filesystem.Stamp | None", "filesystem.Stamp | None"]
+
+
+def _identified(line: bytes) -> str | None:
+    try:
+        found: str = element.own(line)["message_id"]
+    except ValueError:
+        return element.id_in(line)
+    return found
+
+
+_INDEX: Final = LineIndex(_identified)
+
+
+def _unowned(session_id: str, array: Array) -> ChatSession:
+    new = NewSession(session_id, Scope(), None, {}, None)
+    return rules.fresh(new, array.time)
+
+
+class DirectorySession(FileSession):
+    """A session of a directory; *own* is what its small file says."""
+
+    def __init__(self, session_id: str, own: Header | None, array: Array | None) -> None:
+        """Begin with what both files say; *own* None for an array that was put here by hand."""
+        self.adopted = own is None
+        self.own = own = own or Header(_unowned(session_id, cast("Array", array)))
+        lined = array is not None and array.neat and not array.empty
+        mark = element.mark_of(cast("Array", array).last_line()) if lined else None
+        void = own.deleted or (mark is not None and mark.revision <= own.rows_after)
+        super().__init__(own.session, None if void else array)
+        if self.array is None:
+            self.session = replace(own.session, message_count=0)
+        elif mark is not None:
+            self.session = element.marked(own.session, mark)
+        else:
+            self.session = self._unmarked(own.session, self.array)
+        self.stored = self.session
+        self._marked = mark is not None
+
+    def _unmarked(self, session: ChatSession, array: Array) -> ChatSession:
+        """Return what the session is where its last element does not say so, after a fault or by hand."""
+        entries, newer = self.entries(), array.changed > session.revision
+        return replace(
+            session,
+            message_count=len(entries),
+            last_position=max(session.last_position, entries[-1].position if entries else 0),
+            revision=max(session.revision, array.changed),
+            updated_at=max(session.updated_at, array.time) if newer else session.updated_at,
+        )
+
+    @property
+    def grows(self) -> bool:
+        """As `FileSession.grows`; an array whose last element says nothing is written anew."""
+        return self._marked and super().grows
+
+    @property
+    def exists(self) -> bool:
+        """Tell whether there is such a session: one that is made by its first append exists with its array."""
+        return not self.own.deleted and (self.array is not None or not self.own.needs_rows)
+
+    # ---- lines
+
+    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+        """As `FileSession.entered`; what an element does not say is derived from its place."""
+        entries: list[Entry] = []
+        for value, line in values:
+            given = value if isinstance(value, dict) else element.told(line)
+            last = entries[-1].position if entries else 0
+            position = element.natural_of(given.get("position")) or last + 1
+            position = position if position > last else last + 1
+            created_at = element.time_of(given.get("created_at")) or self.own.session.created_at
+            message_id = element.id_of(given, position)
+            entries.append(Entry(position, message_id, created_at, value, line))
+        return entries
+
+    def _entry(self, line: bytes) -> Entry:
+        value = element.parsed(line, strict=True)
+        beside = value if isinstance(value, dict) else {}
+        position = element.natural_of(beside.get("position"))
+        created_at = element.time_of(beside.get("created_at"))
+        if position is None or created_at is None or not isinstance(beside.get("message_id"), str):
+            raise ValueError
+        return Entry(position, beside["message_id"], created_at, value, line)
+
+    def seek(self, array: Array, window: Window) -> list[Entry]:
+        """As `FileSession.seek`: by halving, since positions grow."""
+        low = _behind(array, window.after) if window.after else FIRST
+        high = array.end
+        if window.before is not None and window.before <= self.session.last_position:
+            high = _behind(array, window.before - 1) - len(b",\n")
+        if low >= high:
+            return []
+        if window.last is not None:
+            return [self._entry(line) for _, line in islice(array.back(high, low), window.last)][::-1]
+        return [self._entry(line) for _, line in islice(array.forth(low, high), window.limit)]
+
+    def place(self, array: Array, message_id: str) -> Entry | None:
+        """As `FileSession.place`."""
+        found = _INDEX.find(array, message_id)
+        return self._entry(next(array.forth(found.offset))[1]) if found else None
+
+    def line(self, row: Row, session: ChatSession | None) -> bytes:
+        """As `FileSession.line`."""
+        return element.line_of(self.session.session_id, row, session)
+
+    def kept_line(self, entry: Entry, session: ChatSession | None) -> bytes:
+        """As `FileSession.kept_line`."""
+        return element.kept_line(entry, session)
+
+
+def _behind(array: Array, position: int) -> int:
+    """Return where the first line begins whose position is above *position*, or the end."""
+    low, high = FIRST, array.end + len(b",\n")
+    while low < high:
+        start, line = array.line_at(min((low + high) // 2, array.end))
+        if element.own(line)["position"] > position:
+            high = start
+        else:
+            low = start + len(line) + len(b",\n")
+    return low
 
 
 class DirectoryCore(FilesCore):
@@ -217,3 +342,13 @@ class DirectoryCore(FilesCore):
         own = header.read(f"{self.directory}/{name}.session")
         session_id = None if own is None else own.session.session_id
         return session_id if session_id is not None and names.file_name(session_id) == name else None
+
+
+class FileRepository(FilesRepository):
+    """Sessions in a directory, each a JSON array in a file; for threads, processes and forks on one host."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        """Work in *directory*, made at the first write. Raises `NotSupported` without POSIX locks."""
+        filesystem.require_locks()
+        self._path = str(Path(directory).absolute())
+        self._core: DirectoryCore = DirectoryCore(self._path)

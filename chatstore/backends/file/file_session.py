@@ -1,6 +1,6 @@
 """A session in a file, read no further than an operation asks, and the operations both kinds of file share.
 
-This module knows when lines must be read, added or written anew; the subclasses in `directory` and `page`
+This module knows when lines must be read, added or written anew; the subclasses in `directory` and `single_file`
 know what the lines of their kind of file say. It refuses to know the operating system.
 """
 
@@ -14,23 +14,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chatstore.arguments import EVERYTHING, Window
 from chatstore.backends.conversation import Conversation
-from chatstore.backends.file import array_file, element
+from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.repair import FIRST
 from chatstore.backends.sessions import SessionsCore
 from chatstore.core import another_body, missing, no_message, same_body
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import Durability
+from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from chatstore.aio import AsyncRepository
     from chatstore.arguments import Scope
     from chatstore.backends.file.array_file import Array
     from chatstore.backends.file.element import Entry
     from chatstore.codec import Draft
-    from chatstore.core import Row
+    from chatstore.core import Answer, Row, T
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
 
 
@@ -328,3 +330,21 @@ class FilesCore(SessionsCore):
             "each acknowledged write is fsynced; one host, a local file system (no NFS, no synced folder)"
         )
         return Durability("machine", detail)
+
+
+class FilesRepository(Repository):
+    """A repository whose core waits for files; asynchronous callers lend it a thread."""
+
+    _path: str
+
+    def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
+        with filesystem.told(self._path):
+            return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
+
+    def _asynchronous(self) -> AsyncRepository:
+        from chatstore.threads import ThreadedRepository
+
+        return ThreadedRepository(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._path!r})"

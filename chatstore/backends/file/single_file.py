@@ -21,7 +21,7 @@ from chatstore.arguments import NewSession, Scope, Window, microseconds
 from chatstore.backends import conversation as rules
 from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.element import Entry
-from chatstore.backends.file.file_session import FilesCore, FileSession
+from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
 from chatstore.backends.file.line_index import LineIndex
 from chatstore.core import Appended, Row, decoded
 from chatstore.errors import NotSupported
@@ -260,3 +260,13 @@ def _placed(done: Appended) -> Appended:
         for row in done.rows
     ]
     return Appended(done.revision, rows)
+
+
+class SingleFileRepository(FilesRepository):
+    """One session, `SESSION`, in one JSON file of the page's format, which other programs may rewrite."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Work on the file at *path*, made at the first append. Raises `NotSupported` without POSIX locks."""
+        filesystem.require_locks()
+        self._path = str(Path(path).absolute())
+        self._core: SingleFileCore = SingleFileCore(self._path)
