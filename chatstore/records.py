@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import date, datetime
 
     from chatstore.messages import Message
@@ -38,12 +37,7 @@ class MessageRecord(NamedTuple):
 class Records(list[MessageRecord]):
     """Records, oldest first, with the session's *revision* when they were read (0: there was no session)."""
 
-    __slots__ = ("revision",)
-
-    def __init__(self, records: Iterable[MessageRecord] = (), *, revision: int = 0) -> None:
-        """Keep the revision beside the records."""
-        super().__init__(records)
-        self.revision = revision
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

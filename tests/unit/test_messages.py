@@ -380,7 +380,9 @@ def test_records_are_values() -> None:
     assert MessageRecord(HumanMessage("x"), 1, "m", now, "s") == record
     with pytest.raises(AttributeError):
         record.position = 2  # type: ignore[misc]
-    assert ([record], 7) == (Records([record], revision=7), Records([record], revision=7).revision)
+    records = Records([record])
+    records.revision = 7
+    assert ([record], 7) == (records, records.revision)
     assert ([], 0) == (Records(), Records().revision)
 
 

@@ -139,7 +139,8 @@ def message_of(entry: Entry) -> Message:
 
 def records_of(session_id: str, entries: Iterable[Entry], revision: int) -> Records:
     """Return the records of *entries*; damaged ones are named together in one `CorruptRecord`."""
-    records, damaged = Records(revision=revision), []
+    records, damaged = Records(), []
+    records.revision = revision
     for entry in entries:
         try:
             message = message_of(entry)
