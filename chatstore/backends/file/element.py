@@ -21,9 +21,10 @@ from pydantic_core import from_json
 
 from chatstore import codec
 from chatstore.codec import Draft
-from chatstore.core import Row, corrupt, decoded
+from chatstore.core import Row, corrupt
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import MessageRecord, Records
+from chatstore.strictjson import dump_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -221,8 +222,7 @@ def marked(session: ChatSession, mark: Mark) -> ChatSession:
 def line_of(session_id: str, row: Row, session: ChatSession | None) -> bytes:
     """Return the line of *row*; *session* is what it became, where this is the last row of an append."""
     draft = row.draft
-    wire = codec.to_wire(decoded(session_id, row))
-    beside = {
+    beside: dict[str, Any] = {
         "position": row.position,
         "message_id": draft.message_id,
         "created_at": draft.created_at.isoformat(),
@@ -231,13 +231,22 @@ def line_of(session_id: str, row: Row, session: ChatSession | None) -> bytes:
         beside["source"] = draft.source
     if session is not None:
         beside["session"] = _said(row.position, draft.created_at, session)
+    wire = to_wire(session_id, row)
     try:
-        return codec.dumps(wire | beside).encode()
+        return dump_checked(wire | beside)
     except InvalidMessage:
         # Two surrogates that every reader would join: JSON text cannot say this, the payload can.
         return json.dumps(
             wire | {"payload": draft.payload} | beside, allow_nan=False, separators=(",", ":")
         ).encode()
+
+
+def to_wire(session_id: str, row: Row) -> dict[str, Any]:
+    """Return the wire form of *row*; a damaged one raises `CorruptRecord` that names it."""
+    try:
+        return codec.draft_to_wire(row.draft)
+    except CorruptRecord as error:
+        raise corrupt(session_id, [row.position]) from error
 
 
 def compact(value: Any) -> bytes:

@@ -16,16 +16,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from chatstore import codec
 from chatstore.arguments import NewSession, Scope, Window, microseconds
 from chatstore.backends import conversation as rules
 from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.element import Entry
 from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
 from chatstore.backends.file.line_index import LineIndex
-from chatstore.core import Appended, Row, decoded
+from chatstore.core import Appended, Row
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities
+from chatstore.strictjson import dump_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -248,7 +248,7 @@ class SingleFileCore(FilesCore):
 
 
 def _new_line(row: Row) -> bytes:
-    return codec.dumps(codec.to_wire(decoded(SESSION, row))).encode()
+    return dump_checked(element.to_wire(SESSION, row))
 
 
 def _placed(done: Appended) -> Appended:
