@@ -163,6 +163,23 @@ def test_a_read_only_directory_is_read(open_folder: Path) -> None:
         path.chmod(0o700)
 
 
+def test_a_write_that_changes_nothing_needs_no_permission(open_folder: Path) -> None:
+    """What is stored already is answered from a file that may only be read; what is new is refused, and says why."""
+    repository, page = FileRepository(open_folder / "chats"), SingleFileRepository(open_folder / "page.json")
+    known, new = HumanMessage("known", id="m"), HumanMessage("new", id="n")
+    for found, session_id in ((repository, "s"), (page, SESSION)):
+        found.add_messages(session_id, [known])
+    for path in open_folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o444)
+
+    with someone_else():
+        for found, session_id in ((repository, "s"), (page, SESSION)):
+            assert [known] == [record.message for record in found.add_messages(session_id, [known])]
+            with pytest.raises(StorageUnavailable, match=r"\.json cannot be used .*: give this user access"):
+                found.add_messages(session_id, [new])
+            assert [known] == found.get_messages(session_id)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
 def test_what_root_writes_is_the_owners(open_folder: Path) -> None:
     """After an operator looked and wrote as root, the application goes on in its own directory."""

@@ -10,19 +10,19 @@ is replaced lives on for those who have it open.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.file import filesystem, repair
+from chatstore.backends.file.filesystem import OpenFile
 from chatstore.backends.file.repair import CLOSING, EMPTY, FIRST, HEAD
 from chatstore.errors import OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from chatstore.backends.file.filesystem import Stamp
 
 #: Bytes read at first, from either end; a long line takes more.
 BLOCK: Final = 4096
@@ -38,31 +38,35 @@ class Array:
     last whole element where the file's end is missing, and *lost* how many elements that may have been.
     """
 
-    def __init__(self, path: str, descriptor: int, stamp: Stamp, tail: bytes) -> None:
-        """Own *descriptor*; *tail* is the end of the file."""
+    def __init__(self, path: str, *, write: bool) -> None:
+        """Look at the file *path*; *write* tells whether it may be written to. Raises `StorageError` for no array."""
         self.path = path
-        self.stamp = stamp
-        self.neat = True
         self.torn: bytes | None = None
         self.lost = 0
         self.elements: list[Any] = []
-        self._descriptor = descriptor
-        self._size = stamp.size
-        self._tail = tail
+        self.file, self.writable = _open(path, write=write)
+        self.stamp = self.file.stamp
+        size = self.stamp.size
+        self._known = max(0, size - BLOCK)
+        #: The end of the file, from the byte at `_known`.
+        self.tail = self.file.read(self._known, size)
+        head = self.tail if size <= BLOCK else self.file.read(0, len(HEAD))
+        #: Where the last element's line ends.
+        self.end = size - len(CLOSING)
+        self.empty = self.tail == EMPTY
+        # A brace: behind a comma that somebody left there, an append would make the file no JSON.
+        self.neat = self.empty or (head.startswith(HEAD) and self.tail.endswith(b"}" + CLOSING))
+        if not self.neat:
+            self._understand()
 
-    def __del__(self) -> None:
-        with suppress(OSError):
-            os.close(self._descriptor)
-
-    @property
-    def end(self) -> int:
-        """Where the last element's line ends."""
-        return self._size - len(CLOSING)
-
-    @property
-    def empty(self) -> bool:
-        """Tell whether there is no element."""
-        return self._size == len(EMPTY) if self.neat else not self.elements
+    def _understand(self) -> None:
+        """Become what `repair` makes of a file that is not neat."""
+        shape = repair.understand(self.path, self.file.read(0, self.stamp.size))
+        self.neat, self.elements = shape.neat is not None, shape.elements
+        self.torn, self.lost = shape.torn, shape.lost
+        if shape.neat is not None:
+            self.tail, self._known, self.end = shape.neat, 0, len(shape.neat) - len(CLOSING)
+        self.empty = self.tail == EMPTY if self.neat else not self.elements
 
     @property
     def changed(self) -> int:
@@ -77,30 +81,15 @@ class Array:
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from *start* to *end*."""
-        known = self._size - len(self._tail)
-        if start >= known:
-            return self._tail[start - known : end - known]
-        return filesystem.read(self._descriptor, start, end)
+        if start >= self._known:
+            return self.tail[start - self._known : end - self._known]
+        return self.file.read(start, end)
 
     def whole(self) -> bytes:
         """Return all bytes."""
-        return self.read(0, self._size)
-
-    def understand(self) -> Array:
-        """Become what `repair` makes of a file that is not neat."""
-        shape = repair.understand(self.path, self.whole())
-        self.neat, self.elements = shape.neat is not None, shape.elements
-        self.torn, self.lost = shape.torn, shape.lost
-        if shape.neat is not None:
-            self._tail, self._size = shape.neat, len(shape.neat)
-        return self
+        return self.read(0, self.end + len(CLOSING))
 
     # ---- the lines of a neat array
-
-    def last_line(self) -> bytes:
-        """Return the newest element's line."""
-        start = self._tail.rfind(b"\n", 0, len(self._tail) - len(CLOSING)) + 1
-        return self._tail[start : -len(CLOSING)] if start else next(line for _, line in self.back(self.end))
 
     def line_at(self, offset: int) -> tuple[int, bytes]:
         """Return where the line begins that the byte at *offset* belongs to, and the line."""
@@ -109,7 +98,7 @@ class Array:
 
     def back(self, end: int, start: int = FIRST) -> Iterator[tuple[int, bytes]]:
         """Yield the lines between *start* and *end* with their offsets, the last one first, cut at *end*."""
-        rest, block, known = b"", BLOCK, self._size - len(self._tail)
+        rest, block, known = b"", BLOCK, self._known
         while start < end:
             low = max(start, known if end > known else end - block)
             lines = (self.read(low, end) + rest).split(b"\n")
@@ -147,26 +136,23 @@ class Array:
         return count + (start < self.end)
 
 
-def look(path: str) -> Array | None:
-    """Return what the array file *path* holds; None where there is none.
-
-    Raises `StorageError` for a file that is no array.
-    """
+def look(path: str, *, write: bool) -> Array | None:
+    """Return what the array file *path* holds, as `Array` does; None where there is none."""
     try:
-        descriptor = filesystem.open_file(path, os.O_RDONLY)
+        return Array(path, write=write)
     except FileNotFoundError:
         return None
-    try:
-        stamp = filesystem.stamp_of(os.fstat(descriptor))
-        tail = filesystem.read(descriptor, max(0, stamp.size - BLOCK), stamp.size)
-        head = tail if stamp.size <= BLOCK else filesystem.read(descriptor, 0, len(HEAD))
-    except BaseException:
-        os.close(descriptor)
-        raise
-    array = Array(path, descriptor, stamp, tail)
-    # A brace: behind a comma that somebody left there, an append would make the file no JSON.
-    neat = (head.startswith(HEAD) and tail.endswith(b"}" + CLOSING)) or tail == EMPTY
-    return array if neat else array.understand()
+
+
+def _open(path: str, *, write: bool) -> tuple[OpenFile, bool]:
+    """Open the file, and tell whether it can be written to: a write may turn out to have nothing to do."""
+    if write:
+        try:
+            return OpenFile(path, os.O_RDWR), True
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise
+    return OpenFile(path, os.O_RDONLY), False
 
 
 # -------------------------------------------------------------------------------- writing
@@ -177,52 +163,48 @@ def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) ->
 
     An array without elements is written anew instead: `write`.
     """
-    at = array.end
-    data = b",\n" + b",\n".join(lines) + CLOSING
-    descriptor = _open_unchanged(array)
+    pieces = _cut(b",\n" + b",\n".join(lines) + CLOSING, array.end)
+    file = _unchanged(array)
     try:
-        try:
-            _put(descriptor, data, at)
-            if mtime is not None:
-                with suppress(PermissionError):  # only its owner may set a file's time
-                    os.utime(descriptor, ns=(mtime, mtime))
-            os.fdatasync(descriptor)
-        except BaseException:
-            _take_back(descriptor, array, at)
-            raise
-    finally:
-        os.close(descriptor)
+        for start, data in pieces:
+            file.write(data, start)
+        if mtime is not None:
+            with suppress(PermissionError):  # only its owner may set a file's time
+                os.utime(file.descriptor, ns=(mtime, mtime))
+        os.fdatasync(file.descriptor)
+    except BaseException:
+        _take_back(file, array)
+        raise
 
 
-def _open_unchanged(array: Array) -> int:
-    """Open the file for writing; raise `StorageUnavailable` if a program that knows no locks changed it."""
-    descriptor = filesystem.open_file(array.path, os.O_RDWR)
-    if filesystem.stamp_of(os.fstat(descriptor))[:3] == array.stamp[:3]:
-        return descriptor
-    os.close(descriptor)
-    msg = f"{array.path} was changed by another program at the same moment: repeat the call"
-    raise StorageUnavailable(msg)
+def _unchanged(array: Array) -> OpenFile:
+    """Return the file to write to; raise `StorageUnavailable` if a program that knows no locks changed it."""
+    file = array.file if array.writable else OpenFile(array.path, os.O_RDWR)
+    now = filesystem.stamp(array.path)
+    if now is None or now[:3] != array.stamp[:3]:
+        msg = f"{array.path} was changed by another program at the same moment: repeat the call"
+        raise StorageUnavailable(msg)
+    return file
 
 
-def _put(descriptor: int, data: bytes, at: int) -> None:
-    """Write *data* over the closing line at *at* so that a kill at any moment leaves all of it or nothing.
+def _cut(data: bytes, at: int) -> list[tuple[int, bytes]]:
+    """Cut *data*, which goes over the closing line at *at*, so that a kill at any moment leaves all of it or nothing.
 
     What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first,
     but for the last byte; then the closing line becomes a comma and a line break; then one byte, the brace of
     the first new element, makes it all count; the last byte says that nothing is left to do.
     """
-    end = at + len(data)
-    if at // _PAGE == (end - 1) // _PAGE:
-        filesystem.write(descriptor, data, at)
-        return
-    for start, stop in ((3, len(data) - 1), (0, 2), (2, 3), (len(data) - 1, len(data))):
-        filesystem.write(descriptor, data[start:stop], at + start)
+    size = len(data)
+    if at // _PAGE == (at + size - 1) // _PAGE:
+        return [(at, data)]
+    cuts = (3, size - 1), (0, 2), (2, 3), (size - 1, size)
+    return [(at + start, data[start:stop]) for start, stop in cuts]
 
 
-def _take_back(descriptor: int, array: Array, at: int) -> None:
+def _take_back(file: OpenFile, array: Array) -> None:
     try:
-        filesystem.write(descriptor, CLOSING, at)
-        os.ftruncate(descriptor, array.stamp.size)
+        file.write(CLOSING, array.end)
+        os.ftruncate(file.descriptor, array.stamp.size)
     except OSError as error:
         msg = (
             f"{array.path}: writing failed, and so did taking it back: read the session, then repeat the call"
@@ -245,10 +227,7 @@ def keep_torn(array: Array) -> None:
 def mend(array: Array) -> None:
     """Cut a torn file back to its last whole element, and keep what is cut."""
     keep_torn(array)
-    descriptor = _open_unchanged(array)
-    try:
-        os.ftruncate(descriptor, array.end)
-        filesystem.write(descriptor, CLOSING, array.end)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    file = _unchanged(array)
+    os.ftruncate(file.descriptor, array.end)
+    file.write(CLOSING, array.end)
+    os.fsync(file.descriptor)

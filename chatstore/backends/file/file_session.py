@@ -24,7 +24,6 @@ from chatstore.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from chatstore.aio import AsyncRepository
@@ -46,6 +45,7 @@ class FileSession(Conversation):
         #: What is appended; all other changes make `rows` be read and written anew.
         self.new: list[Row] = []
         self._ids = None
+        self._appendable = array is not None and array.neat and not array.empty
         self._entries: list[Entry] | None = None
         self._rows: list[Row] | None = [] if array is None else None
         self._kept: dict[int, tuple[Row, Entry]] = {}
@@ -65,16 +65,13 @@ class FileSession(Conversation):
         """Return the entries of a neat array inside *window*. Raises ValueError where a line is damaged."""
 
     @abstractmethod
-    def place(self, array: Array, message_id: str) -> Entry | None:
+    def seek_id(self, array: Array, message_id: str) -> Entry | None:
         """Return the entry of a neat array that has this id. Raises ValueError as `seek`."""
 
-    @abstractmethod
-    def line(self, row: Row, session: ChatSession | None) -> bytes:
-        """Return the line of a new row; *session* is what it became, for the last one."""
-
-    @abstractmethod
-    def kept_line(self, entry: Entry, session: ChatSession | None) -> bytes:
-        """Return the line of a row that stays; *session* as in `line`."""
+    #: Return the line of a new row of the session with this id; the last one says what the session became.
+    write_line: Callable[[str, Row, ChatSession | None], bytes]
+    #: Return the line of an entry that stays; the session is given as above.
+    keep_line: Callable[[Entry, ChatSession | None], bytes]
 
     # ---- reading
 
@@ -82,7 +79,7 @@ class FileSession(Conversation):
         """Return all entries that are stored."""
         if self._entries is None:
             self._entries = (
-                [] if self.array is None else self.entered(_values(self.array, strict=self.strict))
+                [] if self.array is None else self.entered(_read_values(self.array, strict=self.strict))
             )
         return self._entries
 
@@ -111,7 +108,7 @@ class FileSession(Conversation):
         """Return the entry with this id."""
         if self.array is not None and self.array.neat and self._entries is None:
             try:
-                return self.place(self.array, message_id)
+                return self.seek_id(self.array, message_id)
             except ValueError:
                 pass
         return next((entry for entry in self.entries() if entry.message_id == message_id), None)
@@ -122,7 +119,7 @@ class FileSession(Conversation):
     def rows(self) -> list[Row]:
         """All rows, read when they are first asked for."""
         if self._rows is None:
-            entries = [] if self.array is None else self.entered(_lines(self.array, strict=self.strict))
+            entries = [] if self.array is None else self.entered(_read_lines(self.array, strict=self.strict))
             rows = [element.row_of(entry) for entry in entries]
             self._kept = {row.position: (row, entry) for row, entry in zip(rows, entries, strict=True)}
             self._rows = rows + self.new
@@ -177,122 +174,156 @@ class FileSession(Conversation):
     @property
     def grows(self) -> bool:
         """Tell whether the file need only be appended to."""
-        return self._rows is None and self.array is not None and self.array.neat and not self.array.empty
+        return self._appendable and self._rows is None
 
     def new_lines(self) -> list[bytes]:
         """Return the lines of what is appended."""
-        last = len(self.new) - 1
-        return [
-            self.line(row, self.session if number == last else None) for number, row in enumerate(self.new)
-        ]
+        session_id = self.session.session_id
+        lines = [self.write_line(session_id, row, None) for row in self.new[:-1]]
+        return [*lines, self.write_line(session_id, self.new[-1], self.session)]
 
     def all_lines(self) -> Iterator[bytes]:
         """Yield the lines of all rows."""
         last = len(self.rows) - 1
         for number, row in enumerate(self.rows):
             kept, session = self._kept.get(row.position), self.session if number == last else None
-            yield self.kept_line(kept[1], session) if kept and kept[0] is row else self.line(row, session)
+            if kept is not None and kept[0] is row:
+                yield self.keep_line(kept[1], session)
+            else:
+                yield self.write_line(self.session.session_id, row, session)
 
 
-def _values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
+def _read_values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
     """Return every element as its value (None, and its line, where it cannot be read)."""
     if not array.neat:
-        return [_checked(value, None, strict=strict) for value in array.elements]
+        return [_check(value, None, strict=strict) for value in array.elements]
     try:
-        return [(value, None) for value in element.parsed(array.whole(), strict=strict)]
+        return [(value, None) for value in element.parse(array.whole(), strict=strict)]
     except ValueError:
-        return _lines(array, strict=strict)
+        return _read_lines(array, strict=strict)
 
 
-def _lines(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
+def _read_lines(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
     """Return every element as its value (None where it cannot be read), and its line where it has one."""
     if not array.neat:
-        return _values(array, strict=strict)
+        return _read_values(array, strict=strict)
     whole = array.whole()
     lines = [line.removesuffix(b",") for line in whole[FIRST : array.end].split(b"\n") if line]
     try:
-        values, doubtful = _whole(whole, strict=strict)
+        values, doubtful = _parse_whole(whole, strict=strict)
     except ValueError:
-        return [_checked(_value(line), line, strict=strict) for line in lines]
+        return [_check(_parse_line(line), line, strict=strict) for line in lines]
     places: list[bytes | None] = (
         [*lines] if len(values) == len(lines) else [None] * len(values)
     )  # else by hand
-    return [_checked(value, line, strict=doubtful) for value, line in zip(values, places, strict=True)]
+    return [_check(value, line, strict=doubtful) for value, line in zip(values, places, strict=True)]
 
 
-def _whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
+def _parse_whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
     """Return all elements, and whether one of them is not strict JSON where it should be."""
     if strict:
         try:
-            return element.parsed(text, strict=True), False
+            return element.parse(text, strict=True), False
         except ValueError:
             pass
-    return element.parsed(text), strict
+    return element.parse(text), strict
 
 
-def _value(line: bytes) -> Any:
+def _parse_line(line: bytes) -> Any:
     try:
-        return element.parsed(line)
+        return element.parse(line)
     except ValueError:
         return None
 
 
-def _checked(value: Any, line: bytes | None, *, strict: bool) -> tuple[Any, bytes | None]:
+def _check(value: Any, line: bytes | None, *, strict: bool) -> tuple[Any, bytes | None]:
     """Return an element; one that is not strict JSON is damaged, and has a line, so that a rewrite keeps it."""
     if not strict or element.is_strict(value):
         return value, line
     return None, element.compact(value) if line is None else line
 
 
+class _Here(local):
+    """What this thread has looked at under its lock."""
+
+    array: Array | None = None
+
+
 class FilesCore(SessionsCore):
     """What both kinds of file do alike: mend what is torn, and read outside the lock what was looked at."""
 
+    #: Whether a file's time is its session's revision, and must be set by an append, too.
+    dated = False
+
     def __init__(self) -> None:
         """Hold nothing."""
-        self._here = local()
+        self._here = _Here()
+
+    # ---- what a kind of file must know
 
     @abstractmethod
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> AbstractContextManager[bool]:
-        """Hold the lock and tell whether there is one; where nobody can write it is missing, unless *needed*."""
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+        """Return the descriptor of the lock; None where there is none to be had and it is not *needed*."""
 
     @abstractmethod
     def array_path(self, session_id: str) -> str:
         """Return where the session's array stands."""
 
     @abstractmethod
+    def make(self, session: Conversation) -> None:
+        """Write the files of a new session."""
+
+    @abstractmethod
+    def rewrite(self, session: Any, *, rows: bool) -> None:
+        """Write a changed session in the place of what is stored."""
+
+    @abstractmethod
     def mend(self, session_id: str, array: Array) -> None:
         """Cut a torn file back to its last whole element."""
+
+    # ---- the hooks of `SessionsCore`
 
     @contextmanager
     def locked(self, session_id: str, *, write: bool) -> Iterator[None]:
         """As `SessionsCore.locked`; a torn file is mended first, for which a reader becomes a writer."""
+        path = self.array_path(session_id)
         for exclusive in (write, True):
-            with self.guard(session_id, write=exclusive, needed=write) as held:
-                array = array_file.look(self.array_path(session_id))
+            lock = self.lock(session_id, write=exclusive, needed=write)
+            try:
+                array = self._here.array = array_file.look(path, write=exclusive)
                 if array is not None and array.neat and array.torn is not None:
                     if not exclusive:
                         continue
-                    array = self._mended(session_id, array, needed=write) if held else array
-                self._here.array = array
-                try:
-                    yield
-                finally:
-                    self._here.array = None
+                    if lock is not None:
+                        self._here.array = self._mend(session_id, array, needed=write)
+                yield
                 return
+            finally:
+                self._here.array = None
+                if lock is not None:
+                    filesystem.release(lock)
 
-    def _mended(self, session_id: str, array: Array, *, needed: bool) -> Array | None:
+    def _mend(self, session_id: str, array: Array, *, needed: bool) -> Array | None:
+        """Mend the file and look at it again; where it cannot be written to, it can be read all the same."""
         try:
             self.mend(session_id, array)
         except OSError:
             if needed:
                 raise
-            return array  # it can be read all the same
-        return array_file.look(array.path)
+            return array
+        return array_file.look(array.path, write=True)
 
-    def here(self) -> Array | None:
-        """Return the array that this thread has locked, as it was then."""
-        array: Array | None = self._here.array
-        return array
+    def save(self, conversation: Conversation, *, rows: bool) -> None:
+        """As `SessionsCore.save`."""
+        if not isinstance(conversation, FileSession):
+            self.make(conversation)
+        elif conversation.session is conversation.stored:
+            pass
+        elif rows and conversation.grows:
+            mtime = 1000 * conversation.session.revision if self.dated else None
+            array_file.append(cast("Array", conversation.array), conversation.new_lines(), mtime=mtime)
+        else:
+            self.rewrite(conversation, rows=rows)
 
     # ---- reading
 
@@ -338,8 +369,10 @@ class FilesRepository(Repository):
     _path: str
 
     def _run(self, operation: Callable[..., Answer[T]], /, *args: Any) -> T:
-        with filesystem.told(self._path):
+        try:
             return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
+        except OSError as error:
+            raise filesystem.explain(error, self._path) from error
 
     def _asynchronous(self) -> AsyncRepository:
         from chatstore.threads import ThreadedRepository

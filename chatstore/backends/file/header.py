@@ -11,21 +11,18 @@ an array (it was made by its first append); and where ``deleted`` is true, not e
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
 
 from chatstore import codec
 from chatstore.backends.file import element, filesystem
+from chatstore.backends.file.names import file_name
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import ChatSession
 
-if TYPE_CHECKING:
-    from chatstore.backends.file.filesystem import Stamp
-
 _FIELDS: Final = tuple(field.name for field in fields(ChatSession))
 _TIMES: Final = ("created_at", "updated_at", "archived_at", "expires_at")
-_REMEMBERED: Final = 1000
 
 
 class Header(NamedTuple):
@@ -37,57 +34,28 @@ class Header(NamedTuple):
     deleted: bool = False
 
 
-#: What was read last. A file is never changed in place, and its time is the revision, so its stamp says all.
-_known: Final[dict[str, tuple[Stamp, Header]]] = {}
-
-
-def read(path: str, session_id: str | None = None) -> Header | None:
-    """Return what is in the file *path*, None where there is none.
-
-    Raises `CorruptRecord` where it cannot be read, or is not that of *session_id*.
-    """
-    stamp = filesystem.stamp(path)
-    if stamp is None:
-        return None
-    remembered = _known.get(path)
-    if remembered is not None and remembered[0] == stamp:
-        own = remembered[1]
-    else:
-        own = _parsed(path, filesystem.contents(path))
-        if len(_known) >= _REMEMBERED:
-            _known.clear()
-        _known[path] = stamp, own
-    if session_id is not None and own.session.session_id != session_id:
-        _refuse(path, None)
-    session = own.session
-    return (
-        own._replace(session=replace(session, metadata=deepcopy(session.metadata)))
-        if session.metadata
-        else own
-    )
-
-
-def _parsed(path: str, text: bytes | None) -> Header:
+def read(path: str) -> Header:
+    """Return what is in the file *path*. Raises `CorruptRecord` where it cannot be read, or is another session's."""
     try:
-        value = codec.loads(text or b"")
+        value = codec.loads(filesystem.contents(path) or b"")
         given: dict[str, Any] = {name: value[name] for name in _FIELDS}
-        times = {name: element.time_of(given[name]) for name in _TIMES}
+        times = {name: element.parse_time(given[name]) for name in _TIMES}
         flags = [value.get(name) is True for name in ("needs_rows", "deleted")]
-        own = Header(ChatSession(**given | times), value["rows_after"], *flags)
+        header = Header(ChatSession(**given | times), value["rows_after"], *flags)
         optional = {"archived_at", "expires_at"}
         known = all(times[name] or (name in optional and given[name] is None) for name in _TIMES)
-        if not known or not _fits(own):
+        if not known or not _has_types(header) or file_name(header.session.session_id) != Path(path).stem:
             _refuse(path, None)
     except (InvalidMessage, KeyError, TypeError) as error:
         _refuse(path, error)
-    return own
+    return header
 
 
-def _fits(own: Header) -> bool:
+def _has_types(header: Header) -> bool:
     """Tell whether every value has the type it must have."""
-    session: Any = own.session
+    session: Any = header.session
     texts = (session.tenant_id, session.user_id, session.title, session.forked_from)
-    numbers = (session.message_count, session.last_position, session.revision, own.rows_after)
+    numbers = (session.message_count, session.last_position, session.revision, header.rows_after)
     return (
         codec.id_fault(session.session_id) is None
         and all(text is None or isinstance(text, str) for text in texts)
@@ -104,10 +72,10 @@ def _refuse(path: str, error: Exception | None) -> NoReturn:
     raise CorruptRecord(msg) from error
 
 
-def write(path: str, own: Header) -> None:
-    """Put *own* in the place of the file *path*."""
-    value = {name: getattr(own.session, name) for name in _FIELDS}
+def write(path: str, header: Header) -> None:
+    """Put *header* in the place of the file *path*."""
+    value = {name: getattr(header.session, name) for name in _FIELDS}
     value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
-    value["rows_after"] = own.rows_after
-    value |= {name: True for name in ("needs_rows", "deleted") if getattr(own, name)}
-    filesystem.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * own.session.revision)
+    value["rows_after"] = header.rows_after
+    value |= {name: True for name in ("needs_rows", "deleted") if getattr(header, name)}
+    filesystem.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * header.session.revision)

@@ -6,23 +6,20 @@ from where it ended then. The memory is bounded: the files used last are remembe
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from chatstore.backends.file.filesystem import Stamp, StampCache
 from chatstore.backends.file.repair import FIRST
-from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.backends.file.array_file import Array
-    from chatstore.backends.file.filesystem import Stamp
 
 REMEMBERED: Final = 64
 
 
-class Place(NamedTuple):
+class Line(NamedTuple):
     """Where a line stands: its offset in bytes, and its number from 1."""
 
     offset: int
@@ -30,9 +27,11 @@ class Place(NamedTuple):
 
 
 class _Known(NamedTuple):
-    stamp: Stamp
     lines: int
-    ids: dict[str, Place] | None
+    ids: dict[str, Line] | None
+
+
+_NOTHING: Final = _Known(0, None)
 
 
 class LineIndex:
@@ -41,62 +40,50 @@ class LineIndex:
     def __init__(self, identify: Callable[[bytes], str | None]) -> None:
         """Know nothing yet."""
         self._identify = identify
-        self._files: OrderedDict[str, _Known] = OrderedDict()
-        self._renew()
-        renewed_in_child(self)
-
-    def _renew(self) -> None:
-        self._lock = Lock()
+        self._files = StampCache[Stamp, _Known](REMEMBERED)
 
     def count(self, array: Array) -> int:
         """Return how many elements the neat *array* has."""
-        return self._learnt(array, ids=False).lines
+        return self._learn(array, ids=False).lines
 
-    def find(self, array: Array, message_id: str) -> Place | None:
-        """Return where the neat *array* has *message_id*; the first place where an id stands twice."""
-        known = self._learnt(array, ids=True)
-        place = known.ids.get(message_id) if known.ids is not None else None
+    def find(self, array: Array, message_id: str) -> Line | None:
+        """Return where the neat *array* has *message_id*; the first line where an id stands twice."""
+        ids = self._learn(array, ids=True).ids
+        line = ids.get(message_id) if ids is not None else None
         # Another thread may have learnt of lines that this array did not have yet.
-        return place if place is not None and place.offset < array.end else None
+        return line if line is not None and line.offset < array.end else None
 
-    def _learnt(self, array: Array, *, ids: bool) -> _Known:
-        with self._lock:
-            before = self._files.get(array.path)
-        if before is not None and ids and before.ids is None:
-            before = None
-        if before is not None and before.stamp == array.stamp:
-            return before
-        known = self._read(array, before if before is not None and _grown(before, array) else None, ids=ids)
-        with self._lock:
-            self._files[array.path] = known
-            self._files.move_to_end(array.path)
-            if len(self._files) > REMEMBERED:
-                self._files.popitem(last=False)
+    def _learn(self, array: Array, *, ids: bool) -> _Known:
+        then, known = self._files.get(array.path) or (None, _NOTHING)
+        if then is None or (ids and known.ids is None) or not _has_grown(then, known, array):
+            then, known = None, _NOTHING
+        if then != array.stamp:
+            start = FIRST if then is None else then.size - 1
+            known = self._read(array, start, known, ids=ids)
+            self._files.put(array.path, array.stamp, known)
         return known
 
-    def _read(self, array: Array, before: _Known | None, *, ids: bool) -> _Known:
-        start = FIRST if before is None else before.stamp.size - 1
-        lines = 0 if before is None else before.lines
+    def _read(self, array: Array, start: int, known: _Known, *, ids: bool) -> _Known:
+        """Return what is known with the lines from *start*."""
         if array.empty:
-            return _Known(array.stamp, 0, {})
-        if not ids and (before is None or before.ids is None):
-            return _Known(array.stamp, lines + array.lines_from(start), None)
-        found = {} if before is None or before.ids is None else before.ids
+            return _Known(0, {})
+        if not ids and known.ids is None:
+            return _Known(known.lines + array.lines_from(start), None)
+        lines, found = known.lines, known.ids or {}
         for offset, line in array.forth(start):
             lines += 1
             message_id = self._identify(line)
             if message_id is not None:
-                found.setdefault(message_id, Place(offset, lines))
-        return _Known(array.stamp, lines, found)
+                found.setdefault(message_id, Line(offset, lines))
+        return _Known(lines, found)
 
 
-def _grown(before: _Known, array: Array) -> bool:
-    """Tell whether *array* is what was known, with lines added: its closing line has become a comma."""
-    then, now = before.stamp, array.stamp
-    same_file = (then.device, then.inode) == (now.device, now.inode)
-    return (
-        same_file
-        and before.lines > 0
+def _has_grown(then: Stamp, known: _Known, array: Array) -> bool:
+    """Tell whether *array* is what was known, or that with lines added: its closing line has become a comma."""
+    now = array.stamp
+    return then == now or (
+        then[:2] == now[:2]
+        and known.lines > 0
         and now.size > then.size
         and array.read(then.size - 3, then.size) == b",\n{"
     )
