@@ -1,8 +1,9 @@
-"""Conversations in JSON files that other programs read too: `file:DIRECTORY`, and the page's one file.
+"""Sessions in JSON files that other programs can read, too: a directory of them (`file:DIRECTORY`), or a single file.
 
-This package needs nothing but a file system with POSIX locks. `directory` says which file holds what,
-`element` what a line says, `array_file` how lines are added and read, `repair` what else such files look like,
-`filesystem` what is asked of the operating system.
+This package needs only a file system with POSIX locks. `directory` and `single_file` say which file holds what, on
+top of `file_session`, which has what they share. `element` knows what a line says, `header` the small file beside an
+array. `array_file` adds and reads lines, `line_index` remembers where they are, `repair` makes sense of damaged and
+foreign files, and `filesystem` asks the operating system.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``[``, the elements with a comma after each but the last, ``]``: such a file is *neat*. It is plain JSON for
 everyone, and because JSON has no bare line breaks, a line is an element. This module knows lines and bytes;
-it refuses to know what an element says. `chatstore.backends.file.repair` understands files that are not neat.
+it refuses to know what an element says. `repair` understands files that are not neat.
 
 What was looked at stays readable whatever happens to the file: elements never move within it, and a file that
 is replaced lives on for those who have it open.
@@ -34,12 +34,12 @@ _PAGE: Final = 4096
 class Array:
     """What was in an array file when it was looked at.
 
-    *neat* arrays have lines; of others only *elements* are known, as values. *torn* is what stands behind the
-    last whole element where the file's end is missing, and *lost* how many elements that may have been.
+    *neat* arrays have lines; of others only *elements* are known, as values. *torn* is what follows the
+    last whole element where the end of the file is missing, and *lost* how many elements that may have been.
     """
 
     def __init__(self, path: str, *, write: bool) -> None:
-        """Look at the file *path*; *write* tells whether it may be written to. Raises `StorageError` for no array."""
+        """Look at the file *path*, to *write* to it later. Raises `StorageError` for what is not an array."""
         self.path = path
         self.torn: bytes | None = None
         self.lost = 0
@@ -54,7 +54,7 @@ class Array:
         #: Where the last element's line ends.
         self.end = size - len(CLOSING)
         self.empty = self.tail == EMPTY
-        # A brace: behind a comma that somebody left there, an append would make the file no JSON.
+        # With the brace: an append after a comma that somebody left there would not be JSON.
         self.neat = self.empty or (head.startswith(HEAD) and self.tail.endswith(b"}" + CLOSING))
         if not self.neat:
             self._understand()
@@ -85,18 +85,18 @@ class Array:
             return self.tail[start - self._known : end - self._known]
         return self.file.read(start, end)
 
-    def whole(self) -> bytes:
+    def read_all(self) -> bytes:
         """Return all bytes."""
         return self.read(0, self.end + len(CLOSING))
 
     # ---- the lines of a neat array
 
-    def line_at(self, offset: int) -> tuple[int, bytes]:
+    def find_line(self, offset: int) -> tuple[int, bytes]:
         """Return where the line begins that the byte at *offset* belongs to, and the line."""
-        start = next(at for at, _ in self.back(offset))
-        return next(self.forth(start))
+        start = next(at for at, _ in self.read_back(offset))
+        return next(self.read_forth(start))
 
-    def back(self, end: int, start: int = FIRST) -> Iterator[tuple[int, bytes]]:
+    def read_back(self, end: int, start: int = FIRST) -> Iterator[tuple[int, bytes]]:
         """Yield the lines between *start* and *end* with their offsets, the last one first, cut at *end*."""
         rest, block, known = b"", BLOCK, self._known
         while start < end:
@@ -111,7 +111,7 @@ class Array:
             end, block = low, min(2 * block, _LONG_BLOCK)
         yield start, rest.removesuffix(b",")
 
-    def forth(self, start: int = FIRST, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    def read_forth(self, start: int = FIRST, end: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield the lines from the one that begins at *start*, up to *end*, with their offsets."""
         end = self.end if end is None else end
         rest, block, at = b"", BLOCK, start
@@ -128,7 +128,7 @@ class Array:
         if rest:
             yield start, rest.removesuffix(b",")
 
-    def lines_from(self, start: int = FIRST) -> int:
+    def count_lines(self, start: int = FIRST) -> int:
         """Return how many lines there are from the one that begins at *start*."""
         count, at = 0, start
         while at < self.end and (part := self.read(at, min(at + _LONG_BLOCK, self.end))):
@@ -159,12 +159,12 @@ def _open(path: str, *, write: bool) -> tuple[OpenFile, bool]:
 
 
 def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) -> None:
-    """Put *lines* behind the last element of a neat *array*, all or nothing, and wait for the disk.
+    """Add *lines* after the last element of a neat *array*, all or nothing, and wait for the disk.
 
-    An array without elements is written anew instead: `write`.
+    An array without elements is replaced instead: `write`.
     """
     pieces = _cut(b",\n" + b",\n".join(lines) + CLOSING, array.end)
-    file = _unchanged(array)
+    file = _check_unchanged(array)
     try:
         for start, data in pieces:
             file.write(data, start)
@@ -177,7 +177,7 @@ def append(array: Array, lines: Sequence[bytes], *, mtime: int | None = None) ->
         raise
 
 
-def _unchanged(array: Array) -> OpenFile:
+def _check_unchanged(array: Array) -> OpenFile:
     """Return the file to write to; raise `StorageUnavailable` if a program that knows no locks changed it."""
     file = array.file if array.writable else OpenFile(array.path, os.O_RDWR)
     now = filesystem.stamp(array.path)
@@ -190,7 +190,7 @@ def _unchanged(array: Array) -> OpenFile:
 def _cut(data: bytes, at: int) -> list[tuple[int, bytes]]:
     """Cut *data*, which goes over the closing line at *at*, so that a kill at any moment leaves all of it or nothing.
 
-    What lies in one page is written whole or not at all. Otherwise everything behind the old end goes first,
+    What lies in one page is written whole or not at all. Otherwise everything after the old end goes first,
     but for the last byte; then the closing line becomes a comma and a line break; then one byte, the brace of
     the first new element, makes it all count; the last byte says that nothing is left to do.
     """
@@ -227,7 +227,7 @@ def keep_torn(array: Array) -> None:
 def mend(array: Array) -> None:
     """Cut a torn file back to its last whole element, and keep what is cut."""
     keep_torn(array)
-    file = _unchanged(array)
+    file = _check_unchanged(array)
     os.ftruncate(file.descriptor, array.end)
     file.write(CLOSING, array.end)
     os.fsync(file.descriptor)

@@ -1,4 +1,4 @@
-"""Sessions in a directory: for each an array of its messages, and a small file with its own data.
+"""Sessions in a directory: for each an array of its messages, and a header with its own data.
 
 This module knows which of the two files an operation changes, in which order, and which of them decides:
 
@@ -7,10 +7,10 @@ what changes              what decides
 ========================  ===================================================================================
 append                    the array, to which lines are added; its last one says what the session became
 edit, delete a message    the array, replaced; its last line says what the session became
-clear                     the session's file: elements up to its ``rows_after`` are void; the array follows
-title, owner, …           the session's file
-create                    the array, after the session's file; without messages, the session's file
-delete                    the session's file, which says that there is none; then both are removed
+clear                     the header: elements up to its ``rows_after`` are void; the array follows
+title, owner, …           the header
+create                    the array, after the header; without messages, the header
+delete                    the header, which says that there is none; then both are removed
 ========================  ===================================================================================
 
 It refuses to know bytes and locks (`array_file`, `filesystem`), and what an operation means to a session
@@ -59,15 +59,15 @@ _LISTED: Final = 20_000
 _Stamps = tuple[Stamp | None, Stamp | None]
 
 
-def _read_id(line: bytes) -> str | None:
+def _read_own_id(line: bytes) -> str | None:
     try:
         found: str = element.read_beside(line)["message_id"]
     except ValueError:
-        return element.find_id(line)
+        return element.read_id(line)
     return found
 
 
-_INDEX: Final = LineIndex(_read_id)
+_INDEX: Final = LineIndex(_read_own_id)
 
 
 def _make_unowned(session_id: str, array: Array) -> ChatSession:
@@ -76,7 +76,7 @@ def _make_unowned(session_id: str, array: Array) -> ChatSession:
 
 
 class DirectorySession(FileSession):
-    """A session of a directory; *header* is what its small file says."""
+    """A session of a directory."""
 
     write_line = staticmethod(element.write_line)
     keep_line = staticmethod(element.keep_line)
@@ -100,7 +100,7 @@ class DirectorySession(FileSession):
             self.session = self.stored = self._derive(session, array)
         #: One that was made by its first append exists with its array.
         self.exists = not header.deleted and (array is not None or not header.needs_rows)
-        # An array that has no header yet, or whose last element says nothing, is written anew.
+        # An array without a header, or whose last element does not say what the session became, is replaced.
         self._appendable = self._appendable and mark is not None and not self.adopted
 
     def _derive(self, session: ChatSession, array: Array) -> ChatSession:
@@ -116,8 +116,8 @@ class DirectorySession(FileSession):
 
     # ---- lines
 
-    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
-        """As `FileSession.entered`; what an element does not say is derived from its place."""
+    def build_entries(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+        """As `FileSession.build_entries`; what an element does not say is derived from its place."""
         entries: list[Entry] = []
         for value, line in values:
             given = value if isinstance(value, dict) else element.read_leniently(line)
@@ -125,7 +125,7 @@ class DirectorySession(FileSession):
             position: Any = given.get("position")
             position = position if element.is_natural(position) and position > last else last + 1
             created_at = element.parse_time(given.get("created_at")) or self.header.session.created_at
-            message_id = element.id_of(given, position)
+            message_id = element.choose_id(given, position)
             entries.append(Entry(position, message_id, created_at, value, line))
         return entries
 
@@ -138,22 +138,22 @@ class DirectorySession(FileSession):
         if low >= high:
             return []
         if window.last is not None:
-            lines = list(islice(array.back(high, low), window.last))[::-1]
+            lines = list(islice(array.read_back(high, low), window.last))[::-1]
         else:
-            lines = list(islice(array.forth(low, high), window.limit))
+            lines = list(islice(array.read_forth(low, high), window.limit))
         return [element.read_entry(line) for _, line in lines]
 
     def seek_id(self, array: Array, message_id: str) -> Entry | None:
         """As `FileSession.seek_id`."""
         found = _INDEX.find(array, message_id)
-        return element.read_entry(next(array.forth(found.offset))[1]) if found else None
+        return element.read_entry(next(array.read_forth(found.offset))[1]) if found else None
 
 
 def _find_after(array: Array, position: int) -> int:
     """Return where the first line begins whose position is above *position*, or the end."""
     low, high = FIRST, array.end + len(b",\n")
     while low < high:
-        start, line = array.line_at(min((low + high) // 2, array.end))
+        start, line = array.find_line(min((low + high) // 2, array.end))
         if element.read_beside(line)["position"] > position:
             high = start
         else:

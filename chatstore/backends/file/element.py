@@ -4,7 +4,7 @@
 
     {"type": "human", "data": {…}, "position": 7, "message_id": "…", "created_at": "…", "session": {…}}
 
-``session`` stands in the last element of every append and says what the session was after it, so that an
+``session`` is in the last element of every append and says what the session was after it, so that an
 append touches no other file; what equals the element's own position and time is left out there. ``source``
 names the framework a payload came from, ``payload`` holds what JSON text cannot say. This module knows these
 keys; it refuses to know where elements stand.
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
 
 def parse(text: bytes, *, strict: bool = False) -> Any:
-    """Return the JSON value of *text*; what is no JSON number (NaN) is refused if *strict*. Raises ValueError."""
+    """Return the JSON value of *text*; with *strict*, without numbers that JSON lacks (NaN). Raises ValueError."""
     try:
         return from_json(text, allow_inf_nan=not strict)
     except ValueError:
@@ -61,7 +61,7 @@ def parse(text: bytes, *, strict: bool = False) -> Any:
 
 
 def read_leniently(line: bytes | None) -> dict[str, Any]:
-    """Return what stands beside the message in a *line* that is no strict JSON; nothing where it is no JSON at all."""
+    """Return the keys of a *line* that is not strict JSON; none where it is not JSON at all."""
     try:
         value = parse(line or b"")
     except ValueError:
@@ -97,12 +97,12 @@ def is_natural(*values: Any) -> bool:
     return True
 
 
-def id_of(value: Any, position: int) -> str:
+def choose_id(value: Any, position: int) -> str:
     """Return the id that the element *value* says, or one that is derived from its position."""
     return _find_id(value) or f"#{position}"
 
 
-def find_id(line: bytes) -> str | None:
+def read_id(line: bytes) -> str | None:
     """Return the id that the element in *line* says, if any."""
     try:
         return _find_id(parse(line))
@@ -136,7 +136,7 @@ def read_entry(line: bytes) -> Entry:
     return Entry(position, message_id, created_at, value, line)
 
 
-def message_of(entry: Entry) -> Message:
+def read_message(entry: Entry) -> Message:
     """Return the message of *entry*. Raises `InvalidMessage` or `CorruptRecord` where it is damaged."""
     value = entry.value
     if (
@@ -147,18 +147,18 @@ def message_of(entry: Entry) -> Message:
         data = value.get("data")
         own = isinstance(data, dict) and data.get("id") == entry.message_id
         return codec.decode(value["type"], "", value["payload"], entry.message_id if own else None)
-    if isinstance(value, dict) and "data" not in value:  # an older shape, whose fields stand beside ours
+    if isinstance(value, dict) and "data" not in value:  # an older shape, with its fields beside ours
         value = _without_own(value)
     return codec.from_wire(value)
 
 
-def records_of(session_id: str, entries: Iterable[Entry], revision: int) -> Records:
+def read_records(session_id: str, entries: Iterable[Entry], revision: int) -> Records:
     """Return the records of *entries*; damaged ones are named together in one `CorruptRecord`."""
     records, damaged = Records(), []
     records.revision = revision
     for entry in entries:
         try:
-            message = message_of(entry)
+            message = read_message(entry)
         except (InvalidMessage, CorruptRecord):
             damaged.append(entry.position)
             continue
@@ -168,17 +168,17 @@ def records_of(session_id: str, entries: Iterable[Entry], revision: int) -> Reco
     return records
 
 
-def row_of(entry: Entry) -> Row:
+def read_row(entry: Entry) -> Row:
     """Return the row of *entry*; a damaged one has a draft that nothing can decode."""
     source = entry.value.get("source") if isinstance(entry.value, dict) else None
     try:
-        draft = codec.encode(message_of(entry), now=entry.created_at, source=source)
+        draft = codec.encode(read_message(entry), now=entry.created_at, source=source)
     except (InvalidMessage, CorruptRecord):
         return Row(entry.position, Draft.damaged(codec.new_id(), entry.created_at))
     return Row(entry.position, draft._replace(message_id=entry.message_id) if draft.id_generated else draft)
 
 
-# -------------------------------------------------------------------------------- what stands beside
+# -------------------------------------------------------------------------------- what is beside the message
 
 
 class Mark(NamedTuple):
@@ -191,7 +191,7 @@ class Mark(NamedTuple):
 
 
 def read_beside(text: bytes) -> dict[str, Any]:
-    """Return what stands beside the message in the line at the end of *text*. Raises ValueError.
+    """Return the keys beside the message in the line at the end of *text*. Raises ValueError.
 
     The message is not read: *text* may begin inside it. The store's own keys come last, and nothing inside a value
     can look like the first of them: quotes are escaped there, and an object inside another leaves a brace too many.
@@ -280,8 +280,8 @@ def keep_line(entry: Entry, session: ChatSession | None) -> bytes:
         line = _carry(entry)
     if session is None or not isinstance(entry.value, dict):
         return line
-    said = _summarize(entry.position, entry.created_at, session)
-    return line[:-1] + _SESSION + codec.dumps(said).encode() + b"}"
+    summary = _summarize(entry.position, entry.created_at, session)
+    return line[:-1] + _SESSION + codec.dumps(summary).encode() + b"}"
 
 
 def _carry(entry: Entry) -> bytes:
@@ -301,11 +301,11 @@ def _without_own(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summarize(position: int, created_at: datetime, session: ChatSession) -> dict[str, Any]:
-    said: dict[str, Any] = {"revision": session.revision}
+    summary: dict[str, Any] = {"revision": session.revision}
     if session.message_count != position:
-        said["message_count"] = session.message_count
+        summary["message_count"] = session.message_count
     if session.last_position != position:
-        said["last_position"] = session.last_position
+        summary["last_position"] = session.last_position
     if session.updated_at != created_at:
-        said["updated_at"] = session.updated_at.isoformat()
-    return said
+        summary["updated_at"] = session.updated_at.isoformat()
+    return summary

@@ -1,6 +1,6 @@
-"""A session in a file, read no further than an operation asks, and the operations both kinds of file share.
+"""What both kinds of file share: a session that is read no further than an operation needs, and the operations.
 
-This module knows when lines must be read, added or written anew; the subclasses in `directory` and `single_file`
+This module knows when lines must be read, added or replaced; the subclasses in `directory` and `single_file`
 know what the lines of their kind of file say. It refuses to know the operating system.
 """
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 
 class FileSession(Conversation):
-    """A session whose rows stand in an array file, or in none yet (*array* None)."""
+    """A session whose rows are in an array file, or in none yet (*array* None)."""
 
     def __init__(self, session: ChatSession, array: Array | None) -> None:
         """Begin with what the session is; no row is read."""
         self.session = self.stored = session
         self.array = array
-        #: What is appended; all other changes make `rows` be read and written anew.
+        #: What is appended; for all other changes `rows` are read, and the file is replaced.
         self.new: list[Row] = []
         self._ids = None
         self._appendable = array is not None and array.neat and not array.empty
@@ -57,7 +57,7 @@ class FileSession(Conversation):
     # ---- what a kind of file must know
 
     @abstractmethod
-    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+    def build_entries(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
         """Return the entries of all elements, each given as its value and its line."""
 
     @abstractmethod
@@ -79,11 +79,11 @@ class FileSession(Conversation):
         """Return all entries that are stored."""
         if self._entries is None:
             self._entries = (
-                [] if self.array is None else self.entered(_read_values(self.array, strict=self.strict))
+                [] if self.array is None else self.build_entries(_read_values(self.array, strict=self.strict))
             )
         return self._entries
 
-    def inside(self, window: Window) -> Sequence[Entry]:
+    def select(self, window: Window) -> Sequence[Entry]:
         """Return the entries inside *window*, oldest first."""
         if self.array is None or self.array.empty or window.empty:
             return []
@@ -95,16 +95,16 @@ class FileSession(Conversation):
         entries: Any = self.entries()
         return cast("Sequence[Entry]", Conversation(self.session, entries).window(window))
 
-    def entry(self, key: int | str) -> Entry:
+    def find_entry(self, key: int | str) -> Entry:
         """Return the entry at a position (int) or with an id (str). Raises `MessageNotFound`."""
-        found = self.entry_of(key) if isinstance(key, str) else None
+        found = self.find_by_id(key) if isinstance(key, str) else None
         if isinstance(key, int) and key > 0:
-            found = next(iter(self.inside(Window(after=key - 1, before=key + 1))), None)
+            found = next(iter(self.select(Window(after=key - 1, before=key + 1))), None)
         if found is None:
             raise no_message(self.session.session_id, key)
         return found
 
-    def entry_of(self, message_id: str) -> Entry | None:
+    def find_by_id(self, message_id: str) -> Entry | None:
         """Return the entry with this id."""
         if self.array is not None and self.array.neat and self._entries is None:
             try:
@@ -119,8 +119,10 @@ class FileSession(Conversation):
     def rows(self) -> list[Row]:
         """All rows, read when they are first asked for."""
         if self._rows is None:
-            entries = [] if self.array is None else self.entered(_read_lines(self.array, strict=self.strict))
-            rows = [element.row_of(entry) for entry in entries]
+            entries = (
+                [] if self.array is None else self.build_entries(_read_lines(self.array, strict=self.strict))
+            )
+            rows = [element.read_row(entry) for entry in entries]
             self._kept = {row.position: (row, entry) for row, entry in zip(rows, entries, strict=True)}
             self._rows = rows + self.new
         return self._rows
@@ -136,9 +138,9 @@ class FileSession(Conversation):
             return super().known(sought) if sought else {}
         found = {}
         for draft in sought:
-            entry = self.entry_of(draft.message_id)
+            entry = self.find_by_id(draft.message_id)
             if entry is not None:
-                row = element.row_of(entry)
+                row = element.read_row(entry)
                 if not same_body(draft, row.draft):
                     raise another_body(self.session.session_id, draft.message_id)
                 found[draft.message_id] = row
@@ -198,7 +200,7 @@ def _read_values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]
     if not array.neat:
         return [_check(value, None, strict=strict) for value in array.elements]
     try:
-        return [(value, None) for value in element.parse(array.whole(), strict=strict)]
+        return [(value, None) for value in element.parse(array.read_all(), strict=strict)]
     except ValueError:
         return _read_lines(array, strict=strict)
 
@@ -207,16 +209,15 @@ def _read_lines(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]
     """Return every element as its value (None where it cannot be read), and its line where it has one."""
     if not array.neat:
         return _read_values(array, strict=strict)
-    whole = array.whole()
+    whole = array.read_all()
     lines = [line.removesuffix(b",") for line in whole[FIRST : array.end].split(b"\n") if line]
     try:
         values, doubtful = _parse_whole(whole, strict=strict)
     except ValueError:
         return [_check(_parse_line(line), line, strict=strict) for line in lines]
-    places: list[bytes | None] = (
-        [*lines] if len(values) == len(lines) else [None] * len(values)
-    )  # else by hand
-    return [_check(value, line, strict=doubtful) for value, line in zip(values, places, strict=True)]
+    # Where somebody broke lines by hand, no line is an element.
+    given: list[bytes | None] = [*lines] if len(values) == len(lines) else [None] * len(values)
+    return [_check(value, line, strict=doubtful) for value, line in zip(values, given, strict=True)]
 
 
 def _parse_whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
@@ -250,24 +251,24 @@ class _Here(local):
 
 
 class FilesCore(SessionsCore):
-    """What both kinds of file do alike: mend what is torn, and read outside the lock what was looked at."""
+    """A core over files: it mends what is torn, and reads outside the lock what it looked at inside."""
 
     #: Whether a file's time is its session's revision, and must be set by an append, too.
     dated = False
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Hold no lock."""
         self._here = _Here()
 
     # ---- what a kind of file must know
 
     @abstractmethod
     def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
-        """Return the descriptor of the lock; None where there is none to be had and it is not *needed*."""
+        """Return the descriptor of the lock; None for a reader of what nobody can write to, unless it is *needed*."""
 
     @abstractmethod
     def array_path(self, session_id: str) -> str:
-        """Return where the session's array stands."""
+        """Return the path of the session's array."""
 
     @abstractmethod
     def make(self, session: Conversation) -> None:
@@ -327,33 +328,33 @@ class FilesCore(SessionsCore):
 
     # ---- reading
 
-    def _reading(self, scope: Scope, session_id: str, now: datetime) -> FileSession | None:
+    def _look(self, scope: Scope, session_id: str, now: datetime) -> FileSession | None:
         with self.locked(session_id, write=False):
             return cast("FileSession | None", self._seen(scope, session_id, now))
 
     def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
         """As `Repository.get_messages`."""
-        found = self._reading(scope, session_id, now)
-        entries = [] if found is None else found.inside(window)
+        found = self._look(scope, session_id, now)
+        entries = [] if found is None else found.select(window)
         try:
-            return [element.message_of(entry) for entry in entries]
+            return [element.read_message(entry) for entry in entries]
         except (InvalidMessage, CorruptRecord):
-            element.records_of(session_id, entries, 0)  # names them all
+            element.read_records(session_id, entries, 0)  # names them all
             raise
 
     def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
         """As `Repository.get_records`."""
-        found = self._reading(scope, session_id, now)
+        found = self._look(scope, session_id, now)
         if found is None:
-            return element.records_of(session_id, (), 0)
-        return element.records_of(session_id, found.inside(window), found.session.revision)
+            return element.read_records(session_id, (), 0)
+        return element.read_records(session_id, found.select(window), found.session.revision)
 
     def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
         """As `Repository.get_message`."""
-        found = self._reading(scope, session_id, now)
+        found = self._look(scope, session_id, now)
         if found is None:
             raise missing(session_id)
-        return element.records_of(session_id, [found.entry(key)], 0)[0]
+        return element.read_records(session_id, [found.find_entry(key)], 0)[0]
 
     def durability(self) -> Durability:
         """As `Repository.durability`."""

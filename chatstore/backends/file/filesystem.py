@@ -1,6 +1,6 @@
 """Files as a store needs them: locked, private, replaced whole, and never through a symbolic link.
 
-This module knows the operating system; it refuses to know what stands in a file. What it raises are plain
+This module knows the operating system; it refuses to know what is in a file. What it raises are plain
 `OSError`s, except where a wait ends; `explain` turns them into the library's error, which says what to do.
 """
 
@@ -133,7 +133,7 @@ class OpenFile:
             view, start = view[written:], start + written
 
 
-def contents(path: str) -> bytes | None:
+def read_file(path: str) -> bytes | None:
     """Return what is in the small file *path*; None where there is none."""
     try:
         file = OpenFile(path, os.O_RDONLY)

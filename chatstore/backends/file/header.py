@@ -1,7 +1,7 @@
-"""The small file with a session's own data, which lies beside its array and is replaced atomically.
+"""A session's header: the small file with its own data, which lies beside its array and is replaced atomically.
 
 This module knows that file; it refuses to know messages. What every append changes (the count, the last
-position, the revision, the time) stands in the array's last element; here it is as it was when this file was
+position, the revision, the time) is in the array's last element; here it is as it was when this file was
 written.
 
 Three keys keep a crash between two files from leaving half a change: elements that say a revision up to
@@ -37,7 +37,7 @@ class Header(NamedTuple):
 def read(path: str) -> Header:
     """Return what is in the file *path*. Raises `CorruptRecord` where it cannot be read, or is another session's."""
     try:
-        value = codec.loads(filesystem.contents(path) or b"")
+        value = codec.loads(filesystem.read_file(path) or b"")
         given: dict[str, Any] = {name: value[name] for name in _FIELDS}
         times = {name: element.parse_time(given[name]) for name in _TIMES}
         flags = [value.get(name) is True for name in ("needs_rows", "deleted")]

@@ -1,4 +1,4 @@
-"""What this process learnt about array files: how many lines they have, and which ids stand where.
+"""What this process learnt about array files: how many lines they have, and which line has which id.
 
 This module knows lines and offsets; it refuses to know what makes an id. A file that only grew since is read
 from where it ended then. The memory is bounded: the files used last are remembered.
@@ -47,7 +47,7 @@ class LineIndex:
         return self._learn(array, ids=False).lines
 
     def find(self, array: Array, message_id: str) -> Line | None:
-        """Return where the neat *array* has *message_id*; the first line where an id stands twice."""
+        """Return where the neat *array* has *message_id*; the first line, where two have it."""
         ids = self._learn(array, ids=True).ids
         line = ids.get(message_id) if ids is not None else None
         # Another thread may have learnt of lines that this array did not have yet.
@@ -68,9 +68,9 @@ class LineIndex:
         if array.empty:
             return _Known(0, {})
         if not ids and known.ids is None:
-            return _Known(known.lines + array.lines_from(start), None)
+            return _Known(known.lines + array.count_lines(start), None)
         lines, found = known.lines, known.ids or {}
-        for offset, line in array.forth(start):
+        for offset, line in array.read_forth(start):
             lines += 1
             message_id = self._identify(line)
             if message_id is not None:

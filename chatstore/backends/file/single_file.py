@@ -1,6 +1,6 @@
 """One conversation in one JSON file of the "Chat Message History" page's format: ``type`` and ``data``.
 
-This module knows what can be derived where nothing is said: positions are places in the array, an id is the
+This module knows what can be derived where nothing is summary: positions are places in the array, an id is the
 message's own or ``#`` and the position, and the revision is the file's time of change, which every write
 moves on. It refuses what one file of that format cannot hold: owners, titles, other sessions. Nothing lies
 beside the file, except what was torn off it.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 SESSION: Final = "file"
 
 
-_INDEX: Final = LineIndex(element.find_id)
+_INDEX: Final = LineIndex(element.read_id)
 
 
 def _write_line(_: str, row: Row, session: ChatSession | None = None) -> bytes:  # noqa: ARG001 - no mark
@@ -64,12 +64,12 @@ class SingleFileSession(FileSession):
         session = rules.fresh(NewSession(SESSION, Scope(), None, {}, None), array.time)
         super().__init__(replace(session, message_count=count, last_position=count), array)
 
-    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
-        """As `FileSession.entered`."""
+    def build_entries(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+        """As `FileSession.build_entries`."""
         return [self._entry(position, value, line) for position, (value, line) in enumerate(values, 1)]
 
     def _entry(self, position: int, value: Any, line: bytes | None) -> Entry:
-        return Entry(position, element.id_of(value, position), self.session.created_at, value, line)
+        return Entry(position, element.choose_id(value, position), self.session.created_at, value, line)
 
     def seek(self, array: Array, window: Window) -> list[Entry]:
         """As `FileSession.seek`: the newest are read from the end."""
@@ -82,9 +82,9 @@ class SingleFileSession(FileSession):
         if low >= high:
             return []
         if high == count:
-            lines = [line for _, line in islice(array.back(array.end), high - low)][::-1]
+            lines = [line for _, line in islice(array.read_back(array.end), high - low)][::-1]
         else:
-            lines = [line for _, line in islice(array.forth(), low, high)]
+            lines = [line for _, line in islice(array.read_forth(), low, high)]
         return [
             self._entry(position, element.parse(line), line) for position, line in enumerate(lines, low + 1)
         ]
@@ -93,7 +93,7 @@ class SingleFileSession(FileSession):
         """As `FileSession.seek_id`."""
         found = _INDEX.find(array, message_id)
         if found is not None:
-            line = next(array.forth(found.offset))[1]
+            line = next(array.read_forth(found.offset))[1]
             return self._entry(found.number, element.parse(line), line)
         number = message_id.removeprefix("#")
         if number == message_id or not number.isdecimal() or f"#{int(number)}" != message_id:
