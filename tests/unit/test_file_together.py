@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository, filesystem
+from chatstore.errors import StorageUnavailable
 from chatstore.histories import FileChatMessageHistory
 from chatstore.messages import AIMessage, HumanMessage
 
@@ -167,6 +168,36 @@ def test_another_program_may_write_the_page_anew(tmp_path: Path) -> None:
 
     assert 4 == again.position
     assert ["b", "c", "d", "a"] == [message.content for message in repository.get_messages(SESSION)]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+@pytest.mark.parametrize("name", ["chats", "page.json"])
+def test_what_another_program_writes_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, replaced: bool
+) -> None:
+    """A program without locks that changes the file while a call works on it costs the call, not what it wrote."""
+    path = tmp_path / name
+    repository = opened(path)
+    repository.add_messages(SESSION, [HumanMessage("a"), HumanMessage("b")])
+    array = path if path.suffix else path / f"{SESSION}.json"
+    foreign = array.read_bytes().replace(b'"b"', b'"by another"')
+    read = os.pread
+
+    def meddle(descriptor: int, size: int, start: int) -> bytes:
+        monkeypatch.undo()
+        found = read(descriptor, size, start)
+        target = tmp_path / "new" if replaced else array
+        target.write_bytes(foreign)
+        target.rename(array)
+        return found
+
+    monkeypatch.setattr("os.pread", meddle)
+    with pytest.raises(StorageUnavailable, match=r"changed by another program .*: repeat the call"):
+        repository.add_messages(SESSION, [HumanMessage("c")])
+
+    assert foreign == array.read_bytes()
+    repository.add_messages(SESSION, [HumanMessage("c")])
+    assert ["a", "by another", "c"] == [message.content for message in repository.get_messages(SESSION)]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
