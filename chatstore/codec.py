@@ -46,6 +46,7 @@ __all__ = [
     "check_json",
     "checked_id",
     "decode",
+    "draft_to_wire",
     "dumps",
     "encode",
     "from_wire",
@@ -195,8 +196,30 @@ def decode(type_: str, content: str, payload: str | bytes, message_id: str | Non
         fault = fault_of(error, data)
     except InvalidMessage as error:
         fault = str(error)
-    msg = f"a stored message cannot be read ({fault}): replace or delete it, or restore it from a backup"
-    raise CorruptRecord(msg) from None
+    raise _unreadable(fault) from None
+
+
+def _unreadable(fault: str) -> CorruptRecord:
+    return CorruptRecord(
+        f"a stored message cannot be read ({fault}): replace or delete it, or restore it from a backup"
+    )
+
+
+def draft_to_wire(draft: Draft) -> dict[str, Any]:
+    """Return the wire form of *draft*, which `encode` made: what `to_wire` gives for its message, without making it.
+
+    Raises `CorruptRecord` for a damaged one.
+    """
+    try:
+        data = {} if draft.payload == "{}" else unpack(draft.payload)
+    except InvalidMessage as error:
+        raise _unreadable(str(error)) from None
+    shape = _BY_TAG.get(draft.type)
+    if shape is not None:
+        data = {"content": draft.content, "additional_kwargs": {}, **shape.example, **data}
+        if not draft.id_generated:
+            data["id"] = draft.message_id
+    return {"type": draft.type, "data": data}
 
 
 def same(draft: Draft, other: Draft) -> bool:

@@ -23,9 +23,9 @@ class FileChatMessageHistory(ChatMessageHistory):
 
     def __init__(self, file_path: str | os.PathLike[str], *, last: int | None = None) -> None:
         """Work on the file at *file_path*, made at the first append."""
-        from chatstore.backends.file import SESSION, PageFileRepository
+        from chatstore.backends.file import SESSION, SingleFileRepository
 
-        owned(self, PageFileRepository(file_path), SESSION, last)
+        owned(self, SingleFileRepository(file_path), SESSION, last)
         self.file_path = file_path
 
 

@@ -10,7 +10,7 @@ and defining one costs a tenth of the time at import.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -123,8 +123,15 @@ class Capabilities(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class Durability(NamedTuple):
-    """What an acknowledged write survives: *level* is one word, *detail* a sentence for people."""
+DurabilityLevel: TypeAlias = Literal["none", "snapshot", "unknown", "process", "machine"]
 
-    level: str
+
+class Durability(NamedTuple):
+    """What an acknowledged write survives: *level* is one word, *detail* a sentence for people.
+
+    The words, from the weakest: ``none``; ``snapshot`` (what the last one holds survives the process); ``unknown``;
+    ``process`` (survives the end of the process); ``machine`` (survives a crash of the machine, too).
+    """
+
+    level: DurabilityLevel
     detail: str

@@ -94,13 +94,18 @@ def dumps(value: Any) -> str:
     Raises `InvalidMessage`, with the path, for what would not come back equal.
     """
     check_json(value, "data", depth=MAX_DEPTH + WRAPPING)
+    return dump_checked(value).decode()
+
+
+def dump_checked(value: Any) -> bytes:
+    """As `dumps`, in UTF-8, for a *value* that is known to be JSON: only its text can still be refused."""
     try:
-        return to_json(value).decode()
+        return to_json(value)
     except ValueError:  # a lone surrogate
         if re.search(_PAIR, _raw(value)):
             msg = "data has a text in which one character is two surrogates: write the character itself"
             raise InvalidMessage(msg) from None
-        return _escaped(value)
+        return _escaped(value).encode()
 
 
 def canonical(value: Any) -> str:

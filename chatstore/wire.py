@@ -59,7 +59,8 @@ class Shape:
         self.required = _REQUIRED.get(self.tag)
         self.defaults = tuple(pair for pair in values.items() if pair[0] not in ("content", "type", "id"))
         self.types = {name: _TYPES[name] for name in values if name in _TYPES}
-        self.shown = ("content", "additional_kwargs", *(["example"] if "example" in values else []))
+        self.example = {"example": False} if "example" in values else {}
+        self.shown = ("content", "additional_kwargs", *self.example)
 
     def fits(self, data: dict[str, Any]) -> bool:
         """Tell whether *data* surely needs no validation: right types, nothing unknown, nothing to derive."""

@@ -172,7 +172,7 @@ class Conversation:
     def append(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
         """Store what is new of *drafts* in one piece behind the last position ever used."""
         known = self.known(drafts)
-        if len(known) < len(drafts):
+        if revision is not None and len(known) < len(drafts):
             self.expect(revision)
         rows, position = [], self.session.last_position
         for draft in drafts:

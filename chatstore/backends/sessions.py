@@ -7,7 +7,6 @@ This module knows when a session is found, made, taken, expired or dropped; it r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import NewSession, Scope
@@ -93,7 +92,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> ChatSession:
         """As `Repository.update_session`."""
-        with self._changing(scope, session_id, now) as found:
+        with self.locked(session_id, write=True):
+            found = self._require(scope, session_id, now)
             found.expect(expected_revision)
             changed = rules.changed(found.session, changes, now)
             if changed is not found.session:
@@ -124,10 +124,7 @@ class SessionsCore(ABC):
     ) -> ChatSession:
         """As `Repository.fork_session`."""
         with self.locked(session_id, write=False):
-            source = self._seen(scope, session_id, now)
-            if source is None:
-                raise missing(session_id)
-            copy = source.fork(new_session_id, through, scope, now)
+            copy = self._require(scope, session_id, now).fork(new_session_id, through, scope, now)
         with self.locked(new_session_id, write=True):
             self._vacate(new_session_id, now)
             self.save(copy, rows=True)
@@ -135,7 +132,8 @@ class SessionsCore(ABC):
 
     def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> int:
         """As `Repository.load_records`, for one chunk."""
-        with self._writing(scope, session_id, None, now) as (found, _):
+        with self.locked(session_id, write=True):
+            found, _ = self._find_or_make(scope, session_id, None, now)
             new = found.load(rows, now)
             self.save(found, rows=True)
             return new
@@ -151,7 +149,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> Appended:
         """As `Repository.add_messages`."""
-        with self._writing(scope, session_id, expected_revision, now) as (found, revision):
+        with self.locked(session_id, write=True):
+            found, revision = self._find_or_make(scope, session_id, expected_revision, now)
             done = found.append(drafts, revision, now)
             self.save(found, rows=True)
             return done
@@ -165,7 +164,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> Appended:
         """As `Repository.replace_messages`."""
-        with self._writing(scope, session_id, expected_revision, now) as (found, revision):
+        with self.locked(session_id, write=True):
+            found, revision = self._find_or_make(scope, session_id, expected_revision, now)
             done = found.replace(drafts, revision, now)
             self.save(found, rows=True)
             return done
@@ -187,10 +187,7 @@ class SessionsCore(ABC):
     def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
         """As `Repository.get_message`."""
         with self.locked(session_id, write=False):
-            found = self._seen(scope, session_id, now)
-            if found is None:
-                raise missing(session_id)
-            row = found.row(key)
+            row = self._require(scope, session_id, now).row(key)
         return record_of(session_id, row)
 
     def edit(
@@ -203,7 +200,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> MessageRecord:
         """As `Repository.update_message`."""
-        with self._changing(scope, session_id, now) as found:
+        with self.locked(session_id, write=True):
+            found = self._require(scope, session_id, now)
             before = found.session
             record = found.edit(key, draft, expected_revision, now)
             if found.session is not before:
@@ -212,7 +210,8 @@ class SessionsCore(ABC):
 
     def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> None:
         """As `Repository.delete_message`."""
-        with self._changing(scope, session_id, now) as found:
+        with self.locked(session_id, write=True):
+            found = self._require(scope, session_id, now)
             found.remove(found.row(key), now)
             self.save(found, rows=True)
 
@@ -284,29 +283,24 @@ class SessionsCore(ABC):
         self._vacate(new.session_id, now)
         return Conversation(rules.fresh(new, now))
 
-    @contextmanager
-    def _writing(
+    def _find_or_make(
         self, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
-    ) -> Iterator[tuple[Conversation, int | None]]:
-        """Lend the session, made where it is missing, and the revision that is still to be expected of it."""
-        with self.locked(session_id, write=True):
-            found = self._seen(scope, session_id, now)
-            if found is not None:
-                yield found, expected_revision
-                return
-            self._free(session_id, now)
-            if expected_revision:
-                raise stale(session_id, expected_revision, 0)
-            yield self._made(NewSession(session_id, scope, None, {}, None), now), None
+    ) -> tuple[Conversation, int | None]:
+        """Return the session, made where it is missing, and the revision that is still to be expected of it."""
+        found = self._seen(scope, session_id, now)
+        if found is not None:
+            return found, expected_revision
+        self._free(session_id, now)
+        if expected_revision:
+            raise stale(session_id, expected_revision, 0)
+        return self._made(NewSession(session_id, scope, None, {}, None), now), None
 
-    @contextmanager
-    def _changing(self, scope: Scope, session_id: str, now: datetime) -> Iterator[Conversation]:
-        """Lend the session to a writer that needs it to exist."""
-        with self.locked(session_id, write=True):
-            found = self._seen(scope, session_id, now)
-            if found is None:
-                raise missing(session_id)
-            yield found
+    def _require(self, scope: Scope, session_id: str, now: datetime) -> Conversation:
+        """Return the session; raise `SessionNotFound` where there is none."""
+        found = self._seen(scope, session_id, now)
+        if found is None:
+            raise missing(session_id)
+        return found
 
     def _owned(
         self, scope: Scope, wanted: SearchFilter | UsageFilter, now: datetime

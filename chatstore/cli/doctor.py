@@ -21,16 +21,18 @@ from chatstore.errors import ChatstoreError, SchemaError, StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from chatstore.records import DurabilityLevel
     from chatstore.repository import Repository
 
 LIBRARIES: Final = ("sqlalchemy", "alembic", "pydantic")
 _PRIVATE: Final = 0o077
 #: What a level of durability says about a message that was acknowledged.
-_SURVIVES: Final = {
+SURVIVES: Final[dict[DurabilityLevel, str]] = {
     "none": "nothing survives the process",
+    "snapshot": "only what the last snapshot holds survives the process",
     "process": "survives the process, not a crash of the machine",
     "machine": "survives a crash of the machine",
-    "fsync": "survives a crash of the machine",
+    "unknown": "nobody can tell what it survives",
 }
 
 
@@ -221,5 +223,5 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(label, value) for label, value in known if value is not None]
 
 
-def _durability(found: dict[str, str] | None) -> str | None:
-    return f"{_SURVIVES.get(found['level'], found['level'])} ({found['detail']})" if found else None
+def _durability(found: dict[str, Any] | None) -> str | None:
+    return f"{SURVIVES[found['level']]} ({found['detail']})" if found else None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from chatstore import __version__
 from chatstore.backends.sql.migrations import HEAD
+from chatstore.cli.doctor import SURVIVES
 from chatstore.cli.samples import store
 from chatstore.connect import connect
+from chatstore.records import DurabilityLevel
 from tests import servers
 from tests.cli.conftest import execute
 from tests.others import someone_else
@@ -186,6 +188,21 @@ def test_what_is_no_sqlite_database_is_called_so(
     assert 1 == ran.code
     assert said in ran.out + ran.err
     assert "user" not in ran.out + ran.err
+
+
+def test_every_level_of_durability_has_words() -> None:
+    """There is a sentence for each word that a repository may say, and for no other."""
+    assert set(get_args(DurabilityLevel)) == set(SURVIVES)
+
+
+def test_durability_of_files_is_told_in_words(cli: Run, tmp_path: Path) -> None:
+    """Files survive what a database that waits for the disk does, by the same word."""
+    url = f"file:{tmp_path}/chats"
+    with connect(url) as repository:
+        repository.create_session("s")
+
+    assert "machine" == facts(cli, url)["durability"]["level"]
+    assert "survives a crash of the machine (each " in cli("doctor", "--url", url).out
 
 
 def test_durability_is_told_in_words(filled: str, cli: Run) -> None:

@@ -25,7 +25,7 @@ from chatstore.messages import (
     ToolMessage,
 )
 from chatstore.strictjson import unpack
-from chatstore.wire import SHAPES
+from chatstore.wire import SHAPES, to_wire
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -132,6 +132,16 @@ def test_every_message_comes_back_exactly(message: Message) -> None:
     row = encode(message, now=NOW)
     assert message == back(row)
     assert inside(message) == inside(back(row))
+
+
+@given(MESSAGES)
+@example(HumanMessage("\ud83d\ude00", id="a"))
+@example(AIMessage("", additional_kwargs={"tool_calls": []}, name="", id="a"))
+@example(OpaqueMessage(type="future", data={"id": "a", "content": 5}))
+def test_the_wire_form_of_a_row_is_that_of_its_message(message: Message) -> None:
+    """What a row says in wire form is what its message would, to the order of every key."""
+    row = encode(message, now=NOW)
+    assert json.dumps(to_wire(back(row))) == json.dumps(codec.draft_to_wire(row))
 
 
 @given(MESSAGES)
@@ -439,6 +449,15 @@ def test_a_damaged_row_is_corrupt(type_: str, payload: str | bytes) -> None:
     """It is an error of its own, says what to do and repeats nothing of the text."""
     with pytest.raises(CorruptRecord, match="replace or delete it") as raised:
         decode(type_, SECRET, payload, None)
+    assert SECRET not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("payload", ["", "[]", f'"{SECRET}"', f'{{"name": "{SECRET}', '{"name": NaN}'])
+def test_a_damaged_row_has_no_wire_form(payload: str) -> None:
+    """Writing on what cannot be read is the error that reading it is."""
+    with pytest.raises(CorruptRecord, match="replace or delete it") as raised:
+        codec.draft_to_wire(Draft.damaged("m", NOW)._replace(type="human", payload=payload))
     assert SECRET not in str(raised.value)
     assert raised.value.__cause__ is None
 

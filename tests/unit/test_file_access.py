@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository, disk
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository, filesystem
 from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.messages import HumanMessage
 from tests.others import NOBODY, someone_else
@@ -27,7 +27,7 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
         repository.add_messages("s", [MESSAGE])
         repository.add_messages("s", [MESSAGE])
         repository.update_message("s", 1, HumanMessage("edited"))
-        PageFileRepository(tmp_path / "page.json").add_messages(SESSION, [MESSAGE])
+        SingleFileRepository(tmp_path / "page.json").add_messages(SESSION, [MESSAGE])
         shared = tmp_path / "shared"
         shared.mkdir(0o755)
         FileRepository(shared).add_messages("s", [MESSAGE])
@@ -46,7 +46,7 @@ def test_a_page_keeps_the_mode_it_had(tmp_path: Path) -> None:
     path.write_text("[]")
     path.chmod(0o640)
 
-    PageFileRepository(path).add_messages(SESSION, [MESSAGE])
+    SingleFileRepository(path).add_messages(SESSION, [MESSAGE])
 
     assert 0o640 == path.stat().st_mode & 0o777
 
@@ -64,7 +64,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
             os.mkfifo(path)
         else:
             path.symlink_to(target if kind == "link" else tmp_path / "missing")
-    page, directory = PageFileRepository(tmp_path / "page.json"), FileRepository(tmp_path / "chats")
+    page, directory = SingleFileRepository(tmp_path / "page.json"), FileRepository(tmp_path / "chats")
 
     for call in (
         lambda: page.get_messages(SESSION),
@@ -114,7 +114,7 @@ def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
 
 def test_a_page_in_a_missing_directory(tmp_path: Path) -> None:
     """It reads as empty; writing says which directory to create."""
-    repository = PageFileRepository(tmp_path / "missing" / "page.json")
+    repository = SingleFileRepository(tmp_path / "missing" / "page.json")
 
     assert [] == repository.get_messages(SESSION)
     with pytest.raises(StorageUnavailable, match="create the directory first"):
@@ -123,7 +123,7 @@ def test_a_page_in_a_missing_directory(tmp_path: Path) -> None:
 
 def test_reading_makes_nothing(tmp_path: Path) -> None:
     """Looking at what is not there leaves no file and no directory."""
-    repository, page = FileRepository(tmp_path / "chats"), PageFileRepository(tmp_path / "page.json")
+    repository, page = FileRepository(tmp_path / "chats"), SingleFileRepository(tmp_path / "page.json")
 
     assert [] == repository.get_messages("s") == page.get_messages(SESSION)
     assert [] == repository.list_sessions().items
@@ -140,7 +140,7 @@ def test_a_read_only_directory_is_read(open_folder: Path) -> None:
     """Whoever may only read reads, lists and counts; a write says what to do and changes nothing."""
     repository = FileRepository(open_folder / "chats")
     repository.add_messages("s", [MESSAGE])
-    page = PageFileRepository(open_folder / "page.json")
+    page = SingleFileRepository(open_folder / "page.json")
     page.add_messages(SESSION, [MESSAGE])
     for path in open_folder.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -163,13 +163,30 @@ def test_a_read_only_directory_is_read(open_folder: Path) -> None:
         path.chmod(0o700)
 
 
+def test_a_write_that_changes_nothing_needs_no_permission(open_folder: Path) -> None:
+    """What is stored already is answered from a file that may only be read; what is new is refused, and says why."""
+    repository, page = FileRepository(open_folder / "chats"), SingleFileRepository(open_folder / "page.json")
+    known, new = HumanMessage("known", id="m"), HumanMessage("new", id="n")
+    for found, session_id in ((repository, "s"), (page, SESSION)):
+        found.add_messages(session_id, [known])
+    for path in open_folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o444)
+
+    with someone_else():
+        for found, session_id in ((repository, "s"), (page, SESSION)):
+            assert [known] == [record.message for record in found.add_messages(session_id, [known])]
+            with pytest.raises(StorageUnavailable, match=r"\.json cannot be used .*: give this user access"):
+                found.add_messages(session_id, [new])
+            assert [known] == found.get_messages(session_id)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
 def test_what_root_writes_is_the_owners(open_folder: Path) -> None:
     """After an operator looked and wrote as root, the application goes on in its own directory."""
     (open_folder / "chats").mkdir()
     for path in (open_folder, open_folder / "chats"):
         os.chown(path, NOBODY, NOBODY)
-    repository, page = FileRepository(open_folder / "chats"), PageFileRepository(open_folder / "page.json")
+    repository, page = FileRepository(open_folder / "chats"), SingleFileRepository(open_folder / "page.json")
     for root in (True, False, True):
         if root:
             repository.add_messages("s", [MESSAGE])
@@ -200,7 +217,7 @@ def test_an_unreadable_directory(open_folder: Path) -> None:
 
 def test_a_limit_on_file_sizes_costs_the_message_only(tmp_path: Path) -> None:
     """A write that the system cuts short is taken back: the file stays what it was, and smaller ones fit."""
-    repository, page = FileRepository(tmp_path / "chats"), PageFileRepository(tmp_path / "page.json")
+    repository, page = FileRepository(tmp_path / "chats"), SingleFileRepository(tmp_path / "page.json")
     for found, session_id in ((repository, "s"), (page, SESSION)):
         found.add_messages(session_id, [MESSAGE])
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
@@ -224,10 +241,10 @@ def test_a_lock_that_is_never_given_back_ends_in_an_error(
 ) -> None:
     """A caller waits for others who write, and not for ever."""
     path = tmp_path / "page.json"
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
     repository.add_messages(SESSION, [MESSAGE])
-    held = disk.acquire(str(path), os.O_RDONLY, write=True)
-    monkeypatch.setattr(disk, "PATIENCE", 0.05)
+    held = filesystem.acquire(str(path), os.O_RDONLY, write=True)
+    monkeypatch.setattr(filesystem, "PATIENCE", 0.05)
 
     for call in (
         lambda: repository.get_messages(SESSION),
@@ -236,15 +253,15 @@ def test_a_lock_that_is_never_given_back_ends_in_an_error(
         with pytest.raises(StorageUnavailable, match="find who hangs"):
             call()
     assert held is not None
-    disk.release(held)
+    filesystem.release(held)
     assert [MESSAGE] == repository.get_messages(SESSION)
 
 
 def test_a_system_without_locks_is_told_about_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are no POSIX locks, the error names what works there."""
-    monkeypatch.setattr(disk, "fcntl", None)
+    monkeypatch.setattr(filesystem, "fcntl", None)
 
     with pytest.raises(NotSupported, match="sqlite:///"):
         FileRepository(tmp_path)
     with pytest.raises(NotSupported, match="sqlite:///"):
-        PageFileRepository(tmp_path / "page.json")
+        SingleFileRepository(tmp_path / "page.json")

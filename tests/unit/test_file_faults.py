@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository
 from chatstore.errors import CorruptRecord, StorageUnavailable
 from chatstore.messages import AIMessage, HumanMessage
 
@@ -207,8 +207,8 @@ def test_a_kill_leaves_all_of_a_pages_call_or_nothing(tmp_path: Path, faults: Fa
     while True:
         path = tmp_path / f"{number}.json"
         if name != "first append":
-            PageFileRepository(path).add_messages(SESSION, turn("first") + turn("second"))
-        repository = PageFileRepository(path)
+            SingleFileRepository(path).add_messages(SESSION, turn("first") + turn("second"))
+        repository = SingleFileRepository(path)
         before = repository.get_messages(SESSION)
         faults.begin(number)
         try:
@@ -217,16 +217,16 @@ def test_a_kill_leaves_all_of_a_pages_call_or_nothing(tmp_path: Path, faults: Fa
             faults.begin(0)
         else:
             break
-        seen.add(repr(PageFileRepository(path).get_messages(SESSION)))
+        seen.add(repr(SingleFileRepository(path).get_messages(SESSION)))
         if path.exists():
             json.loads(path.read_bytes())
-        PageFileRepository(path).add_messages(SESSION, [HumanMessage("next")])
-        assert [HumanMessage("next")] == PageFileRepository(path).get_messages(SESSION, last=1)
+        SingleFileRepository(path).add_messages(SESSION, [HumanMessage("next")])
+        assert [HumanMessage("next")] == SingleFileRepository(path).get_messages(SESSION, last=1)
         number += 1
     faults.begin(0)
     print(f"{name}: {number - 1} faults injected")
     assert number > 1
-    assert seen <= {repr(before), repr(PageFileRepository(path).get_messages(SESSION))}
+    assert seen <= {repr(before), repr(SingleFileRepository(path).get_messages(SESSION))}
 
 
 #: What is written in the place of an element's data: of these, JSON knows no number.

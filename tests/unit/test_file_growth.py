@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository
 from chatstore.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 KINDS: dict[str, Callable[[Path], Repository]] = {
     "directory": FileRepository,
-    "page": lambda path: PageFileRepository(path.with_name(f"{path.name}.json")),
+    "page": lambda path: SingleFileRepository(path.with_name(f"{path.name}.json")),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatstore.backends.file import SESSION, PageFileRepository
+from chatstore.backends.file import SESSION, SingleFileRepository
 from chatstore.errors import (
     Conflict,
     InvalidMessage,
@@ -64,19 +64,19 @@ def test_nothing_but_type_and_data_is_written(tmp_path: Path) -> None:
         AIMessage("b", id="i"),
         OpaqueMessage(type="developer", data=odd),
     ]
-    records = PageFileRepository(path).add_messages(SESSION, given)
+    records = SingleFileRepository(path).add_messages(SESSION, given)
 
     assert [{"type", "data"}] * 3 == [set(element) for element in json.loads(path.read_text())]
     assert odd == json.loads(path.read_text())[2]["data"]
-    assert given == [record.message for record in records] == PageFileRepository(path).get_messages(SESSION)
+    assert given == [record.message for record in records] == SingleFileRepository(path).get_messages(SESSION)
     assert [(1, "#1"), (2, "i"), (3, "7")] == [
-        (record.position, record.message_id) for record in PageFileRepository(path).get_records(SESSION)
+        (record.position, record.message_id) for record in SingleFileRepository(path).get_records(SESSION)
     ]
 
 
 def test_records_are_found_under_the_ids_they_were_told(tmp_path: Path) -> None:
     """What add_messages and replace_messages return is what get_message finds, by position and by id."""
-    repository = PageFileRepository(tmp_path / "page.json")
+    repository = SingleFileRepository(tmp_path / "page.json")
     for add in (repository.add_messages, repository.add_messages, repository.replace_messages):
         for record in add(SESSION, [HumanMessage("a"), AIMessage("b")]):
             for key in (record.position, record.message_id):
@@ -90,18 +90,18 @@ def test_records_are_found_under_the_ids_they_were_told(tmp_path: Path) -> None:
 def test_ids_are_the_key_of_a_repetition(tmp_path: Path) -> None:
     """A message with an id is stored once, also by another process; another body with it is refused."""
     path = tmp_path / "page.json"
-    first = PageFileRepository(path).add_messages(SESSION, [HumanMessage("a", id="i"), AIMessage("b")])
-    again = PageFileRepository(path).add_messages(SESSION, [HumanMessage("a", id="i")])
+    first = SingleFileRepository(path).add_messages(SESSION, [HumanMessage("a", id="i"), AIMessage("b")])
+    again = SingleFileRepository(path).add_messages(SESSION, [HumanMessage("a", id="i")])
 
     assert [first[0][:3]] == [record[:3] for record in again]
     with pytest.raises(MessageConflict):
-        PageFileRepository(path).add_messages(SESSION, [HumanMessage("other", id="i"), HumanMessage("new")])
-    assert 2 == PageFileRepository(path).count_messages(SESSION)
+        SingleFileRepository(path).add_messages(SESSION, [HumanMessage("other", id="i"), HumanMessage("new")])
+    assert 2 == SingleFileRepository(path).count_messages(SESSION)
 
 
 def test_positions_are_places(tmp_path: Path) -> None:
     """After a deletion those behind move up; windows count in the places there are."""
-    repository = PageFileRepository(tmp_path / "page.json")
+    repository = SingleFileRepository(tmp_path / "page.json")
     repository.add_messages(SESSION, [HumanMessage(str(number)) for number in range(1, 8)])
     repository.delete_message(SESSION, 2)
     repository.update_message(SESSION, 2, AIMessage("three"))
@@ -120,7 +120,7 @@ def test_positions_are_places(tmp_path: Path) -> None:
 
 def test_a_revision_grows_with_every_change(tmp_path: Path) -> None:
     """Each change moves the revision on, and a stale one is refused; reading does not move it."""
-    repository = PageFileRepository(tmp_path / "page.json")
+    repository = SingleFileRepository(tmp_path / "page.json")
     revisions = [0]
     changes: list[Callable[[], object]] = [
         lambda: repository.add_messages(SESSION, [HumanMessage("a")], expected_revision=0),
@@ -141,7 +141,7 @@ def test_a_revision_grows_with_every_change(tmp_path: Path) -> None:
 
 def test_what_one_file_cannot_hold_is_refused(tmp_path: Path) -> None:
     """Operations on sessions name the backends that have them, and so does a scope or another session."""
-    repository = PageFileRepository(tmp_path / "page.json")
+    repository = SingleFileRepository(tmp_path / "page.json")
     mine = repository.scope(user_id="u")
     calls: dict[str, Callable[[], object]] = {
         "create_session": lambda: repository.create_session(SESSION),
@@ -170,7 +170,7 @@ def test_what_one_file_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 def test_a_message_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
     """Two surrogates that every reader would join: nothing is written."""
-    repository = PageFileRepository(tmp_path / "page.json")
+    repository = SingleFileRepository(tmp_path / "page.json")
     repository.add_messages(SESSION, [HumanMessage("lone \ud83d"), HumanMessage("nul \0")])
 
     with pytest.raises(InvalidMessage):
@@ -180,7 +180,7 @@ def test_a_message_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_a_missing_session(tmp_path: Path) -> None:
     """It reads as empty, has no session, and is made by the first append."""
-    repository = PageFileRepository(tmp_path / "page.json")
+    repository = SingleFileRepository(tmp_path / "page.json")
 
     assert [] == repository.get_messages(SESSION)
     assert [] == repository.search("a")

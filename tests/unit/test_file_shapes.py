@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository
 from chatstore.errors import CorruptRecord, StorageError
 from chatstore.messages import AIMessage, HumanMessage, OpaqueMessage, SystemMessage
 
@@ -92,7 +92,7 @@ def test_every_shape_of_a_page_loads(tmp_path: Path, name: str) -> None:
     """Whatever its white space, a page's file loads; an append puts each element on a line, unchanged."""
     path = tmp_path / "our_conversation.txt"
     path.write_bytes(FULL[name])
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
 
     assert MESSAGES == repository.get_messages(SESSION)
     assert MESSAGES[1:] == repository.get_messages(SESSION, last=2)
@@ -138,7 +138,7 @@ def test_a_bare_file_is_empty(tmp_path: Path, name: str) -> None:
     """Nothing, or a pair of brackets, is a conversation without messages."""
     path = tmp_path / "page.json"
     path.write_bytes(BARE[name])
-    page, directory = PageFileRepository(path), in_directory(tmp_path / "chats", BARE[name])
+    page, directory = SingleFileRepository(path), in_directory(tmp_path / "chats", BARE[name])
 
     assert [] == page.get_messages(SESSION) == directory.get_messages("s")
     assert 0 == page.count_messages(SESSION) == directory.count_messages("s")
@@ -154,7 +154,7 @@ def test_what_is_no_array_is_refused(tmp_path: Path, name: str) -> None:
     """The error names the file and says what to do; nothing is written, also not by an append."""
     path = tmp_path / "page.json"
     path.write_bytes(NO_ARRAY[name])
-    page, directory = PageFileRepository(path), in_directory(tmp_path / "chats", NO_ARRAY[name])
+    page, directory = SingleFileRepository(path), in_directory(tmp_path / "chats", NO_ARRAY[name])
 
     for call in (
         lambda: page.get_messages(SESSION),
@@ -174,7 +174,7 @@ def test_a_page_that_another_program_tore_keeps_its_whole_messages(tmp_path: Pat
     """That framework writes the file anew each time; killed, it leaves a part of it."""
     data, path = json.dumps(PAGE[:2]).encode()[:-cut], tmp_path / "page.json"
     path.write_bytes(data)
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
     whole = MESSAGES[: 2 if cut == 1 else 1]
 
     assert whole == repository.get_messages(SESSION)
@@ -224,7 +224,7 @@ def test_an_element_that_is_no_message_is_reported(tmp_path: Path, line: bytes) 
     """JSON that is no message, put in by hand, is a damaged record, and stays in the file as it is."""
     path = tmp_path / "page.json"
     path.write_bytes(b'[{"type":"human","data":{"content":"a"}},' + line + b"]")
-    repository, directory = PageFileRepository(path), in_directory(tmp_path / "chats", path.read_bytes())
+    repository, directory = SingleFileRepository(path), in_directory(tmp_path / "chats", path.read_bytes())
 
     for found, session_id in ((repository, SESSION), (directory, "s")):
         with pytest.raises(CorruptRecord) as caught:
@@ -306,7 +306,7 @@ def test_not_a_number_is_kept(tmp_path: Path) -> None:
     """That framework writes NaN, which is no JSON: it loads, and an append leaves the element as it was."""
     path = tmp_path / "page.json"
     path.write_bytes(b'[{"type":"ai","data":{"content":"a","response_metadata":{"logprob":NaN}}}]')
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
 
     (message,) = repository.get_messages(SESSION)
     repository.add_messages(SESSION, [HumanMessage("b")])
@@ -321,7 +321,7 @@ def test_a_comma_by_hand_and_a_damaged_line_are_both_survived(tmp_path: Path) ->
     path = tmp_path / "page.json"
     lines = LINES.splitlines()
     path.write_bytes(b"\n".join([*lines[:2], b"{damaged},", lines[3] + b",", b"]\n"]))
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
     repository.add_messages(SESSION, [HumanMessage("next")])
     with pytest.raises(CorruptRecord) as caught:
         repository.get_messages(SESSION)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository, disk
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository, filesystem
+from chatstore.errors import StorageUnavailable
 from chatstore.histories import FileChatMessageHistory
 from chatstore.messages import AIMessage, HumanMessage
 
@@ -29,10 +30,10 @@ SEED = 7
 #: Opens what is named, and appends turns; says on its output which ones were acknowledged.
 WRITER = """
 import sys
-from chatstore.backends.file import FileRepository, PageFileRepository, SESSION
+from chatstore.backends.file import FileRepository, SingleFileRepository, SESSION
 from chatstore.messages import AIMessage, HumanMessage
 path, name, turns, length = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-repository = PageFileRepository(path) if path.endswith(".json") else FileRepository(path)
+repository = SingleFileRepository(path) if path.endswith(".json") else FileRepository(path)
 print("ready", flush=True)
 for number in range(turns):
     question = HumanMessage(f"{name} {number} q", id=f"{name}-{number}")
@@ -50,7 +51,7 @@ def writer(path: Path, name: str, turns: int, length: int = 0) -> subprocess.Pop
 
 def opened(path: Path) -> Repository:
     """Return a repository over *path* that knows nothing yet."""
-    return PageFileRepository(path) if path.suffix == ".json" else FileRepository(path)
+    return SingleFileRepository(path) if path.suffix == ".json" else FileRepository(path)
 
 
 def whole_turns(contents: list[str]) -> list[str]:
@@ -153,7 +154,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path, name: st
 def test_another_program_may_write_the_page_anew(tmp_path: Path) -> None:
     """What that framework does (read all, write all) is seen at once, whatever was known before."""
     path = tmp_path / "page.json"
-    repository = PageFileRepository(path)
+    repository = SingleFileRepository(path)
     repository.add_messages(SESSION, [HumanMessage("a", id="1"), AIMessage("b")])
     elements = json.loads(path.read_text())
     path.write_text(json.dumps([*elements, {"type": "human", "data": {"content": "c", "id": "2"}}]))
@@ -169,13 +170,43 @@ def test_another_program_may_write_the_page_anew(tmp_path: Path) -> None:
     assert ["b", "c", "d", "a"] == [message.content for message in repository.get_messages(SESSION)]
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+@pytest.mark.parametrize("name", ["chats", "page.json"])
+def test_what_another_program_writes_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, replaced: bool
+) -> None:
+    """A program without locks that changes the file while a call works on it costs the call, not what it wrote."""
+    path = tmp_path / name
+    repository = opened(path)
+    repository.add_messages(SESSION, [HumanMessage("a"), HumanMessage("b")])
+    array = path if path.suffix else path / f"{SESSION}.json"
+    foreign = array.read_bytes().replace(b'"b"', b'"by another"')
+    read = os.pread
+
+    def meddle(descriptor: int, size: int, start: int) -> bytes:
+        monkeypatch.undo()
+        found = read(descriptor, size, start)
+        target = tmp_path / "new" if replaced else array
+        target.write_bytes(foreign)
+        target.rename(array)
+        return found
+
+    monkeypatch.setattr("os.pread", meddle)
+    with pytest.raises(StorageUnavailable, match=r"changed by another program .*: repeat the call"):
+        repository.add_messages(SESSION, [HumanMessage("c")])
+
+    assert foreign == array.read_bytes()
+    repository.add_messages(SESSION, [HumanMessage("c")])
+    assert ["a", "by another", "c"] == [message.content for message in repository.get_messages(SESSION)]
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
     """A lock that is held during the fork stays the parent's alone; the child waits for it."""
     repository = FileRepository(tmp_path / "chats")
     repository.add_messages("s", [HumanMessage("parent")])
     (path,) = (tmp_path / "chats" / ".locks").iterdir()
-    held = disk.acquire(str(path), os.O_RDONLY, write=True)
+    held = filesystem.acquire(str(path), os.O_RDONLY, write=True)
     assert held is not None
     child = os.fork()
     if child == 0:
@@ -185,7 +216,7 @@ def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
             repository.add_messages("s", [HumanMessage("child")])
             os._exit(0)
         os._exit(1)
-    disk.release(held)
+    filesystem.release(held)
 
     assert 0 == os.waitpid(child, 0)[1]
 

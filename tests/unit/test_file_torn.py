@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatstore.backends.file import SESSION, FileRepository, PageFileRepository
+from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository
 from chatstore.messages import AIMessage, HumanMessage
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MESSAGES: list[Message] = [
 ]
 KINDS: dict[str, Callable[[Path], tuple[Repository, str]]] = {
     "directory": lambda folder: (FileRepository(folder / "chats"), "s"),
-    "page": lambda folder: (PageFileRepository(folder / "page.json"), SESSION),
+    "page": lambda folder: (SingleFileRepository(folder / "page.json"), SESSION),
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chatstore import arguments, connect
 from chatstore.backends.cosmosdb.repository import CosmosStore
 from chatstore.backends.dynamodb.store import DynamoDBStore
-from chatstore.backends.file import PageFileRepository
+from chatstore.backends.file import SingleFileRepository
 from chatstore.backends.sql import core as sql
 from chatstore.backends.sql.plans import SQLCore
 from chatstore.contract import OPERATIONS, Core
@@ -67,7 +67,7 @@ def test_what_reads_may_be_repeated() -> None:
 def test_backends_deny_what_may_be_denied(tmp_path: Path) -> None:
     """`Capabilities.denied` has names of the table only, and only of those that may be left out."""
     deniable = {operation.method for operation in OPERATIONS.values() if operation.deniable}
-    page = PageFileRepository(tmp_path / "page.json").capabilities.denied
+    page = SingleFileRepository(tmp_path / "page.json").capabilities.denied
     assert page - deniable == set()
     assert DynamoDBStore.capabilities.denied - deniable == set()
     assert CosmosStore.capabilities.denied - deniable == set()

@@ -1,61 +1,14 @@
-"""Conversations in JSON files that other programs read too: `file:DIRECTORY`, and the page's one file.
+"""Sessions in JSON files that other programs can read, too: a directory of them (`file:DIRECTORY`), or a single file.
 
-This package needs nothing but a file system with POSIX locks. `directory` says which file holds what,
-`elements` what a line says, `arrays` how lines are added and read, `shapes` what else such files look like,
-`disk` what is asked of the operating system.
+This package needs only a file system with POSIX locks. `directory` and `single_file` say which file holds what, on
+top of `file_session`, which has what they share. `element` knows what a line says, `header` the small file beside an
+array. `array_file` adds and reads lines, `line_index` remembers where they are, `repair` makes sense of damaged and
+foreign files, and `filesystem` asks the operating system.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from chatstore.backends.file.directory import FileRepository
+from chatstore.backends.file.single_file import SESSION, SingleFileRepository
 
-from chatstore.backends.file import disk
-from chatstore.backends.file.directory import DirectoryCore
-from chatstore.backends.file.page import SESSION, PageCore
-from chatstore.repository import Repository
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
-    from chatstore.aio import AsyncRepository
-    from chatstore.contract import Answer, Args, T
-
-__all__ = ["SESSION", "FileRepository", "PageFileRepository"]
-
-
-class _Files(Repository):
-    _path: str
-
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        with disk.told(self._path):
-            return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
-
-    def _asynchronous(self) -> AsyncRepository:
-        from chatstore.threads import ThreadedRepository
-
-        return ThreadedRepository(self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._path!r})"
-
-
-class FileRepository(_Files):
-    """Sessions in a directory, each a JSON array in a file; for threads, processes and forks on one host."""
-
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        """Work in *directory*, made at the first write. Raises `NotSupported` without POSIX locks."""
-        disk.require_locks()
-        self._path = str(Path(directory).absolute())
-        self._core: DirectoryCore = DirectoryCore(self._path)
-
-
-class PageFileRepository(_Files):
-    """One session, `SESSION`, in one JSON file of the page's format, which other programs may rewrite."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Work on the file at *path*, made at the first append. Raises `NotSupported` without POSIX locks."""
-        disk.require_locks()
-        self._path = str(Path(path).absolute())
-        self._core: PageCore = PageCore(self._path)
+__all__ = ["SESSION", "FileRepository", "SingleFileRepository"]

@@ -1,4 +1,4 @@
-"""Sessions in a directory: for each an array of its messages, and a small file with its own data.
+"""Sessions in a directory: for each an array of its messages, and a header with its own data.
 
 This module knows which of the two files an operation changes, in which order, and which of them decides:
 
@@ -7,13 +7,13 @@ what changes              what decides
 ========================  ===================================================================================
 append                    the array, to which lines are added; its last one says what the session became
 edit, delete a message    the array, replaced; its last line says what the session became
-clear                     the session's file: elements up to its ``rows_after`` are void; the array follows
-title, owner, …           the session's file
-create                    the array, after the session's file; without messages, the session's file
-delete                    the session's file, which says that there is none; then both are removed
+clear                     the header: elements up to its ``rows_after`` are void; the array follows
+title, owner, …           the header
+create                    the array, after the header; without messages, the header
+delete                    the header, which says that there is none; then both are removed
 ========================  ===================================================================================
 
-It refuses to know bytes and locks (`arrays`, `disk`), and what an operation means to a session
+It refuses to know bytes and locks (`array_file`, `filesystem`), and what an operation means to a session
 (`chatstore.backends.conversation`).
 """
 
@@ -21,34 +21,144 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from zlib import crc32
 
-from chatstore.arguments import microseconds, utcnow
-from chatstore.backends.file import arrays, disk, elements, names, sessionfile
-from chatstore.backends.file.session import DirectoryConversation
-from chatstore.backends.file.sessionfile import Own
-from chatstore.backends.file.stored import FilesCore
+from chatstore.arguments import NewSession, Scope, microseconds, utcnow
+from chatstore.backends import conversation as rules
+from chatstore.backends.file import array_file, element, filesystem
+from chatstore.backends.file.element import Entry
+from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
+from chatstore.backends.file.filesystem import Stamp, StampCache
+from chatstore.backends.file.header import Header
+from chatstore.backends.file.header import read as read_header
+from chatstore.backends.file.header import write as write_header
+from chatstore.backends.file.line_index import LineIndex
+from chatstore.backends.file.names import file_name, session_id_of
+from chatstore.backends.file.repair import CLOSING, FIRST
 from chatstore.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from chatstore.arguments import Window
     from chatstore.backends.conversation import Conversation
-    from chatstore.backends.file.arrays import Array
+    from chatstore.backends.file.array_file import Array
     from chatstore.messages import ChatSession
 
 _log: Final = logging.getLogger(__name__)
 _LOCKS: Final = ".locks"
 #: Lock files of a directory, for ever: processes of all releases must choose the same one for a session.
 _LOCK_COUNT: Final = 64
-#: How many sessions are remembered for lists.
+#: How many headers are remembered, and how many sessions for lists.
+_REMEMBERED: Final = 1000
 _LISTED: Final = 20_000
-_Stamps = tuple["disk.Stamp | None", "disk.Stamp | None"]
+_Stamps = tuple[Stamp | None, Stamp | None]
+
+
+def _read_own_id(line: bytes) -> str | None:
+    try:
+        found: str = element.read_beside(line)["message_id"]
+    except ValueError:
+        return element.read_id(line)
+    return found
+
+
+_INDEX: Final = LineIndex(_read_own_id)
+
+
+def _make_unowned(session_id: str, array: Array) -> ChatSession:
+    new = NewSession(session_id, Scope(), None, {}, None)
+    return rules.fresh(new, array.time)
+
+
+class DirectorySession(FileSession):
+    """A session of a directory."""
+
+    write_line = staticmethod(element.write_line)
+    keep_line = staticmethod(element.keep_line)
+
+    def __init__(self, session_id: str, header: Header | None, array: Array | None) -> None:
+        """Begin with what both files say; *header* None for an array that was put here by hand."""
+        self.adopted = header is None
+        self.header = header = header or Header(_make_unowned(session_id, cast("Array", array)))
+        session = header.session
+        mark = None
+        if array is not None and array.neat and not array.empty:
+            mark = element.read_mark(array.tail[: -len(CLOSING)])
+        if header.deleted or (mark is not None and mark.revision <= header.rows_after):
+            array = None
+        if array is None:
+            session = replace(session, message_count=0)
+        elif mark is not None:
+            session = element.apply_mark(session, mark)
+        super().__init__(session, array)
+        if array is not None and mark is None:
+            self.session = self.stored = self._derive(session, array)
+        #: One that was made by its first append exists with its array.
+        self.exists = not header.deleted and (array is not None or not header.needs_rows)
+        # An array without a header, or whose last element does not say what the session became, is replaced.
+        self._appendable = self._appendable and mark is not None and not self.adopted
+
+    def _derive(self, session: ChatSession, array: Array) -> ChatSession:
+        """Return what the session is where its last element does not say so, after a fault or by hand."""
+        entries, newer = self.entries(), array.changed > session.revision
+        return replace(
+            session,
+            message_count=len(entries),
+            last_position=max(session.last_position, entries[-1].position if entries else 0),
+            revision=max(session.revision, array.changed),
+            updated_at=max(session.updated_at, array.time) if newer else session.updated_at,
+        )
+
+    # ---- lines
+
+    def build_entries(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+        """As `FileSession.build_entries`; what an element does not say is derived from its place."""
+        entries: list[Entry] = []
+        for value, line in values:
+            given = value if isinstance(value, dict) else element.read_leniently(line)
+            last = entries[-1].position if entries else 0
+            position: Any = given.get("position")
+            position = position if element.is_natural(position) and position > last else last + 1
+            created_at = element.parse_time(given.get("created_at")) or self.header.session.created_at
+            message_id = element.choose_id(given, position)
+            entries.append(Entry(position, message_id, created_at, value, line))
+        return entries
+
+    def seek(self, array: Array, window: Window) -> list[Entry]:
+        """As `FileSession.seek`: by halving, since positions grow."""
+        low = _find_after(array, window.after) if window.after else FIRST
+        high = array.end
+        if window.before is not None and window.before <= self.session.last_position:
+            high = _find_after(array, window.before - 1) - len(b",\n")
+        if low >= high:
+            return []
+        if window.last is not None:
+            lines = list(islice(array.read_back(high, low), window.last))[::-1]
+        else:
+            lines = list(islice(array.read_forth(low, high), window.limit))
+        return [element.read_entry(line) for _, line in lines]
+
+    def seek_id(self, array: Array, message_id: str) -> Entry | None:
+        """As `FileSession.seek_id`."""
+        found = _INDEX.find(array, message_id)
+        return element.read_entry(next(array.read_forth(found.offset))[1]) if found else None
+
+
+def _find_after(array: Array, position: int) -> int:
+    """Return where the first line begins whose position is above *position*, or the end."""
+    low, high = FIRST, array.end + len(b",\n")
+    while low < high:
+        start, line = array.find_line(min((low + high) // 2, array.end))
+        if element.read_beside(line)["position"] > position:
+            high = start
+        else:
+            low = start + len(line) + len(b",\n")
+    return low
 
 
 class DirectoryCore(FilesCore):
@@ -58,34 +168,28 @@ class DirectoryCore(FilesCore):
         """Work in *directory*, which is made at the first write."""
         super().__init__()
         self.directory = directory
-        self._listed: dict[str, tuple[_Stamps, ChatSession | None]] = {}
+        self._headers = StampCache[Stamp, Header](_REMEMBERED)
+        self._listed = StampCache[_Stamps, "ChatSession | None"](_LISTED)
 
     def array_path(self, session_id: str) -> str:
         """As `FilesCore.array_path`."""
-        return f"{self.directory}/{names.file_name(session_id)}.json"
+        return f"{self.directory}/{file_name(session_id)}.json"
 
-    def _own_path(self, session_id: str) -> str:
-        return f"{self.directory}/{names.file_name(session_id)}.session"
+    def _header_path(self, session_id: str) -> str:
+        return f"{self.directory}/{file_name(session_id)}.session"
 
-    @contextmanager
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[bool]:
-        """As `FilesCore.guard`: by one of a fixed number of lock files, which are never removed."""
-        number = crc32(session_id.encode()) % _LOCK_COUNT
-        descriptor = self._lock(f"{self.directory}/{_LOCKS}/{number:02x}", write=write, needed=needed)
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+        """As `FilesCore.lock`: one of a fixed number of lock files, which are never removed.
+
+        For a write it is made where it is missing; reading is right without, too.
+        """
+        path = f"{self.directory}/{_LOCKS}/{crc32(session_id.encode()) % _LOCK_COUNT:02x}"
         try:
-            yield descriptor is not None
-        finally:
-            if descriptor is not None:
-                disk.release(descriptor)
-
-    def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
-        """Lock, for a write in a file that is made where it is missing; reading is right without, too."""
-        try:
-            descriptor = disk.acquire(path, os.O_RDONLY, write=write)
+            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
             if descriptor is None and write:
-                disk.make_directory(self.directory)
-                disk.make_directory(f"{self.directory}/{_LOCKS}")
-                descriptor = disk.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
+                filesystem.make_directory(self.directory)
+                filesystem.make_directory(f"{self.directory}/{_LOCKS}")
+                descriptor = filesystem.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
         except OSError:
             if needed:
                 raise
@@ -94,77 +198,71 @@ class DirectoryCore(FilesCore):
 
     # ---- the hooks of `SessionsCore`
 
-    def find(self, session_id: str) -> DirectoryConversation | None:
+    def find(self, session_id: str) -> DirectorySession | None:
         """As `SessionsCore.find`."""
-        return self._found(session_id, self.here())
-
-    def _found(self, session_id: str, array: Array | None) -> DirectoryConversation | None:
-        own = sessionfile.read(self._own_path(session_id), session_id)
-        if own is None and array is None:
+        header, array = self._read_header(self._header_path(session_id)), self._here.array
+        if header is None and array is None:
             return None
-        found = DirectoryConversation(session_id, own, array)
+        found = DirectorySession(session_id, header, array)
         return found if found.exists else None
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:
-        """As `SessionsCore.save`."""
-        session = conversation.session
-        if not isinstance(conversation, DirectoryConversation):
-            self._make(conversation)
-        elif session is conversation.stored:
-            pass
-        elif not rows:
-            sessionfile.write(self._own_path(session.session_id), Own(session, conversation.own.rows_after))
-        elif conversation.grows:
-            self._adopt(conversation)
-            arrays.append(cast("Array", conversation.array), conversation.new_lines())
-        else:
-            self._adopt(conversation)
-            self._write(conversation)
+    def _read_header(self, path: str) -> Header | None:
+        """Return what is in the header at *path*, None where there is none; what did not change is not read again."""
+        stamp, known = filesystem.stamp(path), self._headers.get(path)
+        if stamp is None:
+            return None
+        if known is not None and known[0] == stamp:
+            return known[1]
+        found = read_header(path)
+        self._headers.put(path, stamp, found)
+        return found
 
-    def _make(self, conversation: Conversation) -> None:
-        """Write a new session: of the two files, the array decides, if there is anything in it."""
-        session, last = conversation.session, len(conversation.rows) - 1
-        path = self.array_path(session.session_id)
-        disk.remove(path)  # what a crash left of an earlier session
-        own = Own(session, session.revision - 1, needs_rows=last >= 0)
-        sessionfile.write(self._own_path(session.session_id), own)
+    def make(self, session: Conversation) -> None:
+        """As `FilesCore.make`: of the two files, the array decides, if there is anything in it."""
+        data, last = session.session, len(session.rows) - 1
+        path = self.array_path(data.session_id)
+        filesystem.remove(path)  # what a crash left of an earlier session
+        header = Header(data, data.revision - 1, needs_rows=last >= 0)
+        write_header(self._header_path(data.session_id), header)
         lines = (
-            elements.line_of(session.session_id, row, session if number == last else None)
-            for number, row in enumerate(conversation.rows)
+            element.write_line(data.session_id, row, data if number == last else None)
+            for number, row in enumerate(session.rows)
         )
-        arrays.write(path, lines, mtime=1000 * session.revision)
+        array_file.write(path, lines, mtime=1000 * data.revision)
 
-    def _adopt(self, conversation: DirectoryConversation) -> None:
-        if conversation.adopted:
-            sessionfile.write(self._own_path(conversation.session.session_id), Own(conversation.stored))
-
-    def _write(self, conversation: DirectoryConversation) -> None:
-        session, path = conversation.session, self.array_path(conversation.session.session_id)
-        if conversation.array is not None:
-            arrays.keep_torn(conversation.array)
-        if conversation.rows:
-            arrays.write(path, conversation.all_lines(), mtime=1000 * session.revision)
+    def rewrite(self, session: DirectorySession, *, rows: bool) -> None:
+        """As `FilesCore.rewrite`."""
+        data, path = session.session, self.array_path(session.session.session_id)
+        header_path = self._header_path(data.session_id)
+        if not rows:
+            write_header(header_path, Header(data, session.header.rows_after))
             return
-        own_path = self._own_path(session.session_id)
-        sessionfile.write(own_path, Own(session, session.revision))
-        disk.remove(f"{path}.torn")
-        arrays.write(path, (), mtime=1000 * session.revision)
-        sessionfile.write(own_path, Own(session))  # so that an array from a backup counts
+        if session.adopted:
+            write_header(header_path, Header(session.stored))
+        if session.array is not None:
+            array_file.keep_torn(session.array)
+        if session.rows:
+            array_file.write(path, session.all_lines(), mtime=1000 * data.revision)
+            return
+        write_header(header_path, Header(data, data.revision))
+        filesystem.remove(f"{path}.torn")
+        array_file.write(path, (), mtime=1000 * data.revision)
+        write_header(header_path, Header(data))  # so that an array from a backup counts
 
     def drop(self, session_id: str) -> None:
         """As `SessionsCore.drop`."""
         found = self.find(session_id)
-        path, own_path = self.array_path(session_id), self._own_path(session_id)
+        path, header_path = self.array_path(session_id), self._header_path(session_id)
         if found is not None:
-            sessionfile.write(own_path, Own(found.session, deleted=True))
-        disk.remove(path, f"{path}.torn", f"{path}.tmp")
-        disk.sync_directory(self.directory)
-        disk.remove(own_path)
-        disk.sync_directory(self.directory)
+            write_header(header_path, Header(found.session, deleted=True))
+        filesystem.remove(path, f"{path}.torn", f"{path}.tmp")
+        filesystem.sync_directory(self.directory)
+        filesystem.remove(header_path)
+        filesystem.sync_directory(self.directory)
 
     def mend(self, session_id: str, array: Array) -> None:
         """As `FilesCore.mend`; positions that may have been torn off are not used again."""
-        found = self._found(session_id, array)
+        found = self.find(session_id)
         if found is not None and array.lost:
             session, now = found.session, microseconds(utcnow())
             session = replace(
@@ -172,29 +270,27 @@ class DirectoryCore(FilesCore):
                 last_position=session.last_position + array.lost,
                 revision=max(session.revision + 1, now),
             )
-            sessionfile.write(self._own_path(session_id), Own(session, found.own.rows_after))
-        arrays.mend(array)
+            write_header(self._header_path(session_id), Header(session, found.header.rows_after))
+        array_file.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
         """As `SessionsCore.session_data`; a session that cannot be read is logged and left out.
 
         What did not change since it was looked at last is not looked at again.
         """
-        for name in self._names():
+        for name in self._list_names():
             path = f"{self.directory}/{name}"
-            stamps = disk.stamp(f"{path}.session"), disk.stamp(f"{path}.json")
-            listed = self._listed.get(name)
-            if listed is None or listed[0] != stamps:
-                if len(self._listed) >= _LISTED:
-                    self._listed.clear()
-                listed = self._listed[name] = stamps, self._looked_at(name)
-            session = listed[1]
+            stamps = filesystem.stamp(f"{path}.session"), filesystem.stamp(f"{path}.json")
+            known, session = self._listed.get(name) or (None, None)
+            if known != stamps:
+                session = self._look_at(name)
+                self._listed.put(name, stamps, session)
             if session is not None:
-                yield replace(session, metadata=deepcopy(session.metadata)) if session.metadata else session
+                yield session
 
-    def _looked_at(self, name: str) -> ChatSession | None:
+    def _look_at(self, name: str) -> ChatSession | None:
         try:
-            session_id = names.session_id_of(name) or self._told_id(name)
+            session_id = session_id_of(name) or self._read_long_id(name)
             if session_id is None:
                 return None
             with self.locked(session_id, write=False):
@@ -204,7 +300,7 @@ class DirectoryCore(FilesCore):
             return None
         return found.session if found is not None else None
 
-    def _names(self) -> list[str]:
+    def _list_names(self) -> list[str]:
         """Return the names of all sessions' files, without their suffixes."""
         try:
             parts = [(path.stem, path.suffix) for path in Path(self.directory).iterdir()]
@@ -212,8 +308,17 @@ class DirectoryCore(FilesCore):
             return []
         return sorted({name for name, suffix in parts if suffix in {".json", ".session"}})
 
-    def _told_id(self, name: str) -> str | None:
+    def _read_long_id(self, name: str) -> str | None:
         """Return the id that a name is too short for."""
-        own = sessionfile.read(f"{self.directory}/{name}.session")
-        session_id = None if own is None else own.session.session_id
-        return session_id if session_id is not None and names.file_name(session_id) == name else None
+        header = self._read_header(f"{self.directory}/{name}.session")
+        return None if header is None else header.session.session_id
+
+
+class FileRepository(FilesRepository):
+    """Sessions in a directory, each a JSON array in a file; for threads, processes and forks on one host."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        """Work in *directory*, made at the first write. Raises `NotSupported` without POSIX locks."""
+        filesystem.require_locks()
+        self._path = str(Path(directory).absolute())
+        self._core: DirectoryCore = DirectoryCore(self._path)

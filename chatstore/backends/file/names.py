@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,7 @@ LONGEST: Final = 200
 _DEVICES: Final = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 
 
+@lru_cache(maxsize=1000)
 def file_name(session_id: str) -> str:
     """Return the name, without a suffix, of the files of *session_id*."""
     parts = [chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in session_id.encode()]

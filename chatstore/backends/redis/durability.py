@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from chatstore.errors import StorageError
-from chatstore.records import Durability
+from chatstore.records import Durability, DurabilityLevel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: From what loses most to what loses least.
-LEVELS = ("none", "snapshot", "unknown", "process", "machine")
+LEVELS = get_args(DurabilityLevel)
 
 
 def judge_durability(servers: Sequence[Mapping[str, Any]]) -> Durability:
@@ -32,7 +32,7 @@ def _judge(server: Mapping[str, Any]) -> Durability:
     return Durability(level, f"Redis, {how}")
 
 
-def _describe_persistence(server: Mapping[str, Any]) -> tuple[str, str]:
+def _describe_persistence(server: Mapping[str, Any]) -> tuple[DurabilityLevel, str]:
     if int(server.get("aof_enabled", 0)):
         sync = server.get("appendfsync")
         if sync == "always":

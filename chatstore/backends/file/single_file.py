@@ -1,6 +1,6 @@
 """One conversation in one JSON file of the "Chat Message History" page's format: ``type`` and ``data``.
 
-This module knows what can be derived where nothing is said: positions are places in the array, an id is the
+This module knows what can be derived where nothing is summary: positions are places in the array, an id is the
 message's own or ``#`` and the position, and the revision is the file's time of change, which every write
 moves on. It refuses what one file of that format cannot hold: owners, titles, other sessions. Nothing lies
 beside the file, except what was torn off it.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,20 +18,21 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from chatstore import codec
 from chatstore.arguments import NewSession, Scope, Window, microseconds
 from chatstore.backends import conversation as rules
-from chatstore.backends.file import arrays, disk, elements
-from chatstore.backends.file.elements import Entry
-from chatstore.backends.file.index import Index
-from chatstore.backends.file.stored import FileConversation, FilesCore
-from chatstore.codec import Appended, Row, decoded
+from chatstore.backends.file import array_file, element, filesystem
+from chatstore.backends.file.element import Entry
+from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
+from chatstore.backends.file.line_index import LineIndex
+from chatstore.codec import Appended, Row
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities
+from chatstore.strictjson import dump_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.backends.file.arrays import Array
+    from chatstore.backends.file.array_file import Array
     from chatstore.codec import Draft
     from chatstore.messages import ChatSession
 
@@ -40,13 +40,23 @@ if TYPE_CHECKING:
 SESSION: Final = "file"
 
 
-_INDEX: Final = Index(elements.id_in)
+_INDEX: Final = LineIndex(element.read_id)
 
 
-class PageConversation(FileConversation):
+def _write_line(_: str, row: Row, session: ChatSession | None = None) -> bytes:  # noqa: ARG001 - no mark
+    return dump_checked(codec.draft_to_wire(row.draft))
+
+
+def _keep_line(entry: Entry, session: ChatSession | None) -> bytes:  # noqa: ARG001 - no mark
+    return entry.line if entry.line is not None else element.compact(entry.value)
+
+
+class SingleFileSession(FileSession):
     """The session in a page's file."""
 
     strict = False
+    write_line = staticmethod(_write_line)
+    keep_line = staticmethod(_keep_line)
 
     def __init__(self, array: Array) -> None:
         """Begin with what the file's size and time tell."""
@@ -54,15 +64,15 @@ class PageConversation(FileConversation):
         session = rules.fresh(NewSession(SESSION, Scope(), None, {}, None), array.time)
         super().__init__(replace(session, message_count=count, last_position=count), array)
 
-    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
-        """As `FileConversation.entered`."""
+    def build_entries(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+        """As `FileSession.build_entries`."""
         return [self._entry(position, value, line) for position, (value, line) in enumerate(values, 1)]
 
     def _entry(self, position: int, value: Any, line: bytes | None) -> Entry:
-        return Entry(position, elements.id_of(value, position), self.session.created_at, value, line)
+        return Entry(position, element.choose_id(value, position), self.session.created_at, value, line)
 
     def seek(self, array: Array, window: Window) -> list[Entry]:
-        """As `FileConversation.seek`: the newest are read from the end."""
+        """As `FileSession.seek`: the newest are read from the end."""
         count = self.session.message_count
         low, high = window.after or 0, count if window.before is None else min(count, window.before - 1)
         if window.last is not None:
@@ -72,30 +82,24 @@ class PageConversation(FileConversation):
         if low >= high:
             return []
         if high == count:
-            lines = [line for _, line in islice(array.back(array.end), high - low)][::-1]
+            lines = [line for _, line in islice(array.read_back(array.end), high - low)][::-1]
         else:
-            lines = [line for _, line in islice(array.forth(), low, high)]
-        return [self._entry(place, elements.parsed(line), line) for place, line in enumerate(lines, low + 1)]
+            lines = [line for _, line in islice(array.read_forth(), low, high)]
+        return [
+            self._entry(position, element.parse(line), line) for position, line in enumerate(lines, low + 1)
+        ]
 
-    def place(self, array: Array, message_id: str) -> Entry | None:
-        """As `FileConversation.place`."""
+    def seek_id(self, array: Array, message_id: str) -> Entry | None:
+        """As `FileSession.seek_id`."""
         found = _INDEX.find(array, message_id)
         if found is not None:
-            line = next(array.forth(found.offset))[1]
-            return self._entry(found.number, elements.parsed(line), line)
+            line = next(array.read_forth(found.offset))[1]
+            return self._entry(found.number, element.parse(line), line)
         number = message_id.removeprefix("#")
         if number == message_id or not number.isdecimal() or f"#{int(number)}" != message_id:
             return None
         entry = next(iter(self.seek(array, Window(after=int(number) - 1, limit=1))), None)
         return entry if entry is not None and entry.message_id == message_id else None
-
-    def line(self, row: Row, session: ChatSession | None) -> bytes:  # noqa: ARG002 - a page's element says no more
-        """As `FileConversation.line`."""
-        return _new_line(row)
-
-    def kept_line(self, entry: Entry, session: ChatSession | None) -> bytes:  # noqa: ARG002 - as above
-        """As `FileConversation.kept_line`."""
-        return entry.line if entry.line is not None else elements.compact(entry.value)
 
     def replace(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
         """As `Conversation.replace`; positions begin anew."""
@@ -108,14 +112,15 @@ class PageConversation(FileConversation):
         self.session = replace(self.session, revision=max(self.session.revision, microseconds(now)))
 
 
-def _denied(*_: object) -> NoReturn:
+def _deny(*_: object) -> NoReturn:
     msg = "a file of the page's format holds one conversation and no more: use file:, sqlite: or postgresql:"
     raise NotSupported(msg)
 
 
-class PageCore(FilesCore):
+class SingleFileCore(FilesCore):
     """The one session of the file *path*."""
 
+    dated = True
     capabilities = Capabilities(
         denied=frozenset(
             {
@@ -135,14 +140,14 @@ class PageCore(FilesCore):
             "search scans every message",
         ),
     )
-    create: Any = _denied
-    update: Any = _denied
-    delete: Any = _denied
-    sessions: Any = _denied
-    fork: Any = _denied
-    load: Any = _denied
-    usage: Any = _denied
-    purge: Any = _denied
+    create: Any = _deny
+    update: Any = _deny
+    delete: Any = _deny
+    sessions: Any = _deny
+    fork: Any = _deny
+    load: Any = _deny
+    usage: Any = _deny
+    purge: Any = _deny
 
     def __init__(self, path: str) -> None:
         """Work on the file at *path*, which is made at the first append; its directory must exist."""
@@ -156,64 +161,53 @@ class PageCore(FilesCore):
             raise NotSupported(msg)
         return self.path
 
-    @contextmanager
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[bool]:
-        """As `FilesCore.guard`: the lock is on the file; while there is none, on its directory."""
-        descriptor = self._lock(self.array_path(session_id), write=write, needed=needed)
-        try:
-            yield descriptor is not None
-        finally:
-            if descriptor is not None:
-                disk.release(descriptor)
-
-    def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+        """As `FilesCore.lock`: the lock is on the file; while there is none, on its directory."""
+        path = self.array_path(session_id)
         while True:
-            descriptor = disk.acquire(path, os.O_RDONLY, write=write)
+            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
             if descriptor is not None or not needed:
                 return descriptor
             directory = str(Path(path).parent)
-            descriptor = disk.acquire(directory, os.O_RDONLY, write=True)
+            descriptor = filesystem.acquire(directory, os.O_RDONLY, write=True)
             if descriptor is None:
                 raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
             if not os.path.lexists(path):
                 return descriptor
-            disk.release(descriptor)
+            filesystem.release(descriptor)
 
     # ---- the hooks of `SessionsCore`
 
-    def find(self, session_id: str) -> PageConversation | None:
+    def find(self, session_id: str) -> SingleFileSession | None:
         """As `SessionsCore.find`."""
         self.array_path(session_id)
-        array = self.here()
-        return None if array is None else PageConversation(array)
+        array = self._here.array
+        return None if array is None else SingleFileSession(array)
 
     def _seen(self, scope: Scope, session_id: str, now: datetime) -> Conversation | None:
         if scope:
-            _denied()
+            _deny()
         return super()._seen(scope, session_id, now)
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - there are only rows
-        """As `SessionsCore.save`."""
-        mtime = 1000 * conversation.session.revision
-        if not isinstance(conversation, PageConversation):
-            arrays.write(self.path, map(_new_line, conversation.rows), mtime=mtime)
-        elif conversation.session is conversation.stored:
-            pass
-        elif conversation.grows:
-            arrays.append(cast("Array", conversation.array), conversation.new_lines(), mtime=mtime)
-        else:
-            arrays.keep_torn(cast("Array", conversation.array))
-            arrays.write(self.path, conversation.all_lines(), mtime=mtime)
-            if not conversation.rows:
-                disk.remove(f"{self.path}.torn")
+    def make(self, session: Conversation) -> None:
+        """As `FilesCore.make`."""
+        lines = (_write_line(SESSION, row) for row in session.rows)
+        array_file.write(self.path, lines, mtime=1000 * session.session.revision)
+
+    def rewrite(self, session: SingleFileSession, *, rows: bool) -> None:  # noqa: ARG002 - there are only rows
+        """As `FilesCore.rewrite`."""
+        array_file.keep_torn(cast("Array", session.array))
+        array_file.write(self.path, session.all_lines(), mtime=1000 * session.session.revision)
+        if not session.rows:
+            filesystem.remove(f"{self.path}.torn")
 
     def drop(self, session_id: str) -> None:
         """Nothing that calls this is offered."""
-        _denied(session_id)
+        _deny(session_id)
 
     def mend(self, session_id: str, array: Array) -> None:  # noqa: ARG002 - there is only one
         """As `FilesCore.mend`."""
-        arrays.mend(array)
+        array_file.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
         """As `SessionsCore.session_data`."""
@@ -233,7 +227,7 @@ class PageCore(FilesCore):
         now: datetime,
     ) -> Appended:
         """As `Repository.add_messages`."""
-        return _placed(super().append(scope, session_id, drafts, expected_revision, now))
+        return _name_by_position(super().append(scope, session_id, drafts, expected_revision, now))
 
     def replace(
         self,
@@ -244,14 +238,10 @@ class PageCore(FilesCore):
         now: datetime,
     ) -> Appended:
         """As `Repository.replace_messages`."""
-        return _placed(super().replace(scope, session_id, drafts, expected_revision, now))
+        return _name_by_position(super().replace(scope, session_id, drafts, expected_revision, now))
 
 
-def _new_line(row: Row) -> bytes:
-    return codec.dumps(codec.to_wire(decoded(SESSION, row))).encode()
-
-
-def _placed(done: Appended) -> Appended:
+def _name_by_position(done: Appended) -> Appended:
     """Return the rows with the ids under which they will be found."""
     rows = [
         Row(row.position, row.draft._replace(message_id=f"#{row.position}"))
@@ -260,3 +250,13 @@ def _placed(done: Appended) -> Appended:
         for row in done.rows
     ]
     return Appended(done.revision, rows)
+
+
+class SingleFileRepository(FilesRepository):
+    """One session, `SESSION`, in one JSON file of the page's format, which other programs may rewrite."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Work on the file at *path*, made at the first append. Raises `NotSupported` without POSIX locks."""
+        filesystem.require_locks()
+        self._path = str(Path(path).absolute())
+        self._core: SingleFileCore = SingleFileCore(self._path)

@@ -1,7 +1,7 @@
 """Files as a store needs them: locked, private, replaced whole, and never through a symbolic link.
 
-This module knows the operating system; it refuses to know what stands in a file. What it raises are plain
-`OSError`s, except where a wait ends; `told` turns them into the library's error, which says what to do.
+This module knows the operating system; it refuses to know what is in a file. What it raises are plain
+`OSError`s, except where a wait ends; `explain` turns them into the library's error, which says what to do.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import os
 import random
 import stat
 import time
-from contextlib import contextmanager, suppress
+from collections import OrderedDict
+from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.forks import renewed_in_child
@@ -24,7 +27,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+
+S = TypeVar("S")
+V = TypeVar("V")
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -60,24 +66,16 @@ def require_locks() -> None:
         raise NotSupported(msg)
 
 
-@contextmanager
-def told(place: str) -> Iterator[None]:
-    """Turn an `OSError` into `StorageUnavailable`, naming its file (or *place*) and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise _unavailable(error, place) from error
-
-
-def _unavailable(error: OSError, place: str) -> StorageUnavailable:
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else place
+def explain(error: OSError, path: str) -> StorageUnavailable:
+    """Return the library's error for *error*: it names the file, or else *path*, and says what to do."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
     reason = error.strerror or type(error).__name__
     advice = _ADVICE.get(error.errno or 0, "look at the file and the disk, then repeat the call")
     name = name.partition("/.locks")[0]  # which is ours to know
     return StorageUnavailable(f"{name} cannot be used ({reason}): {advice}; nothing of this call was stored")
 
 
-# -------------------------------------------------------------------------------- opening and reading
+# -------------------------------------------------------------------------------- opening, reading, remembering
 
 
 class Stamp(NamedTuple):
@@ -89,56 +87,89 @@ class Stamp(NamedTuple):
     mtime: int  # nanoseconds
 
 
-def stamp_of(found: os.stat_result) -> Stamp:
-    """Return the stamp in *found*."""
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+_state: Final = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns")
 
 
 def stamp(path: str) -> Stamp | None:
     """Return the stamp of the file *path*; None where there is none."""
     try:
-        return stamp_of(os.lstat(path))
+        return Stamp(*_state(os.lstat(path)))
     except FileNotFoundError:
         return None
 
 
-def open_file(path: str, flags: int) -> int:
-    """Open the regular file *path*; anything else there raises `OSError`."""
-    descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "is no regular file", path)
+class OpenFile:
+    """A regular file that is open, with the *stamp* it had then; it is closed when nobody has it any more."""
+
+    descriptor = -1
+
+    def __init__(self, path: str, flags: int) -> None:
+        """Open the file at *path*. Anything else there raises `OSError`."""
+        self.descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
+        found = os.fstat(self.descriptor)
+        self.stamp = Stamp(*_state(found))
+        if not stat.S_ISREG(found.st_mode):
+            code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+            raise OSError(code, "is no regular file", path)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            with suppress(OSError):
+                os.close(self.descriptor)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from *start* to *end*, or to the end of the file."""
+        parts = []
+        while start < end and (part := os.pread(self.descriptor, end - start, start)):
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, data: bytes, start: int) -> None:
+        """Write all of *data* at *start*."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.descriptor, view, start)
+            view, start = view[written:], start + written
 
 
-def read(descriptor: int, start: int, end: int) -> bytes:
-    """Return the bytes from *start* to *end*, or to the end of the file."""
-    parts = []
-    while start < end and (part := os.pread(descriptor, end - start, start)):
-        parts.append(part)
-        start += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def write(descriptor: int, data: bytes, start: int) -> None:
-    """Write all of *data* at *start*."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, start)
-        view, start = view[written:], start + written
-
-
-def contents(path: str) -> bytes | None:
+def read_file(path: str) -> bytes | None:
     """Return what is in the small file *path*; None where there is none."""
     try:
-        descriptor = open_file(path, os.O_RDONLY)
+        file = OpenFile(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    try:
-        return read(descriptor, 0, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
+    return file.read(0, file.stamp.size)
+
+
+class StampCache(Generic[S, V]):
+    """What was read from the *size* files used last, each with the stamp it had then."""
+
+    def __init__(self, size: int) -> None:
+        """Know nothing yet."""
+        self._size = size
+        self._known: OrderedDict[str, tuple[S, V]] = OrderedDict()
+        self._renew()
+        renewed_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = Lock()
+
+    def get(self, path: str) -> tuple[S, V] | None:
+        """Return what was read last, and the stamp it was read at: whether that is the file's, the caller sees."""
+        with self._lock:
+            known = self._known.get(path)
+            if known is not None:
+                self._known.move_to_end(path)
+            return known
+
+    def put(self, path: str, stamp: S, value: V) -> None:
+        """Remember *value*, which was read at *stamp*."""
+        with self._lock:
+            self._known[path] = stamp, value
+            self._known.move_to_end(path)
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
 
 
 # -------------------------------------------------------------------------------- writing whole files
@@ -166,23 +197,21 @@ def replace_file(path: str, parts: Iterable[bytes], *, mtime: int | None = None)
     """
     draft = f"{path}.tmp"
     remove(draft)
-    descriptor = open_file(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    file = OpenFile(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        _keep_access(path, descriptor)
+        _keep_access(path, file.descriptor)
         start = 0
         for part in parts:
-            write(descriptor, part, start)
+            file.write(part, start)
             start += len(part)
         if mtime is not None:
-            os.utime(descriptor, ns=(mtime, mtime))
-        os.fsync(descriptor)
+            os.utime(file.descriptor, ns=(mtime, mtime))
+        os.fsync(file.descriptor)
         Path(draft).replace(path)
     except BaseException:
         with suppress(OSError):
             remove(draft)
         raise
-    finally:
-        os.close(descriptor)
     sync_directory(str(Path(path).parent))
 
 
@@ -203,13 +232,10 @@ def _keep_access(path: str, descriptor: int) -> None:
 
 def append_aside(path: str, data: bytes) -> None:
     """Add *data* and a line break to the file *path*, made where it is missing, and wait for the disk."""
-    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
-    try:
-        _hand_over(path, descriptor)
-        write(descriptor, data + b"\n", os.fstat(descriptor).st_size)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    file = OpenFile(path, os.O_RDWR | os.O_CREAT)
+    _hand_over(path, file.descriptor)
+    file.write(data + b"\n", file.stamp.size)
+    os.fsync(file.descriptor)
 
 
 def remove(*paths: str) -> None:

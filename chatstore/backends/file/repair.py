@@ -1,4 +1,4 @@
-"""What array files look like that are not neat: torn by a crash, edited by hand, by another program.
+"""Array files that are not neat: torn by a crash, edited by hand, written by another program.
 
 This module knows broken and foreign JSON, in memory; it refuses to know files and what an element says. Where
 it is not sure what is meant, it says where the fault is and leaves everything as it is.
@@ -21,9 +21,8 @@ FIRST: Final = 2
 #: How an appended element begins while its brace is missing. Nothing else begins a line like this.
 _SEAM: Final = b'\n"type":'
 
-_json: Final = (
-    json.JSONDecoder()
-)  # what other programs write may hold NaN: that is for the reader of the element
+#: What other programs write may hold NaN: that is for the reader of the element.
+_json: Final = json.JSONDecoder()
 #: A number, literal or escape that a cut goes through is at most this long.
 _CUT: Final = 12
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
@@ -39,11 +38,11 @@ class Shape(NamedTuple):
 
 
 def understand(path: str, data: bytes) -> Shape:
-    """Return the elements of *data*, the contents of *path*. Raises `StorageError` for what is no array."""
+    """Return the elements of *data*, the contents of *path*. Raises `StorageError` for what is not an array."""
     try:
         value = _json.decode(text.strip()) if (text := data.decode("utf-8-sig")).strip() else []
     except (ValueError, RecursionError) as error:
-        return _broken(path, data, error)
+        return _repair(path, data, error)
     if not isinstance(value, list):
         msg = (
             f"{path} holds a JSON {type(value).__name__}, no array of messages: move it, or name another file"
@@ -52,9 +51,9 @@ def understand(path: str, data: bytes) -> Shape:
     return Shape(None, value)
 
 
-def _broken(path: str, data: bytes, error: Exception) -> Shape:
+def _repair(path: str, data: bytes, error: Exception) -> Shape:
     lined = data.startswith(HEAD)
-    # An append that was killed before it counted stands behind the closing line, or behind what was one.
+    # An append that was killed before it counted follows the closing line, or what was one.
     inner = data.find(CLOSING) + len(CLOSING)
     if lined and len(CLOSING) <= inner < len(data):
         return Shape(data[:inner], [], data[inner:])
@@ -62,12 +61,16 @@ def _broken(path: str, data: bytes, error: Exception) -> Shape:
         return Shape(data[:seam].rstrip(b",\n]") + CLOSING, [], data[seam + 1 :])
     bare = data.removesuffix(CLOSING).rstrip(b", \t\r\n")
     if lined and data.endswith(CLOSING) and bare.endswith(b"}") and bare + CLOSING != data:
-        # A comma behind the last element, left by hand. Its lines can be read as they are; to append, it must go.
+        # A comma after the last element, left by hand. Its lines can be read as they are; to append, it must go.
         shape = understand(path, bare + CLOSING)
         return shape if shape.neat is None else shape._replace(torn=b"")
     if (lined or HEAD.startswith(data[: len(HEAD)])) and not data.endswith(CLOSING):
         return _cut_back(data)
-    if data.startswith(EMPTY[:FIRST]) and data.endswith(CLOSING) and any(map(_element, data.split(b"\n"))):
+    if (
+        data.startswith(EMPTY[:FIRST])
+        and data.endswith(CLOSING)
+        and any(map(_measure_element, data.split(b"\n")))
+    ):
         return Shape(data, [])  # lines, some of which are damaged: their reader will name them
     return _cut_foreign(path, data, error)
 
@@ -78,7 +81,7 @@ def _cut_back(data: bytes) -> Shape:
     start = len(data)
     for number in range(len(lines) - 1, -1, -1):
         start -= len(lines[number])
-        if length := _element(lines[number]):
+        if length := _measure_element(lines[number]):
             end = start + length
             torn = data[end:] if data[end:].strip(b",\n]") else b""
             return Shape(data[:end] + CLOSING, [], torn, sum(map(bool, lines[number + 1 :])) if torn else 0)
@@ -86,7 +89,7 @@ def _cut_back(data: bytes) -> Shape:
     return Shape(EMPTY, [], data[FIRST:], sum(map(bool, lines)))
 
 
-def _element(line: bytes) -> int:
+def _measure_element(line: bytes) -> int:
     """Return how many bytes of *line* are a whole object at its beginning."""
     if not line.startswith(b"{"):
         return 0

@@ -1,6 +1,6 @@
-"""A session in a file, read no further than an operation asks, and the operations both kinds of file share.
+"""What both kinds of file share: a session that is read no further than an operation needs, and the operations.
 
-This module knows when lines must be read, added or written anew; the subclasses in `directory` and `page`
+This module knows when lines must be read, added or replaced; the subclasses in `directory` and `single_file`
 know what the lines of their kind of file say. It refuses to know the operating system.
 """
 
@@ -14,36 +14,39 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chatstore.arguments import EVERYTHING, Window
 from chatstore.backends.conversation import Conversation
-from chatstore.backends.file import arrays, elements
-from chatstore.backends.file.shapes import FIRST
+from chatstore.backends.file import array_file, element, filesystem
+from chatstore.backends.file.repair import FIRST
 from chatstore.backends.sessions import SessionsCore
 from chatstore.codec import same_body
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.failures import another_body, missing, no_message
 from chatstore.messages import Durability
+from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
+    from chatstore.aio import AsyncRepository
     from chatstore.arguments import Scope
-    from chatstore.backends.file.arrays import Array
-    from chatstore.backends.file.elements import Entry
+    from chatstore.backends.file.array_file import Array
+    from chatstore.backends.file.element import Entry
     from chatstore.codec import Draft, Row
+    from chatstore.contract import Answer, Args, T
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
 
 
-class FileConversation(Conversation):
-    """A session whose rows stand in an array file, or in none yet (*array* None)."""
+class FileSession(Conversation):
+    """A session whose rows are in an array file, or in none yet (*array* None)."""
 
     def __init__(self, session: ChatSession, array: Array | None) -> None:
         """Begin with what the session is; no row is read."""
         self.session = self.stored = session
         self.array = array
-        #: What is appended; all other changes make `rows` be read and written anew.
+        #: What is appended; for all other changes `rows` are read, and the file is replaced.
         self.new: list[Row] = []
         self._ids = None
+        self._appendable = array is not None and array.neat and not array.empty
         self._entries: list[Entry] | None = None
         self._rows: list[Row] | None = [] if array is None else None
         self._kept: dict[int, tuple[Row, Entry]] = {}
@@ -55,7 +58,7 @@ class FileConversation(Conversation):
     # ---- what a kind of file must know
 
     @abstractmethod
-    def entered(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
+    def build_entries(self, values: Sequence[tuple[Any, bytes | None]]) -> list[Entry]:
         """Return the entries of all elements, each given as its value and its line."""
 
     @abstractmethod
@@ -63,16 +66,13 @@ class FileConversation(Conversation):
         """Return the entries of a neat array inside *window*. Raises ValueError where a line is damaged."""
 
     @abstractmethod
-    def place(self, array: Array, message_id: str) -> Entry | None:
+    def seek_id(self, array: Array, message_id: str) -> Entry | None:
         """Return the entry of a neat array that has this id. Raises ValueError as `seek`."""
 
-    @abstractmethod
-    def line(self, row: Row, session: ChatSession | None) -> bytes:
-        """Return the line of a new row; *session* is what it became, for the last one."""
-
-    @abstractmethod
-    def kept_line(self, entry: Entry, session: ChatSession | None) -> bytes:
-        """Return the line of a row that stays; *session* as in `line`."""
+    #: Return the line of a new row of the session with this id; the last one says what the session became.
+    write_line: Callable[[str, Row, ChatSession | None], bytes]
+    #: Return the line of an entry that stays; the session is given as above.
+    keep_line: Callable[[Entry, ChatSession | None], bytes]
 
     # ---- reading
 
@@ -80,11 +80,11 @@ class FileConversation(Conversation):
         """Return all entries that are stored."""
         if self._entries is None:
             self._entries = (
-                [] if self.array is None else self.entered(_values(self.array, strict=self.strict))
+                [] if self.array is None else self.build_entries(_read_values(self.array, strict=self.strict))
             )
         return self._entries
 
-    def inside(self, window: Window) -> Sequence[Entry]:
+    def select(self, window: Window) -> Sequence[Entry]:
         """Return the entries inside *window*, oldest first."""
         if self.array is None or self.array.empty or window.empty:
             return []
@@ -96,20 +96,20 @@ class FileConversation(Conversation):
         entries: Any = self.entries()
         return cast("Sequence[Entry]", Conversation(self.session, entries).window(window))
 
-    def entry(self, key: int | str) -> Entry:
+    def find_entry(self, key: int | str) -> Entry:
         """Return the entry at a position (int) or with an id (str). Raises `MessageNotFound`."""
-        found = self.entry_of(key) if isinstance(key, str) else None
+        found = self.find_by_id(key) if isinstance(key, str) else None
         if isinstance(key, int) and key > 0:
-            found = next(iter(self.inside(Window(after=key - 1, before=key + 1))), None)
+            found = next(iter(self.select(Window(after=key - 1, before=key + 1))), None)
         if found is None:
             raise no_message(self.session.session_id, key)
         return found
 
-    def entry_of(self, message_id: str) -> Entry | None:
+    def find_by_id(self, message_id: str) -> Entry | None:
         """Return the entry with this id."""
         if self.array is not None and self.array.neat and self._entries is None:
             try:
-                return self.place(self.array, message_id)
+                return self.seek_id(self.array, message_id)
             except ValueError:
                 pass
         return next((entry for entry in self.entries() if entry.message_id == message_id), None)
@@ -120,8 +120,10 @@ class FileConversation(Conversation):
     def rows(self) -> list[Row]:
         """All rows, read when they are first asked for."""
         if self._rows is None:
-            entries = [] if self.array is None else self.entered(_lines(self.array, strict=self.strict))
-            rows = [elements.row_of(entry) for entry in entries]
+            entries = (
+                [] if self.array is None else self.build_entries(_read_lines(self.array, strict=self.strict))
+            )
+            rows = [element.read_row(entry) for entry in entries]
             self._kept = {row.position: (row, entry) for row, entry in zip(rows, entries, strict=True)}
             self._rows = rows + self.new
         return self._rows
@@ -137,9 +139,9 @@ class FileConversation(Conversation):
             return super().known(sought) if sought else {}
         found = {}
         for draft in sought:
-            entry = self.entry_of(draft.message_id)
+            entry = self.find_by_id(draft.message_id)
             if entry is not None:
-                row = elements.row_of(entry)
+                row = element.read_row(entry)
                 if not same_body(draft, row.draft):
                     raise another_body(self.session.session_id, draft.message_id)
                 found[draft.message_id] = row
@@ -175,156 +177,209 @@ class FileConversation(Conversation):
     @property
     def grows(self) -> bool:
         """Tell whether the file need only be appended to."""
-        return self._rows is None and self.array is not None and self.array.neat and not self.array.empty
+        return self._appendable and self._rows is None
 
     def new_lines(self) -> list[bytes]:
         """Return the lines of what is appended."""
-        last = len(self.new) - 1
-        return [
-            self.line(row, self.session if number == last else None) for number, row in enumerate(self.new)
-        ]
+        session_id = self.session.session_id
+        lines = [self.write_line(session_id, row, None) for row in self.new[:-1]]
+        return [*lines, self.write_line(session_id, self.new[-1], self.session)]
 
     def all_lines(self) -> Iterator[bytes]:
         """Yield the lines of all rows."""
         last = len(self.rows) - 1
         for number, row in enumerate(self.rows):
             kept, session = self._kept.get(row.position), self.session if number == last else None
-            yield self.kept_line(kept[1], session) if kept and kept[0] is row else self.line(row, session)
+            if kept is not None and kept[0] is row:
+                yield self.keep_line(kept[1], session)
+            else:
+                yield self.write_line(self.session.session_id, row, session)
 
 
-def _values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
+def _read_values(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
     """Return every element as its value (None, and its line, where it cannot be read)."""
     if not array.neat:
-        return [_checked(value, None, strict=strict) for value in array.elements]
+        return [_check(value, None, strict=strict) for value in array.elements]
     try:
-        return [(value, None) for value in elements.parsed(array.whole(), strict=strict)]
+        return [(value, None) for value in element.parse(array.read_all(), strict=strict)]
     except ValueError:
-        return _lines(array, strict=strict)
+        return _read_lines(array, strict=strict)
 
 
-def _lines(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
+def _read_lines(array: Array, *, strict: bool) -> list[tuple[Any, bytes | None]]:
     """Return every element as its value (None where it cannot be read), and its line where it has one."""
     if not array.neat:
-        return _values(array, strict=strict)
-    whole = array.whole()
+        return _read_values(array, strict=strict)
+    whole = array.read_all()
     lines = [line.removesuffix(b",") for line in whole[FIRST : array.end].split(b"\n") if line]
     try:
-        values, doubtful = _whole(whole, strict=strict)
+        values, doubtful = _parse_whole(whole, strict=strict)
     except ValueError:
-        return [_checked(_value(line), line, strict=strict) for line in lines]
-    places: list[bytes | None] = (
-        [*lines] if len(values) == len(lines) else [None] * len(values)
-    )  # else by hand
-    return [_checked(value, line, strict=doubtful) for value, line in zip(values, places, strict=True)]
+        return [_check(_parse_line(line), line, strict=strict) for line in lines]
+    # Where somebody broke lines by hand, no line is an element.
+    given: list[bytes | None] = [*lines] if len(values) == len(lines) else [None] * len(values)
+    return [_check(value, line, strict=doubtful) for value, line in zip(values, given, strict=True)]
 
 
-def _whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
+def _parse_whole(text: bytes, *, strict: bool) -> tuple[list[Any], bool]:
     """Return all elements, and whether one of them is not strict JSON where it should be."""
     if strict:
         try:
-            return elements.parsed(text, strict=True), False
+            return element.parse(text, strict=True), False
         except ValueError:
             pass
-    return elements.parsed(text), strict
+    return element.parse(text), strict
 
 
-def _value(line: bytes) -> Any:
+def _parse_line(line: bytes) -> Any:
     try:
-        return elements.parsed(line)
+        return element.parse(line)
     except ValueError:
         return None
 
 
-def _checked(value: Any, line: bytes | None, *, strict: bool) -> tuple[Any, bytes | None]:
+def _check(value: Any, line: bytes | None, *, strict: bool) -> tuple[Any, bytes | None]:
     """Return an element; one that is not strict JSON is damaged, and has a line, so that a rewrite keeps it."""
-    if not strict or elements.is_strict(value):
+    if not strict or element.is_strict(value):
         return value, line
-    return None, elements.compact(value) if line is None else line
+    return None, element.compact(value) if line is None else line
+
+
+class _Here(local):
+    """What this thread has looked at under its lock."""
+
+    array: Array | None = None
 
 
 class FilesCore(SessionsCore):
-    """What both kinds of file do alike: mend what is torn, and read outside the lock what was looked at."""
+    """A core over files: it mends what is torn, and reads outside the lock what it looked at inside."""
+
+    #: Whether a file's time is its session's revision, and must be set by an append, too.
+    dated = False
 
     def __init__(self) -> None:
-        """Hold nothing."""
-        self._here = local()
+        """Hold no lock."""
+        self._here = _Here()
+
+    # ---- what a kind of file must know
 
     @abstractmethod
-    def guard(self, session_id: str, *, write: bool, needed: bool) -> AbstractContextManager[bool]:
-        """Hold the lock and tell whether there is one; where nobody can write it is missing, unless *needed*."""
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+        """Return the descriptor of the lock; None for a reader of what nobody can write to, unless it is *needed*."""
 
     @abstractmethod
     def array_path(self, session_id: str) -> str:
-        """Return where the session's array stands."""
+        """Return the path of the session's array."""
+
+    @abstractmethod
+    def make(self, session: Conversation) -> None:
+        """Write the files of a new session."""
+
+    @abstractmethod
+    def rewrite(self, session: Any, *, rows: bool) -> None:
+        """Write a changed session in the place of what is stored."""
 
     @abstractmethod
     def mend(self, session_id: str, array: Array) -> None:
         """Cut a torn file back to its last whole element."""
 
+    # ---- the hooks of `SessionsCore`
+
     @contextmanager
     def locked(self, session_id: str, *, write: bool) -> Iterator[None]:
         """As `SessionsCore.locked`; a torn file is mended first, for which a reader becomes a writer."""
+        path = self.array_path(session_id)
         for exclusive in (write, True):
-            with self.guard(session_id, write=exclusive, needed=write) as held:
-                array = arrays.look(self.array_path(session_id))
+            lock = self.lock(session_id, write=exclusive, needed=write)
+            try:
+                array = self._here.array = array_file.look(path, write=exclusive)
                 if array is not None and array.neat and array.torn is not None:
                     if not exclusive:
                         continue
-                    array = self._mended(session_id, array, needed=write) if held else array
-                self._here.array = array
-                try:
-                    yield
-                finally:
-                    self._here.array = None
+                    if lock is not None:
+                        self._here.array = self._mend(session_id, array, needed=write)
+                yield
                 return
+            finally:
+                self._here.array = None
+                if lock is not None:
+                    filesystem.release(lock)
 
-    def _mended(self, session_id: str, array: Array, *, needed: bool) -> Array | None:
+    def _mend(self, session_id: str, array: Array, *, needed: bool) -> Array | None:
+        """Mend the file and look at it again; where it cannot be written to, it can be read all the same."""
         try:
             self.mend(session_id, array)
         except OSError:
             if needed:
                 raise
-            return array  # it can be read all the same
-        return arrays.look(array.path)
+            return array
+        return array_file.look(array.path, write=True)
 
-    def here(self) -> Array | None:
-        """Return the array that this thread has locked, as it was then."""
-        array: Array | None = self._here.array
-        return array
+    def save(self, conversation: Conversation, *, rows: bool) -> None:
+        """As `SessionsCore.save`."""
+        if not isinstance(conversation, FileSession):
+            self.make(conversation)
+        elif conversation.session is conversation.stored:
+            pass
+        elif rows and conversation.grows:
+            mtime = 1000 * conversation.session.revision if self.dated else None
+            array_file.append(cast("Array", conversation.array), conversation.new_lines(), mtime=mtime)
+        else:
+            self.rewrite(conversation, rows=rows)
 
     # ---- reading
 
-    def _reading(self, scope: Scope, session_id: str, now: datetime) -> FileConversation | None:
+    def _look(self, scope: Scope, session_id: str, now: datetime) -> FileSession | None:
         with self.locked(session_id, write=False):
-            return cast("FileConversation | None", self._seen(scope, session_id, now))
+            return cast("FileSession | None", self._seen(scope, session_id, now))
 
     def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
         """As `Repository.get_messages`."""
-        found = self._reading(scope, session_id, now)
-        entries = [] if found is None else found.inside(window)
+        found = self._look(scope, session_id, now)
+        entries = [] if found is None else found.select(window)
         try:
-            return [elements.message_of(entry) for entry in entries]
+            return [element.read_message(entry) for entry in entries]
         except (InvalidMessage, CorruptRecord):
-            elements.records_of(session_id, entries, 0)  # names them all
+            element.read_records(session_id, entries, 0)  # names them all
             raise
 
     def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
         """As `Repository.get_records`."""
-        found = self._reading(scope, session_id, now)
+        found = self._look(scope, session_id, now)
         if found is None:
-            return elements.records_of(session_id, (), 0)
-        return elements.records_of(session_id, found.inside(window), found.session.revision)
+            return element.read_records(session_id, (), 0)
+        return element.read_records(session_id, found.select(window), found.session.revision)
 
     def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
         """As `Repository.get_message`."""
-        found = self._reading(scope, session_id, now)
+        found = self._look(scope, session_id, now)
         if found is None:
             raise missing(session_id)
-        return elements.records_of(session_id, [found.entry(key)], 0)[0]
+        return element.read_records(session_id, [found.find_entry(key)], 0)[0]
 
     def durability(self) -> Durability:
         """As `Repository.durability`."""
         detail = (
             "each acknowledged write is fsynced; one host, a local file system (no NFS, no synced folder)"
         )
-        return Durability("fsync", detail)
+        return Durability("machine", detail)
+
+
+class FilesRepository(Repository):
+    """A repository whose core waits for files; asynchronous callers lend it a thread."""
+
+    _path: str
+
+    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+        try:
+            return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
+        except OSError as error:
+            raise filesystem.explain(error, self._path) from error
+
+    def _asynchronous(self) -> AsyncRepository:
+        from chatstore.threads import ThreadedRepository
+
+        return ThreadedRepository(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._path!r})"

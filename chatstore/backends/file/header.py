@@ -1,0 +1,81 @@
+"""A session's header: the small file with its own data, which lies beside its array and is replaced atomically.
+
+This module knows that file; it refuses to know messages. What every append changes (the count, the last
+position, the revision, the time) is in the array's last element; here it is as it was when this file was
+written.
+
+Three keys keep a crash between two files from leaving half a change: elements that say a revision up to
+``rows_after`` are void (the session is being cleared); where ``needs_rows`` is true, the session exists only with
+an array (it was made by its first append); and where ``deleted`` is true, not even then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
+
+from chatstore import codec
+from chatstore.backends.file import element, filesystem
+from chatstore.backends.file.names import file_name
+from chatstore.errors import CorruptRecord, InvalidMessage
+from chatstore.messages import ChatSession
+
+_FIELDS: Final = tuple(field.name for field in fields(ChatSession))
+_TIMES: Final = ("created_at", "updated_at", "archived_at", "expires_at")
+
+
+class Header(NamedTuple):
+    """A session's own data, and which array belongs to it."""
+
+    session: ChatSession
+    rows_after: int = 0
+    needs_rows: bool = False
+    deleted: bool = False
+
+
+def read(path: str) -> Header:
+    """Return what is in the file *path*. Raises `CorruptRecord` where it cannot be read, or is another session's."""
+    try:
+        value = codec.loads(filesystem.read_file(path) or b"")
+        given: dict[str, Any] = {name: value[name] for name in _FIELDS}
+        times = {name: element.parse_time(given[name]) for name in _TIMES}
+        flags = [value.get(name) is True for name in ("needs_rows", "deleted")]
+        header = Header(ChatSession(**given | times), value["rows_after"], *flags)
+        optional = {"archived_at", "expires_at"}
+        known = all(times[name] or (name in optional and given[name] is None) for name in _TIMES)
+        if not known or not _has_types(header) or file_name(header.session.session_id) != Path(path).stem:
+            _refuse(path, None)
+    except (InvalidMessage, KeyError, TypeError) as error:
+        _refuse(path, error)
+    return header
+
+
+def _has_types(header: Header) -> bool:
+    """Tell whether every value has the type it must have."""
+    session: Any = header.session
+    texts = (session.tenant_id, session.user_id, session.title, session.forked_from)
+    numbers = (session.message_count, session.last_position, session.revision, header.rows_after)
+    return (
+        codec.id_fault(session.session_id) is None
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in numbers)
+        and isinstance(session.metadata, dict)
+        and isinstance(session.forked_at, int | None)
+    )
+
+
+def _refuse(path: str, error: Exception | None) -> NoReturn:
+    msg = (
+        f"{path} is damaged, or of another session: restore it, or delete it (only owner, title and times go)"
+    )
+    raise CorruptRecord(msg) from error
+
+
+def write(path: str, header: Header) -> None:
+    """Put *header* in the place of the file *path*."""
+    value = {name: getattr(header.session, name) for name in _FIELDS}
+    value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
+    value["rows_after"] = header.rows_after
+    value |= {name: True for name in ("needs_rows", "deleted") if getattr(header, name)}
+    filesystem.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * header.session.revision)
