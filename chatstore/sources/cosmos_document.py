@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
-from chatstore.extras import not_installed
+from chatstore.extras import not_installed, pip_install
 from chatstore.sources.elements import Found, element, nothing_there
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def _identity() -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
-        msg = f"there is no key: set {KEY_ENVIRONMENT}, or pip install azure-identity to sign in without one"
+        msg = (
+            f"there is no key: set {KEY_ENVIRONMENT}, or sign in without one: {pip_install('azure-identity')}"
+        )
         raise MissingDependency(msg) from error
     return DefaultAzureCredential()
 
