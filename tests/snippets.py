@@ -114,6 +114,15 @@ def pages(framework: str | None = None) -> list[Path]:
     return [page for page in found if needs(page) == framework]
 
 
+def install_line(page: Path) -> str:
+    """Return the command that *page* begins with, which installs what its other blocks need; Wrong without one."""
+    first = next(iter(blocks(page)), None)
+    if first is None or first.language != "sh" or not first.text.startswith("pip install "):
+        why = "the first one is no `pip install`: say what the page needs"
+        raise (first or Block(page, 1, "", "")).wrong(why)
+    return first.text.strip()
+
+
 def agrees(expected: str, actual: str) -> bool:
     """Tell whether *actual* is what was *expected*, `…` standing for any text."""
 

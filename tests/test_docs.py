@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import servers
-from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks, needs, pages
+from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks, install_line, needs, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +60,26 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     inner = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
 
     assert [] == [target for target in inner if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*sorted((ROOT / "docs").glob("tutorial*.md")), *sorted((ROOT / "docs" / "how-to").glob("*.md"))],
+    ids=lambda page: page.stem,
+)
+def test_a_page_to_follow_begins_with_what_to_install(page: Path) -> None:
+    """The first block is a `pip install` of this checkout; tests/packaging runs it in an empty environment."""
+    words = shlex.split(install_line(page))
+
+    assert ["pip", "install"] == words[:2]
+    assert re.fullmatch(r"\.(\[[a-z,]+\])?", words[2])
+
+
+@pytest.mark.parametrize("text", ["no block", "'''python\nimport chatstore\n'''\n'''sh\npip install .\n'''"])
+def test_a_page_that_does_not_say_what_to_install_is_found(text: str, tmp_path: Path) -> None:
+    """Without a block, or with another one before it, the page is wrong."""
+    with pytest.raises(Wrong, match="say what the page needs"):
+        install_line(planted(tmp_path, text))
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:

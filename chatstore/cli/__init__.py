@@ -20,7 +20,7 @@ else:
 
     def main() -> NoReturn:
         """Say what is missing."""
-        from chatstore.extras import pip_install
+        from chatstore.extras import not_installed
 
-        sys.stderr.write(f"chatstore: the command line is not installed: {pip_install('cli')}\n")
+        sys.stderr.write(f"chatstore: {not_installed('the command line', 'cli')}\n")
         sys.exit(1)

@@ -23,7 +23,7 @@ from chatstore.cli.schema import way
 from chatstore.cli.target import Refused, Target, refuse_empty
 from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
 from chatstore.errors import ChatstoreError
-from chatstore.extras import pip_install
+from chatstore.extras import EXTRAS, pip_install
 
 READER: Final = "chatstore.cli.demo_reader"
 #: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
@@ -144,7 +144,7 @@ def _what_next(target: Target) -> None:
         say(f"   {one}")
     if target.sql.get_backend_name() == "sqlite":
         say("\n   The same on PostgreSQL:\n")
-        say(f"   {pip_install('postgres')}")
+        say(f"   {pip_install(*EXTRAS['postgres'])}")
         say(f"   {command} demo --url postgresql://user:password@localhost/database")
 
 

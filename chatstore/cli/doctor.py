@@ -6,8 +6,10 @@ This module knows what is worth looking at and which advice follows; it changes 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,6 +19,7 @@ from chatstore.cli.options import json_option
 from chatstore.cli.output import as_json, console, line, progress, styled
 from chatstore.cli.target import Target, on_target
 from chatstore.errors import ChatstoreError, SchemaError, StorageError
+from chatstore.extras import DISTRIBUTION
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -176,6 +179,7 @@ def _counted(repository: Repository) -> tuple[int, int]:
 
 def _advice(target: Target, facts: dict[str, Any]) -> list[str]:
     advice = [facts["error"]] if facts["error"] else []
+    advice += _strangers()
     if not target.chosen:
         advice.append("this is the default storage: set CHATSTORE_URL to the one your application uses")
     if facts["search_index"] is False:
@@ -192,6 +196,17 @@ def _advice(target: Target, facts: dict[str, Any]) -> list[str]:
     if path is not None and path.exists() and path.stat().st_mode & _PRIVATE:
         advice.append(f"other users of this machine can open {path}: chmod go-rwx it")
     return advice
+
+
+def _strangers() -> list[str]:
+    """Tell of other distributions that put files into the folder of this package: pip lets them overwrite it."""
+    python = shlex.quote(sys.executable)
+    return [
+        f"{name} {version(name)} is another project, whose files stand in the same folder as these: "
+        f"{python} -m pip uninstall {name}, then install {DISTRIBUTION} again"
+        for name in sorted(set(packages_distributions().get("chatstore", ())))
+        if re.sub(r"[-_.]+", "-", name).lower() != DISTRIBUTION
+    ]
 
 
 def _show(facts: dict[str, Any]) -> None:

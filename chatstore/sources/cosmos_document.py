@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from chatstore.errors import Invalid, MissingDependency, StorageError, StorageUnavailable
-from chatstore.extras import not_installed
+from chatstore.extras import not_installed, pip_install
 from chatstore.incoming.session import Incoming
 from chatstore.sources.reading import fetch, hide_password, number_elements, require
 
@@ -92,7 +92,9 @@ def _find_credential() -> Any:
     try:
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
-        msg = f"there is no key: set {KEY_ENVIRONMENT}, or pip install azure-identity to sign in without one"
+        msg = (
+            f"there is no key: set {KEY_ENVIRONMENT}, or sign in without one: {pip_install('azure-identity')}"
+        )
         raise MissingDependency(msg) from error
     return DefaultAzureCredential()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from chatstore.errors import Invalid, StorageError, StorageUnavailable
-from chatstore.extras import not_installed
+from chatstore.extras import driver_not_installed
 from chatstore.incoming.session import Element, Incoming, parse_element
 from chatstore.sources.reading import PAGE, require
 
@@ -86,7 +86,7 @@ def _open_engine(url: URL) -> Iterator[Engine]:
         connect = {"creator": _make_opener(url)} if url.get_backend_name() == "sqlite" else {}
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True, **connect)
     except ImportError as error:
-        raise not_installed(f"the driver of {url.drivername}", "postgres,mysql") from error
+        raise driver_not_installed(url.get_driver_name(), error.name) from error
     except ArgumentError as error:
         msg = f"SQLAlchemy does not know {url.drivername}: check the URL's first part"
         raise Invalid(msg) from error

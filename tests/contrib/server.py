@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: Three processes forked from one that has imported the application, eight threads each.
-GUNICORN = ("--preload", "--workers", "3", "--threads", "8", "--timeout", "60")
+#: Three processes forked from one that has imported the application, eight threads each. A slow machine must not find
+#: its kept connections closed between two questions.
+GUNICORN = ("--preload", "--workers", "3", "--threads", "8", "--timeout", "60", "--keep-alive", "60")
 SECONDS = 60.0
 
 

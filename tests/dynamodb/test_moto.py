@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("default:::mo
 def server() -> Iterator[str]:
     """Start moto on loopback; give the endpoint."""
     moto = pytest.importorskip(
-        "moto.server", reason="pip install 'chatstore[test-services]' for a second opinion"
+        "moto.server", reason="pip install 'chatstore-sql[test-services]' for a second opinion"
     )
     started = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     started.start()

@@ -34,7 +34,7 @@ def wheel_names(wheel: Path) -> list[str]:
 
 def faults(names: list[str]) -> list[str]:
     """Name what is wrong with the files of a wheel."""
-    info = f"chatstore-{VERSION}.dist-info"
+    info = f"chatstore_sql-{VERSION}.dist-info"
     wanted = {"chatstore/py.typed", "chatstore/_alembic/env.py", "chatstore/_alembic/script.py.mako"}
     wanted |= {f"chatstore/_alembic/versions/{revision}" for revision in REVISIONS}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "chatstore").rglob("*.py")}
@@ -103,7 +103,7 @@ def test_the_sdist_can_be_developed_from(built: Built) -> None:
 def installed(
     request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
-    """Install chatstore in one of the ways people do."""
+    """Install what was built in one of the ways people do."""
     environment = Environment(tmp_path_factory.mktemp("environment"))
     ways = {
         "editable": ["--editable", str(built.checkout)],

@@ -19,7 +19,7 @@ from chatstore import HumanMessage, RedisChatMessageHistory
 from chatstore.backends.redis import clients
 from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
 from chatstore.errors import Invalid, StorageUnavailable
-from chatstore.extras import pip_install
+from chatstore.extras import not_installed
 from chatstore.threads import ThreadedRepository
 from tests import redis_servers
 
@@ -200,7 +200,7 @@ def test_redis_py_is_loaded_when_it_is_needed() -> None:
         "        print(type(error).__name__, error)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    expected = f"MissingDependency redis-py is not installed: {pip_install('redis')}"
+    expected = f"MissingDependency {not_installed('redis-py', 'redis')}"
     assert [expected] * 2 == told.splitlines()
 
 

@@ -104,7 +104,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
     """Give the name of each dialect in turn."""
     name = str(request.param)
     if name == "cockroachdb" and importlib.util.find_spec("sqlalchemy_cockroachdb") is None:
-        pytest.skip("the package sqlalchemy-cockroachdb is not installed: pip install 'chatstore[test]'")
+        pytest.skip("the package sqlalchemy-cockroachdb is not installed: pip install 'chatstore-sql[test]'")
     return name
 
 

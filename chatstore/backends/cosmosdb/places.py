@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from chatstore.backends.cosmosdb.address import KEY_ENVIRONMENT, Address, checked_key
 from chatstore.backends.registry import Registry
 from chatstore.errors import MissingDependency
-from chatstore.extras import not_installed
+from chatstore.extras import not_installed, pip_install
 from chatstore.forks import renewed_in_child
 
 #: Settings of clients made here. Attempts are counted, and pauses made, in one place: `documents.attempts`.
@@ -236,6 +236,6 @@ def _credential(address: Address, module: str) -> Any:
     except ImportError as error:
         msg = (
             f"there is no key for Cosmos DB: put it into the URL or into {KEY_ENVIRONMENT}, or log in with "
-            "Microsoft Entra ID after pip install azure-identity"
+            f"Microsoft Entra ID after {pip_install('azure-identity')}"
         )
         raise MissingDependency(msg) from error

@@ -28,8 +28,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
-from chatstore.errors import Invalid, MessageTooLarge, MissingDependency
-from chatstore.extras import not_installed
+from chatstore.errors import Invalid, MessageTooLarge
+from chatstore.extras import driver_not_installed
 from chatstore.messages import Durability
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ _DRIVERS = {
     "mysql": ("mysql+pymysql", "mysql+aiomysql"),
     "mariadb": ("mariadb+pymysql", "mariadb+aiomysql"),
 }
-_EXTRAS = {"psycopg": "postgres", "psycopg2": "postgres", "pymysql": "mysql", "aiomysql": "mysql"}
 EngineT = TypeVar("EngineT")
 #: The execution option that makes a transaction of an engine of ours begin. Without it each statement stands alone:
 #: drivers are in autocommit, which saves setting and resetting it around every single statement.
@@ -310,10 +309,7 @@ def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
         )
         raise Invalid(msg) from None
     except ImportError as error:
-        if driver in _EXTRAS:
-            raise not_installed(f"the driver {driver!r}", _EXTRAS[driver]) from error
-        msg = f"the driver {driver!r} is not installed: pip install {error.name or driver}"
-        raise MissingDependency(msg) from error
+        raise driver_not_installed(driver, error.name) from error
     except InvalidRequestError:
         msg = f"the driver {driver!r} does not await: use connect, or name an asynchronous driver in the URL"
         raise Invalid(msg) from None

@@ -77,7 +77,7 @@ def script_location() -> Path:
         if (place / "env.py").is_file() and (place / "versions").is_dir():
             return place
     raise SchemaError(
-        "this installation has no migrations: install chatstore again, from a wheel or a whole checkout"
+        "this installation has no migrations: install chatstore-sql again, from a wheel or a whole checkout"
     )
 
 

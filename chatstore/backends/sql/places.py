@@ -259,7 +259,7 @@ def _check_newer(connection: Connection, schema: str | None, found: str) -> None
         needed = [name for name, col in theirs.items() if name not in ours.columns and _required(col)]
         if lost or needed:
             what = ", ".join(f"{ours.name}.{name}" for name in lost + needed)
-            msg = f"the database is at {found}, which this release cannot work on ({what}): install the newer chatstore"
+            msg = f"the database is at {found}, which this release cannot use ({what}): install a newer chatstore-sql"
             raise SchemaTooNew(msg)
     _log.warning(
         "the database is at %s, newer than this release's %s: upgrade chatstore soon", found, models.HEAD

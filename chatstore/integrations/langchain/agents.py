@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from chatstore.aio import AsyncRepository
 from chatstore.errors import Invalid, MissingDependency
+from chatstore.extras import pip_install
 from chatstore.integrations.langchain.history import ChatMessageHistory
 from chatstore.integrations.langchain.state import loud, seeded, upserted
 from chatstore.repository import Repository
@@ -20,7 +21,7 @@ try:
     from langgraph.config import get_config
     from langgraph.graph.message import REMOVE_ALL_MESSAGES
 except ImportError as error:
-    msg = "agents need LangChain 1.0 or later: pip install 'langchain>=1'"
+    msg = f"agents need LangChain 1.0 or later: {pip_install('langchain>=1')}"
     raise MissingDependency(msg) from error
 
 from langchain_core.messages import RemoveMessage

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chatstore.extras import pip_install
+from chatstore.extras import not_installed, pip_install
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,7 +82,7 @@ def test_langchain_is_not_installed() -> None:
         "except MissingDependency as error:\n    print(error)\n"
     )
 
-    assert (f"LangChain is not installed: {pip_install('langchain')}\n", 0) == (
+    assert (f"{not_installed('LangChain', 'langchain')}\n", 0) == (
         done.stdout,
         done.returncode,
     )
@@ -96,7 +96,7 @@ def test_agents_are_not_installed() -> None:
         "except MissingDependency as error:\n    print(error)\n"
     )
 
-    assert ("agents need LangChain 1.0 or later: pip install 'langchain>=1'\n", "") == (
+    assert (f"agents need LangChain 1.0 or later: {pip_install('langchain>=1')}\n", "") == (
         done.stdout,
         done.stderr,
     )
