@@ -11,7 +11,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from chatstore.arguments import utcnow
+from chatstore.arguments import Scope, utcnow
 from chatstore.errors import Conflict, InvalidMessage, SessionExists
 from chatstore.messages import MessageRecord
 
@@ -47,8 +47,8 @@ def load(
 
     *source* is the file's name. A session that is missing is created with the owner passed, else the
     conversation's, and its title and metadata. One that holds other messages raises `Conflict`, unless
-    *join* is true: then the messages are appended. Raises `MessageConflict` for a known id with another
-    body, `InvalidMessage`.
+    *join* is true: then the messages are appended. One of another owner than the one passed raises `Conflict`
+    too. Raises `MessageConflict` for a known id with another body, `InvalidMessage`, `Invalid` for an owner.
     """
     ids = _ids(conversation, source, session_id)
     made = _create(repository, conversation, session_id, tenant_id, user_id)
@@ -84,16 +84,23 @@ def _create(
     tenant_id: str | None,
     user_id: str | None,
 ) -> ChatSession | None:
-    """Create the session; None where there is one."""
+    """Create the session; None where there is one, which must be the passed owner's."""
     try:
         return repository.create_session(
             session_id,
-            tenant_id=tenant_id or conversation.tenant_id,
-            user_id=user_id or conversation.user_id,
+            tenant_id=conversation.tenant_id if tenant_id is None else tenant_id,
+            user_id=conversation.user_id if user_id is None else user_id,
             title=conversation.title,
             metadata=conversation.metadata,
         )
     except SessionExists:
+        if owner := Scope(tenant_id, user_id):
+            session = repository.get_session(session_id)
+            if not owner.sees(session.tenant_id, session.user_id):
+                msg = (
+                    f"session {session_id!r} is there already and has another owner: name another (--session)"
+                )
+                raise Conflict(msg) from None
         return None
 
 

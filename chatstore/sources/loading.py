@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from chatstore.arguments import utcnow
+from chatstore.arguments import Scope, owner_id, utcnow
 from chatstore.errors import Conflict, CorruptRecord, Invalid, MessageConflict, SessionExists
 from chatstore.messages import MessageRecord
 
@@ -68,6 +68,10 @@ class Loader:
     step: Callable[[int], None] = lambda _messages: None
     tally: Tally = field(default_factory=Tally)
 
+    def __post_init__(self) -> None:
+        """Raise `Invalid` for an owner that can be none, before anything is read."""
+        owner_id(self.tenant_id, "tenant_id"), owner_id(self.user_id, "user_id")
+
     def load(self, found: Found) -> None:
         """Store one session, in chunks, each in a transaction. Raises `StorageError` where the target fails."""
         if found.skipped:
@@ -109,7 +113,7 @@ class Loader:
 
     def _session(self, found: Found) -> MessageRecord | None:
         """Create the session, or look at the one there is; return its newest record."""
-        tenant_id, user_id = self.tenant_id, self.user_id or found.user_id
+        tenant_id, user_id = self.tenant_id, found.user_id if self.user_id is None else self.user_id
         try:
             self.repository.create_session(
                 found.session_id, tenant_id=tenant_id, user_id=user_id, expires_at=found.expires_at
@@ -118,10 +122,7 @@ class Loader:
             session = self.repository.get_session(found.session_id)
         else:
             return None
-        if (tenant_id or session.tenant_id, user_id or session.user_id) != (
-            session.tenant_id,
-            session.user_id,
-        ):
+        if not Scope(tenant_id, user_id).sees(session.tenant_id, session.user_id):
             msg = f"session {found.session_id!r} is there already and has another owner: import it elsewhere"
             raise Conflict(msg)
         self._prolong(found, session)
