@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chatstore.arguments import UNSET, Scope
 from chatstore.connect import connect, connect_async
 from chatstore.errors import Invalid
 from chatstore.history import ChatMessageHistory, owned
@@ -125,24 +126,27 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         cosmos_database: str,
         cosmos_container: str,
         session_id: str,
-        user_id: str | None = None,
+        user_id: str = UNSET,
         credential: Any = None,
         connection_string: str | None = None,
         ttl: int | None = None,
         *,
         last: int | None = None,
     ) -> None:
-        """Work on session *session_id* of *user_id* (None: of nobody) in a container of the account.
+        """Work on session *session_id* in a container of the account, as far as it is *user_id*'s.
 
+        Without *user_id* the session's id alone decides; None and an empty one raise `Invalid`.
         *credential* is the account's key or a credential of azure-identity; *connection_string* stands for endpoint
         and key. Without both, the environment decides as for a ``cosmosdb://`` URL. *ttl* is in seconds: each time
         something is added, the session is set to expire so long afterwards; None leaves it alone.
         """
         from chatstore.backends.cosmosdb.repository import repository_of
 
+        if user_id is not UNSET:
+            Scope().narrowed(None, user_id)  # before a client is made
         place = (cosmos_endpoint, cosmos_database, cosmos_container)
         repository: Repository = repository_of(*place, credential, connection_string, ttl)
-        owned(self, repository.scope(user_id=user_id) if user_id else repository, session_id, last)
+        owned(self, repository if user_id is UNSET else repository.scope(user_id=user_id), session_id, last)
 
     def prepare_cosmos(self) -> None:
         """Create the database and the container where they are missing; ``with`` does it too."""

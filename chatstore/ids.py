@@ -51,7 +51,14 @@ def check_session_id(value: str) -> str:
 
 
 def check_owner_id(value: str | None, name: str) -> str | None:
-    """Return *value* if it can be a tenant or user id (None: nobody), else raise `Invalid`."""
+    """Return *value* if it can be a tenant or user id (None: not given), else raise `Invalid`.
+
+    Every door asks here, and with ``is None``, never by truth: an empty one comes from a header or a variable that is
+    not set, and would be nobody in one place and everybody in another.
+    """
+    if value == "":
+        msg = f"{name} is empty: pass whose it is (is a variable not set?), or leave it out where nobody is meant"
+        raise Invalid(msg)
     if value is not None and (fault := id_fault(value)):
         msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
         raise Invalid(msg)

@@ -24,7 +24,7 @@ settings.load_profile("chatstore")
 
 def pytest_report_header() -> list[str]:
     """Say which servers this run uses, and where each comes from."""
-    return [servers.describe(kind) for kind in servers.KINDS]
+    return [servers.describe(kind) for kind in (*servers.KINDS, servers.POOLER)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import make_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,6 +213,50 @@ def _dynamodb(why_not: Callable[[str], str | None]) -> Iterator[str]:
         url = f"dynamodb://eu-central-1/?endpoint_url=http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "ministack"]
         with _running(command, base, url, why_not, cwd=base, env=environment) as ready:
+            yield ready
+
+
+def pgbouncer() -> str | None:
+    """Find the program pgbouncer, which packages put where only root looks."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+
+
+@contextlib.contextmanager
+def pooler(url: str, why_not: Callable[[str], str | None], size: int) -> Iterator[str]:
+    """Start pgbouncer in transaction mode before the PostgreSQL database at *url*; the context gives the URL there.
+
+    It has up to *size* server connections, and takes the one that has waited longest for each transaction, so that
+    two transactions of one client are hardly ever on the same.
+    """
+    found = pgbouncer()
+    if found is None:
+        raise FileNotFoundError("pgbouncer must be on PATH")
+    parts = make_url(url)
+    server = {
+        "host": parts.host,
+        "port": parts.port or 5432,
+        "dbname": parts.database,
+        "user": parts.username,
+    }
+    server |= {"password": parts.password} if parts.password else {}
+    with _folder("pgbouncer") as base:
+        port, config = free_port(), base / "pgbouncer.ini"
+        lines = ["[databases]", "pooled = " + " ".join(f"{name}={value}" for name, value in server.items())]
+        lines += ["[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir ="]
+        lines += ["auth_type = any", "pool_mode = transaction", f"default_pool_size = {size}"]
+        lines += ["server_round_robin = 1", "max_client_conn = 500"]
+        told = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
+        version = re.search(r"(\d+)\.(\d+)", told)
+        if version and tuple(map(int, version.groups())) >= (1, 21):
+            lines.append("max_prepared_statements = 0")  # it can keep track of names, and must not help
+        options: dict[str, Any] = {"cwd": base}
+        if os.geteuid() == 0:
+            user = _somebody()
+            base.chmod(0o755)
+            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        at = parts.set(host="127.0.0.1", port=port, database="pooled").render_as_string(hide_password=False)
+        with _running([found, str(config)], base, at, why_not, **options) as ready:
             yield ready
 
 

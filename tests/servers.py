@@ -2,8 +2,8 @@
 
 In this order: a URL in the environment, a server running locally, an embedded one, a container, else a skip
 that says so. A URL in the environment that does not answer is an error, and
-`CHATSTORE_TEST_REQUIRE=postgres,mariadb,redis,dynamodb` turns the skips into failures, so that nobody goes green by
-skipping. How servers start is in `embedded`, what is said to them in `databases`. All of it works outside
+`CHATSTORE_TEST_REQUIRE=postgres,mariadb,redis,dynamodb,pgbouncer` turns the skips into failures, so that nobody goes
+green by skipping. How servers start is in `embedded`, what is said to them in `databases`. All of it works outside
 pytest too, in campaigns and in their child processes.
 """
 
@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "redis": "CHATSTORE_TEST_REDIS_URL",
     "dynamodb": "CHATSTORE_TEST_DYNAMODB_URL",
 }
+#: What stands before a server, and is started for each test that wants it.
+POOLER = "pgbouncer"
 LOCAL = {
     "postgres": "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
     "mariadb": "mariadb+pymysql://root@127.0.0.1:3306",
@@ -66,8 +68,9 @@ def required(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
     """Return the kinds that must not be skipped; ValueError for a name that is no kind."""
     words = [word.strip().lower() for word in environ.get(REQUIRE, "").split(",") if word.strip()]
     kinds = frozenset(ALIASES.get(word, word) for word in words)
-    if unknown := kinds - set(KINDS):
-        raise ValueError(f"{REQUIRE} names {', '.join(sorted(unknown))}; it may name {', '.join(KINDS)}")
+    if unknown := kinds - {*KINDS, POOLER}:
+        known = ", ".join((*KINDS, POOLER))
+        raise ValueError(f"{REQUIRE} names {', '.join(sorted(unknown))}; it may name {known}")
     return kinds
 
 
@@ -116,6 +119,20 @@ def obtain(kind: str) -> str:
         if kind in required():
             pytest.fail(f"{REQUIRE} wants it: {none}")
         pytest.skip(str(none))
+
+
+@contextlib.contextmanager
+def pooled(url: str, size: int = 2) -> Iterator[str]:
+    """Give the URL of the PostgreSQL database at *url* behind a pooler of its own, in transaction mode.
+
+    Skips where pgbouncer is not installed, fails where it is required. See `embedded.pooler` for *size*.
+    """
+    if embedded.pgbouncer() is None:
+        wanted = POOLER in required()
+        said = f"{REQUIRE} wants it: " if wanted else ""
+        (pytest.fail if wanted else pytest.skip)(f"{said}no pgbouncer on PATH or in /usr/sbin: install it")
+    with embedded.pooler(url, databases.why_not, size) as at:
+        yield at
 
 
 @contextlib.contextmanager
@@ -181,6 +198,9 @@ def migrated_url(kind: str) -> Iterator[str]:
 
 def describe(kind: str) -> str:
     """Say in one line which server the tests of *kind* would use; starts none."""
+    if kind == POOLER:
+        path, lacking = embedded.pgbouncer(), "required, but" if kind in required() else "skipped:"
+        return f"{kind}: embedded ({path})" if path else f"{kind}: {lacking} not installed"
     try:
         found = find(kind)
     except DeadServer as dead:
@@ -192,7 +212,7 @@ def describe(kind: str) -> str:
 
 def main() -> int:
     """Say which servers there are; 1 if one that is required is missing or dead."""
-    lines = [describe(kind) for kind in KINDS]
+    lines = [describe(kind) for kind in (*KINDS, POOLER)]
     sys.stdout.write("\n".join(lines) + "\n")
     return int(any(": ERROR" in line or ": required" in line for line in lines))
 

@@ -151,7 +151,7 @@ def export(
     if (session is None) != all_:
         msg = "say what to export: a SESSION, or --all"
         raise Refused(msg)
-    if session is not None and (user or tenant):
+    if session is not None and not (user is None and tenant is None):
         msg = "--user and --tenant work with --all only: leave them out"
         raise Refused(msg)
     damaged: list[str] = []

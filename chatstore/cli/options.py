@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from chatstore.cli.target import Refused
+from chatstore.errors import Invalid
+from chatstore.ids import check_owner_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,10 +54,22 @@ json_option: Final = click.option("--json", "json_", is_flag=True, help="Print i
 
 
 def owner_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command ``--user`` and ``--tenant``; *help_* says what they do there, with {} for the word."""
+    """Give a command ``--user`` and ``--tenant``; *help_* says what they do there, with {} for the word.
+
+    One that is given and empty, as by a variable of a script that is not set, is refused: it must not mean everybody.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        command = click.option("--tenant", metavar="ID", help=help_.format("tenant"))(command)
-        return click.option("--user", metavar="ID", help=help_.format("user"))(command)
+        for word in ("tenant", "user"):
+            option = click.option(f"--{word}", metavar="ID", callback=_owner, help=help_.format(word))
+            command = option(command)
+        return command
 
     return decorate
+
+
+def _owner(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    try:
+        return check_owner_id(value, option.opts[0])
+    except Invalid as error:
+        raise Refused(str(error)) from None

@@ -68,7 +68,9 @@ COMMANDS = (append,)
 
 
 def _scoped(repository: Repository, user: str | None, tenant: str | None) -> Repository:
-    return repository.scope(user_id=user, tenant_id=tenant) if user or tenant else repository
+    if user is None and tenant is None:
+        return repository
+    return repository.scope(user_id=user, tenant_id=tenant)
 
 
 def _stdin() -> str:

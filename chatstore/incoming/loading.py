@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from chatstore.arguments import utcnow
+from chatstore.arguments import Scope, utcnow
 from chatstore.errors import (
     Conflict,
     CorruptRecord,
@@ -25,6 +25,7 @@ from chatstore.errors import (
     MessageConflict,
     SessionExists,
 )
+from chatstore.ids import check_owner_id
 from chatstore.messages import MessageRecord
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.incoming.session import Element, Incoming
+    from chatstore.messages import ChatSession
     from chatstore.repository import Repository
 
 #: The namespaces of ids that are made for messages of files and of sources. Never change these, nor what is hashed:
@@ -80,12 +82,16 @@ class Loader:
     step: Callable[[int], None] = lambda _messages: None
     tally: Tally = field(default_factory=Tally)
 
+    def __post_init__(self) -> None:
+        """Raise `Invalid` for an owner that can be none, before anything is read."""
+        check_owner_id(self.tenant_id, "tenant_id"), check_owner_id(self.user_id, "user_id")
+
     def append(self, session: Incoming, session_id: str, *, join: bool = False) -> None:
         """Store a file's session as *session_id*, after what is stored of it already.
 
         A session that is missing is created with its owner, title and metadata. One that holds other messages raises
-        `Conflict`, unless *join* is true: then the messages are appended. Raises `MessageConflict` for a known id with
-        another body, `InvalidMessage`.
+        `Conflict`, unless *join* is true: then the messages are appended. One of another owner than the loader's raises
+        `Conflict` too. Raises `MessageConflict` for a known id with another body, `InvalidMessage`.
         """
         now = utcnow()
         records = [self._make_record(session, session_id, one, now) for one in session.elements]
@@ -94,10 +100,10 @@ class Loader:
         last = 0
         created = self._create(session, session_id)
         if not created:
+            last = self._check_owner(session_id, Scope(self.tenant_id, self.user_id)).last_position
             stored = {
                 record.message_id: record.position for record in self.repository.iter_records(session_id)
             }
-            last = self.repository.get_session(session_id).last_position
         known = sum(record.message_id in stored for record in records)
         if known < len(records) and len(stored) > known and not join:
             msg = (
@@ -154,11 +160,12 @@ class Loader:
 
     def _create(self, session: Incoming, session_id: str, *, expires_at: datetime | None = None) -> bool:
         """Create the session; return whether there was none."""
+        tenant_id, user_id = self._choose_owner(session)
         try:
             self.repository.create_session(
                 session_id,
-                tenant_id=self.tenant_id or session.tenant_id,
-                user_id=self.user_id or session.user_id,
+                tenant_id=tenant_id,
+                user_id=user_id,
                 title=session.title,
                 metadata=session.metadata,
                 expires_at=expires_at,
@@ -171,17 +178,26 @@ class Loader:
         """Create the session, or check the one there is; return its newest record."""
         if self._create(session, session_id, expires_at=session.expires_at):
             return None
-        there = self.repository.get_session(session_id)
-        owner = self.tenant_id or session.tenant_id, self.user_id or session.user_id
-        if any(
-            one and one != other for one, other in zip(owner, (there.tenant_id, there.user_id), strict=True)
-        ):
-            msg = f"session {session_id!r} is there already and has another owner: import it elsewhere"
-            raise Conflict(msg)
+        there = self._check_owner(session_id, self._choose_owner(session))
         # The source may have moved its expiry date on; one that somebody cleared here stays cleared.
         if session.expires_at and there.expires_at and session.expires_at - there.expires_at > _SAME:
             self.repository.update_session(session_id, expires_at=session.expires_at)
         return next(iter(self.repository.get_records(session_id, last=1)), None)
+
+    def _choose_owner(self, session: Incoming) -> Scope:
+        """Return the owner of a new session: what the loader was told comes before what the session says."""
+        return Scope(
+            session.tenant_id if self.tenant_id is None else self.tenant_id,
+            session.user_id if self.user_id is None else self.user_id,
+        )
+
+    def _check_owner(self, session_id: str, owner: Scope) -> ChatSession:
+        """Return the session that is there; raise `Conflict` if it is not *owner*'s."""
+        there = self.repository.get_session(session_id)
+        if not owner.sees(there.tenant_id, there.user_id):
+            msg = f"session {session_id!r} is there already and has another owner: import it as another one"
+            raise Conflict(msg)
+        return there
 
     def _check_continuity(
         self, session: Incoming, session_id: str, part: list[Element], newest: MessageRecord

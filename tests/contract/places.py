@@ -200,6 +200,17 @@ def _url(place: Place, kind: str) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
+def _pooled(place: Place, mode: str) -> Iterator[Place]:
+    """Open PostgreSQL by a URL that leads to a pooler, which gives each transaction another server connection."""
+    with _database(place, "postgres") as url, servers.pooled(url, 4) as at:
+        place.lacks = frozenset({"large"} if mode != "sync" else ())
+        there = at if mode != "asyncpg" else at.replace("+psycopg", "+asyncpg")
+        repository = connect(there) if mode == "sync" else connect_async(there)
+        yield _shared(place, repository)
+        _close(place.runner, repository)
+
+
+@contextlib.contextmanager
 def _in_memory(place: Place, kind: str) -> Iterator[Place]:
     """Open a SQLite database in memory, emptied by its own means."""
     repository = connect_async("sqlite://") if kind == "async" else connect("sqlite:///:memory:")
@@ -406,6 +417,7 @@ WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]
     "file": _file,
     "cosmosdb": _cosmosdb,
     "url": _url,
+    "pooled": _pooled,
     "private": _in_memory,
     "engine": _engine,
     "generic": _generic,
@@ -424,7 +436,7 @@ DRIVERS = {
 NAMES = [
     "memory-sync", "memory-async", "file-sync", "file-async", "private-sync", "private-async",
     "url-sqlite-sync", "url-sqlite-async", "url-postgres-sync", "url-postgres-async",
-    "url-mariadb-sync", "url-mariadb-async",
+    "url-mariadb-sync", "url-mariadb-async", "pooled-sync", "pooled-async", "pooled-asyncpg",
     "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
     "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
     "using-mariadb-sync", "redis-server-sync", "redis-server-async", "redis-cluster-sync", "redis-cluster-async",
@@ -444,7 +456,7 @@ LIGHT = frozenset(
 def marked(name: str) -> Any:
     """Return *name* as a pytest parameter, marked with the server it wants and kept in one process."""
     servers_of = {
-        "postgres": ("postgres", "psycopg2", "asyncpg"),
+        "postgres": ("postgres", "psycopg2", "asyncpg", "pooled"),
         "mariadb": ("mariadb", "pymysql"),
         "redis": ("redis",),
         "dynamodb": ("dynamodb",),

@@ -602,7 +602,7 @@ def test_a_history_belongs_to_its_user(fake: Fake, history: CosmosDBChatMessageH
 
 def test_a_history_expires(fake: Fake, history: CosmosDBChatMessageHistory) -> None:
     """Each addition sets the end of the session anew, in both worlds."""
-    short = CosmosDBChatMessageHistory(fake.url, "chat", "chat", "short", None, fake.key, None, 3600)
+    short = CosmosDBChatMessageHistory(fake.url, "chat", "chat", "short", credential=fake.key, ttl=3600)
 
     async def add() -> None:
         async with short:

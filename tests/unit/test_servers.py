@@ -118,6 +118,21 @@ def test_the_names_of_required_servers_are_checked() -> None:
         servers.required({servers.REQUIRE: "postgers"})
 
 
+@pytest.mark.parametrize(
+    ("required", "outcome"), [("redis", pytest.skip.Exception), ("redis,pgbouncer", pytest.fail.Exception)]
+)
+def test_a_required_pooler_is_never_skipped(
+    required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pooler is named like a server; the skip and the failure say what to install."""
+    monkeypatch.setattr(embedded, "pgbouncer", lambda: None)
+    monkeypatch.setenv(servers.REQUIRE, required)
+
+    with pytest.raises(outcome, match="no pgbouncer on PATH"), servers.pooled("postgresql://none"):
+        pass
+    assert ("required" in servers.describe(servers.POOLER)) == ("pgbouncer" in required)
+
+
 @pytest.mark.parametrize("kind", servers.KINDS)
 def test_an_embedded_server_starts_answers_and_goes(kind: str) -> None:
     """A server of our own is there while its context lasts, and leaves neither process nor file."""

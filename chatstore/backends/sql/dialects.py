@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
+from chatstore.backends.sql.poolers import UNNAMED, prepare_where_direct
 from chatstore.errors import Invalid, MessageTooLarge
 from chatstore.extras import driver_not_installed
 from chatstore.messages import Durability
@@ -203,6 +204,7 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
     options["connect_args"]["autocommit"] = True
     engine = _guarded(parsed, lambda: create_engine(parsed, pool_reset_on_return=None, **options))
     _listen(engine)
+    prepare_where_direct(engine)
     return engine
 
 
@@ -234,11 +236,13 @@ def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
     parsed = parse_url(url, asynchronous=True)
     options.setdefault("hide_parameters", True)
     options.setdefault("connect_args", _connect_args(parsed))
-    if not begins_explicitly(parsed) or parsed.get_backend_name() == "sqlite":
-        return _guarded(parsed, lambda: create_async_engine(parsed, **options))
-    options["connect_args"]["autocommit"] = True
+    explicit = begins_explicitly(parsed) and parsed.get_backend_name() != "sqlite"
+    if explicit:
+        options["connect_args"]["autocommit"] = True
     engine = _guarded(parsed, lambda: create_async_engine(parsed, **options))
-    _listen(engine.sync_engine)
+    if explicit:
+        _listen(engine.sync_engine)
+    prepare_where_direct(engine.sync_engine)
     return engine
 
 
@@ -294,8 +298,9 @@ _PATIENCE: dict[str, dict[str, Any]] = {
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    patience = _PATIENCE.get(url.get_driver_name(), {})
-    return {name: value for name, value in patience.items() if name not in url.query}
+    driver = url.get_driver_name()
+    ours = _PATIENCE.get(driver, {}) | UNNAMED.get(driver, {})
+    return {name: value for name, value in ours.items() if name not in url.query}
 
 
 def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:

@@ -29,6 +29,7 @@ from chatstore.backends.sql.dialects import (
     sqlite_path,
     traits_of,
 )
+from chatstore.backends.sql.poolers import warn_of_names
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
 from chatstore.forks import renewed_in_child
 
@@ -201,6 +202,8 @@ def prepare_file(url: URL) -> None:
 
 def schema_state(connection: Connection, schema: str | None) -> str:
     """Return 'ready' or 'empty' (a SQLite database without any table), or raise a `SchemaError`."""
+    if not connection.get_execution_options().get(DIRECT):
+        warn_of_names(connection)
     found, where = stored_revision(connection, schema)
     if found == models.HEAD:
         return "ready"

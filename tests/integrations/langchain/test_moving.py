@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
@@ -155,6 +155,8 @@ def test_cosmosdb() -> None:
             lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", "u", cosmos_client_kwargs={"a": 1}),
             "leave it out",
         ),
+        (lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", ""), "user_id is empty"),
+        (lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", cast("str", None)), "would see everybody"),
     ],
 )
 def test_what_would_be_broken_is_refused(wrong: Any, told: str) -> None:
