@@ -33,6 +33,7 @@ LAYERS = {
     "backends": 2,
     "connect": 3,
     "histories": 3,
+    "migrations": 3,
     "formats": 4,
     "sources": 4,
     "integrations": 4,
@@ -52,6 +53,10 @@ BACKENDS = {
 }  # what else lies there is shared by them
 ALEMBIC_MODULES = ("chatstore.backends.sql.migration", "chatstore.backends.sql.search_objects")
 ALLOWED = {
+    (
+        "chatstore.migrations",
+        "chatstore.backends.sql.migrations",
+    ): "whoever imports the door wants what is behind",
     ("chatstore", "chatstore.connect"): "the module has the function's name, and must not hide it",
     ("chatstore.history", "chatstore.backends.memory"): "a history without arguments has a store of its own",
 }
