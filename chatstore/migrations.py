@@ -6,6 +6,7 @@ this module imports Alembic.
 
 from __future__ import annotations
 
+from chatstore.backends.sql.migration_host import add_to
 from chatstore.backends.sql.migrations import (
     HEAD,
     VERSION_TABLE,
@@ -27,6 +28,7 @@ __all__ = [
     "HEAD",
     "VERSION_TABLE",
     "Moved",
+    "add_to",
     "alembic_ini",
     "check",
     "config",

@@ -91,8 +91,8 @@ def _parts() -> Iterator[str]:
         yield from _record(getattr(records, name))
     yield "## `chatstore.migrations`"
     yield MIGRATIONS
-    names = ("upgrade", "downgrade", "current", "check", "upgrade_sql", "owns", "ignore", "config", "alembic_ini",
-             "script_location", "version_location")  # fmt: skip
+    names = ("upgrade", "downgrade", "current", "check", "upgrade_sql", "add_to", "owns", "ignore", "config",
+             "alembic_ini", "script_location", "version_location")  # fmt: skip
     yield from _functions(migrations, names)
     yield "## `chatstore.backends.sql.models`"
     yield MODELS

@@ -26,6 +26,7 @@ from chatstore.backends.sql.migration_runner import (
     refuse_strangers,
     refuse_unknown,
     write_for,
+    write_schema,
 )
 from chatstore.backends.sql.migrations import options
 from chatstore.errors import ChatstoreError, Invalid
@@ -55,6 +56,8 @@ def _offline(url: URL, schema: str | None) -> None:
     )
     write_for(context.get_context().dialect)
     with context.begin_transaction():
+        if _upgrades():
+            write_schema(context.get_context(), context.get_context()._start_from_rev)
         context.run_migrations()
 
 
