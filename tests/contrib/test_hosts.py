@@ -176,6 +176,10 @@ def test_alembics_template_for_several_databases(url: str, chats_url: str, tmp_p
         (r"^\[engine1\]\nsqlalchemy.url = .*", f"[main]\nsqlalchemy.url = {one}"),
         (r"^\[engine2\]\nsqlalchemy.url = .*", f"[chats]\nsqlalchemy.url = {two}"),
     )
+    metadata = (
+        "from sqlalchemy import MetaData\n\ntarget_metadata = {'main': MetaData(), 'chats': MetaData()}"
+    )
+    edited(tmp_path / "migrations" / "env.py", (r"^target_metadata = \{\}$", metadata))
     joined(tmp_path, ", engine_name='chats'")
     alembic(tmp_path, "revision -m upgrade", "upgrade head --sql")
     assert (current(url), current(chats_url)) == (None, None)
