@@ -36,7 +36,6 @@ DEFAULT: Final = "sqlite:///chatstore.db"
 SERVICES: Final = frozenset({"dynamodb", "cosmosdb", "cosmosdb+http"})
 #: What stands before the host of a URL: a user, and a password that is nobody's business.
 _PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*:)?.*@")
-_SECRET: Final = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 
 
 class Refused(click.ClickException):
@@ -88,11 +87,10 @@ class Target:
             return line(_PASSWORD.sub(r"\1***@", self.url))
         from sqlalchemy import make_url
 
-        hides = self.sql.query  # parsed by us first: our error for what is no URL
-        url = make_url(self.url)
-        hidden = {name: "***" for name in hides if _SECRET.search(name)}
-        text = url.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
-        return line(text + (f" (schema {self.schema})" if self.schema else ""))
+        from chatstore.backends.sql.dialects import parse_url, shown
+
+        parse_url(self.url)  # first, for our error where it is no URL
+        return line(shown(make_url(self.url)) + (f" (schema {self.schema})" if self.schema else ""))
 
     @property
     def path(self) -> Path | None:

@@ -12,9 +12,9 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 import chatstore
-from chatstore import codec, history, messages, records, repository
+from chatstore import codec, history, messages, migrations, records, repository
 from chatstore.arguments import UNSET
-from chatstore.backends.sql import migrations, models
+from chatstore.backends.sql import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,10 +89,10 @@ def _parts() -> Iterator[str]:
     yield "`MessageRecord` and `ChatSession` can be had from `chatstore`, all of these from `chatstore.messages`."
     for name in RECORDS:
         yield from _record(getattr(records, name))
-    yield "## `chatstore.backends.sql.migrations`"
+    yield "## `chatstore.migrations`"
     yield MIGRATIONS
-    names = ("upgrade", "downgrade", "current", "check", "upgrade_sql", "owns", "ignore", "config", "alembic_ini",
-             "script_location", "version_location")  # fmt: skip
+    names = ("upgrade", "downgrade", "current", "check", "upgrade_sql", "add_to", "owns", "ignore", "config",
+             "alembic_ini", "script_location", "version_location")  # fmt: skip
     yield from _functions(migrations, names)
     yield "## `chatstore.backends.sql.models`"
     yield MODELS

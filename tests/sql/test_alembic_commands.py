@@ -112,6 +112,32 @@ def test_where_the_url_comes_from(tmp_path: Path) -> None:
     assert "set CHATSTORE_URL" in alembic("upgrade", "head", cwd=tmp_path, fails=True)
 
 
+@pytest.mark.parametrize(
+    "words", ["upgrade head", "current", "check", "stamp base", "downgrade base", "history -i"]
+)
+def test_every_command_names_its_database(words: str, tmp_path: Path) -> None:
+    """One line on the error stream, so that nobody migrates the ini's file unawares; -q leaves it out."""
+    write_ini(tmp_path, "sqlite:///default.db")
+    assert "database   sqlite:///default.db\n" in alembic("upgrade", "head", cwd=tmp_path)
+    assert alembic(*words.split(), cwd=tmp_path).count("database   sqlite:///default.db\n") == 1
+    assert "database   " not in alembic("-q", *words.split(), cwd=tmp_path)
+
+
+def test_the_named_database_hides_its_secrets(tmp_path: Path) -> None:
+    """Neither the password nor an option that is one is shown, and the script on standard output stays SQL."""
+    write_ini(tmp_path)
+    script = "import sys; from alembic.config import main; sys.stdout = open('out', 'w'); main()"
+    url = "postgresql://ada:hunter2@db/chats?sslpassword=hunter3"
+    words = [sys.executable, "-c", script, "upgrade", "head", "--sql"]
+    said = run(words, cwd=tmp_path, CHATSTORE_URL=url, CHATSTORE_SCHEMA="one")
+    assert "database   postgresql+psycopg://ada:***@db/chats?sslpassword=*** (schema one)\n" in said
+    written = (tmp_path / "out").read_text(encoding="utf-8")
+    assert written.startswith("BEGIN;\n\nCREATE SCHEMA IF NOT EXISTS one;\n\n")
+    assert [
+        word for word in ("hunter", "database   ") if word in said.replace("database   p", "") + written
+    ] == []
+
+
 @pytest.mark.postgres
 def test_where_the_schema_comes_from(postgres_url: str) -> None:
     """-x schema= comes before CHATSTORE_SCHEMA; the version table and the offline script follow it."""

@@ -34,6 +34,9 @@ def test_imports_point_down() -> None:
             "name backends at call time",
         ),
         ("connect.py", "import sqlalchemy", "only backends/sql imports sqlalchemy"),
+        ("migrations.py", "from chatstore.backends.sql.core import SQLCore", "name backends at call time"),
+        ("migrations.py", "import alembic", "only backends/sql/migrations and alembic/ import alembic"),
+        ("history.py", "def f():\n    from chatstore.migrations import upgrade", "it points up"),
         (
             "formats/openai.py",
             "def f():\n    import chatstore.backends.sql.models",
@@ -103,6 +106,7 @@ def test_a_revision_knows_the_sql_backend_only() -> None:
         ("integrations/langchain.py", "import langchain_core\nfrom chatstore.connect import connect"),
         ("testing/contract.py", "import pytest\nfrom chatstore.repository import Repository"),
         ("backends/sql/migrations.py", "import alembic"),
+        ("migrations.py", "from chatstore.backends.sql.migrations import upgrade"),
     ],
 )
 def test_what_the_table_permits_passes(path: str, line: str) -> None:

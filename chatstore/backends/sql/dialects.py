@@ -51,6 +51,8 @@ _DRIVERS = {
     "mysql": ("mysql+pymysql", "mysql+aiomysql"),
     "mariadb": ("mariadb+pymysql", "mariadb+aiomysql"),
 }
+#: Options of a URL that are nobody's business.
+_SECRET = re.compile("pass|pwd|secret|token|odbc_connect", re.IGNORECASE)
 EngineT = TypeVar("EngineT")
 #: The execution option that makes a transaction of an engine of ours begin. Without it each statement stands alone:
 #: drivers are in autocommit, which saves setting and resetting it around every single statement.
@@ -164,6 +166,13 @@ def parse_url(url: str | URL, *, asynchronous: bool = False) -> URL:
     if parsed.get_backend_name() in {"mysql", "mariadb"} and "charset" not in parsed.query:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"})
     return parsed
+
+
+def shown(url: URL) -> str:
+    """Return *url* for people: no password, neither before the host nor among the options."""
+    hidden = {name: "***" for name in url.query if _SECRET.search(name)}
+    said: str = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return said.replace("%2A%2A%2A", "***")
 
 
 def _made(url: str | URL) -> URL | None:

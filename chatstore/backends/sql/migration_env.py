@@ -11,12 +11,13 @@ import configparser
 import contextlib
 import logging.config
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from alembic import context
 from alembic.util import CommandError
 
-from chatstore.backends.sql.dialects import parse_url
+from chatstore.backends.sql.dialects import parse_url, shown
 from chatstore.backends.sql.migration_locks import alone
 from chatstore.backends.sql.migration_runner import (
     connected,
@@ -26,6 +27,7 @@ from chatstore.backends.sql.migration_runner import (
     refuse_strangers,
     refuse_unknown,
     write_for,
+    write_schema,
 )
 from chatstore.backends.sql.migrations import options
 from chatstore.errors import ChatstoreError, Invalid
@@ -40,12 +42,24 @@ def run() -> None:
     if context.config.config_file_name and context.config.cmd_opts:
         logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
     try:
+        _say_where()
         if context.is_offline_mode():
             _offline(_url(), _schema())
         else:
             _online(_schema())
     except ChatstoreError as error:
         raise CommandError(str(error)) from error
+
+
+def _say_where() -> None:
+    """Name the database in one line on the error stream, for a person who typed the command; no password.
+
+    A URL that the ini file has by default is easily taken for another. Standard output may be a script.
+    """
+    if context.config.cmd_opts and not getattr(context.config.cmd_opts, "quiet", False):
+        shared: Connection | None = context.config.attributes.get("connection")
+        schema = f" (schema {_schema()})" if _schema() else ""
+        sys.stderr.write(f"database   {shown(_url() if shared is None else shared.engine.url)}{schema}\n")
 
 
 def _offline(url: URL, schema: str | None) -> None:
@@ -55,6 +69,8 @@ def _offline(url: URL, schema: str | None) -> None:
     )
     write_for(context.get_context().dialect)
     with context.begin_transaction():
+        if _upgrades():
+            write_schema(context.get_context(), context.get_context()._start_from_rev)
         context.run_migrations()
 
 

@@ -58,8 +58,6 @@ def _without_lock(connection: Connection, _schema: str | None) -> Iterator[None]
 @contextlib.contextmanager
 def _postgresql(connection: Connection, _schema: str | None) -> Iterator[None]:
     """Take the lock for the transaction; it ends with it, after a crash and behind a pooler too."""
-    if getattr(connection.connection.dbapi_connection, "autocommit", False):
-        raise SchemaError("a migration needs a transaction: pass a connection that is not in AUTOCOMMIT")
     ours = not connection.in_transaction()
 
     def attempt() -> bool:
@@ -68,9 +66,33 @@ def _postgresql(connection: Connection, _schema: str | None) -> Iterator[None]:
             connection.rollback()
         return taken
 
-    _poll(attempt)
-    with _begun(connection) if ours else contextlib.nullcontext():
+    with _leaving_autocommit(connection):
+        _poll(attempt)
+        with _begun(connection) if ours else contextlib.nullcontext():
+            yield
+
+
+@contextlib.contextmanager
+def _leaving_autocommit(connection: Connection) -> Iterator[None]:
+    """Give a connection in AUTOCOMMIT real transactions meanwhile."""
+    if not in_autocommit(connection):
         yield
+        return
+    if connection.in_transaction():
+        raise SchemaError(
+            "a migration needs a transaction, and in AUTOCOMMIT what was begun is none: pass a connection that has "
+            "not begun one, or one that is not in AUTOCOMMIT"
+        )
+    connection.execution_options(isolation_level=connection.default_isolation_level)
+    try:
+        yield
+    finally:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def in_autocommit(connection: Connection) -> bool:
+    """Tell whether each statement commits by itself, where the driver says so in DB-API's usual place."""
+    return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import alembic.context
 import alembic.op
 from alembic.ddl import DefaultImpl
 from alembic.operations import Operations
@@ -29,7 +30,7 @@ from chatstore.backends.sql.dialects import (
     parse_url,
     sqlite_path,
 )
-from chatstore.backends.sql.migration_locks import alone
+from chatstore.backends.sql.migration_locks import alone, in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
 from chatstore.errors import Invalid, SchemaError, SchemaTooNew, StorageUnavailable
@@ -58,6 +59,7 @@ def move(target: str | URL | Connection, revision: str, schema: str | None, step
     from chatstore.backends.sql.migrations import current
 
     with readable(), connected(target, create=True) as connection:
+        end_reading(connection)
         ours = not connection.in_transaction()
         before = current(connection, schema=schema)
         if ours:
@@ -82,8 +84,28 @@ def _run(connection: Connection, schema: str | None, steps: Steps) -> None:
     refuse_unknown(script, context)
     refuse_strangers(connection, schema)
     prepare(connection, schema)
-    with _operations(context):
+    with operations(context):
         context.run_migrations()
+
+
+def end_reading(connection: Connection) -> None:
+    """End what is no transaction of the caller's, though it looks like one, on a connection of a running ``env.py``.
+
+    Reading its version table, Alembic makes SQLAlchemy begin one. Where each revision has a transaction of its
+    own, the first revision commits that; where there is none to run, nobody does, and it is rolled back with all
+    that followed. And in AUTOCOMMIT, Alembic's transaction is none.
+    """
+    environment = getattr(alembic.context, "_proxy", None)
+    host: MigrationContext | None = environment and environment._migration_context
+    if host is None or host.connection is not connection or host._in_external_transaction:
+        return
+    if host._transaction is not None:
+        if in_autocommit(connection):
+            host._transaction.commit()
+            host._transaction = None
+    elif (host._transaction_per_migration or not host.impl.transactional_ddl) and connection.in_transaction():
+        with host.begin_transaction(_per_migration=True):  # as a revision that does nothing would
+            pass
 
 
 def refuse_unknown(script: ScriptDirectory, context: MigrationContext) -> None:
@@ -144,6 +166,13 @@ def write_for(dialect: Dialect) -> None:
     """Make a dialect that no server has told anything fit for writing SQL down."""
     if dialect.name == "mssql" and dialect.default_schema_name is None:
         dialect.default_schema_name = "dbo"  # comments on SQL Server name their schema
+
+
+def write_schema(context: MigrationContext, start: str | None) -> None:
+    """Write the creation of the schema on PostgreSQL, into a script that starts from nothing."""
+    schema = context.version_table_schema
+    if context.dialect.name == "postgresql" and schema and start in {None, "", "base"}:
+        context.execute(CreateSchema(schema, if_not_exists=True))
 
 
 @contextlib.contextmanager
@@ -214,7 +243,7 @@ def _first_line(error: SQLAlchemyError) -> str:
 
 
 @contextlib.contextmanager
-def _operations(context: MigrationContext) -> Iterator[None]:
+def operations(context: MigrationContext) -> Iterator[None]:
     """Give revisions their ``op``, and a host's revision that called us its own back."""
     hosts = getattr(alembic.op, "_proxy", None)
     try:

@@ -10,6 +10,7 @@ A host's ``env.py`` may end with ``upgrade(connection)``, and keeps its hands of
 
 from __future__ import annotations
 
+import contextlib
 import io
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData
@@ -31,8 +31,10 @@ from chatstore.backends.sql.migration_runner import (
     dialect_of,
     know,
     move,
+    operations,
     readable,
     write_for,
+    write_schema,
 )
 from chatstore.backends.sql.models import HEAD, VERSION_TABLE
 from chatstore.backends.sql.places import stored_revision
@@ -41,6 +43,7 @@ from chatstore.errors import Invalid, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TextIO
 
     from sqlalchemy import Connection
 
@@ -151,14 +154,22 @@ def upgrade_sql(target: str | URL | Dialect, revision: str = "head", *, schema: 
 
     *target* is a URL, a dialect or a dialect's name; nothing is connected to, and no driver is needed.
     """
-    dialect = _dialect(target)
+    written = io.StringIO()
+    write_upgrade(_dialect(target), revision, schema, written)
+    return written.getvalue()
+
+
+def write_upgrade(
+    dialect: Dialect, revision: str, schema: str | None, into: TextIO, *, begins: bool = True
+) -> None:
+    """Write what `upgrade_sql` returns; without BEGIN and COMMIT where somebody else *begins*."""
     start, _, to = revision.rpartition(":")
-    script, written = ScriptDirectory.from_config(config()), io.StringIO()
+    script = ScriptDirectory.from_config(config())
     opts = options(dialect, schema) | {
         "as_sql": True,
         "fn": lambda heads, _context: script._upgrade_revs(to, heads),
         "literal_binds": True,
-        "output_buffer": written,
+        "output_buffer": into,
         "script": script,
         "starting_rev": start or None,
     }
@@ -166,9 +177,9 @@ def upgrade_sql(target: str | URL | Dialect, revision: str = "head", *, schema: 
     write_for(dialect)
     with readable():
         _refuse_backwards(script, start, to)
-        with Operations.context(context), context.begin_transaction():
+        with operations(context), context.begin_transaction() if begins else contextlib.nullcontext():
+            write_schema(context, start)
             context.run_migrations()
-    return written.getvalue()
 
 
 def _refuse_backwards(script: ScriptDirectory, start: str, to: str) -> None:
@@ -196,13 +207,15 @@ def owns(name: str | None, type_: str, parent_names: Mapping[str, Any], *, schem
 
 
 def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> bool:
-    """Tell a host's ``include_name`` what is not chatstore's: everything but our tables and the search index.
+    """Tell a host's ``include_name`` what is not chatstore's: everything but our tables and what belongs to them.
 
-    In the host's ``env.py``: ``context.configure(..., include_name=ignore)``.
+    For an ``env.py`` that does not call `add_to`: ``context.configure(..., include_name=ignore)``.
     """
     del parent_names
-    ours = {*models.Base.metadata.tables, VERSION_TABLE, *SEARCH_TABLES}
-    return not (type_ == "table" and name in ours)
+    if type_ == "table":
+        return name not in {*models.Base.metadata.tables, VERSION_TABLE, *SEARCH_TABLES}
+    # other packages that compare views and the like say where each is: public.chatstore_transcript
+    return not (type_ in {"function", "trigger", "view"} and ".chatstore_" in f".{name}")
 
 
 def options(dialect: Dialect, schema: str | None) -> dict[str, Any]:
