@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.sessions import SessionsCore
-from chatstore.forks import renewed_in_child
+from chatstore.forks import renewed_in_child, undivided
 from chatstore.messages import Durability
 from chatstore.repository import Repository
 
@@ -35,7 +35,7 @@ class _Memory(SessionsCore):
 
     @contextmanager
     def locked(self, session_id: str, *, write: bool) -> Iterator[None]:  # noqa: ARG002 - one lock for all
-        with self._lock:
+        with self._lock, undivided:  # a child must not begin with half a change
             yield
 
     def find(self, session_id: str) -> Conversation | None:

@@ -30,7 +30,7 @@ from chatstore.backends.sql.dialects import (
     traits_of,
 )
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
-from chatstore.forks import renewed_in_child
+from chatstore.forks import renewed_in_child, undivided
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -46,7 +46,7 @@ _log = logging.getLogger("chatstore")
 _file_locks: dict[str, Any] = {}
 #: The schemas found ready on engines that were passed in.
 _checked: WeakKeyDictionary[Engine, set[str | None]] = WeakKeyDictionary()
-#: In a forked child, what belongs to the parent's loops: to collect it would touch the parent's sockets.
+#: In a forked child, what belongs to the parent: to collect it would touch the parent's sockets.
 _left_alone: list[Any] = []
 
 
@@ -59,6 +59,9 @@ class Place:
         self.given = engine is not None
         #: Whether all threads share one connection (SQLite in memory).
         self.one_connection = is_memory(self.url)
+        sqlite = self.url.get_backend_name() == "sqlite"
+        #: What a call runs in: its locks, SQLite's own among them, must not be held by nobody in a forked child.
+        self.undivided: AbstractContextManager[None] = undivided if sqlite else nullcontext()
         self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
         self.checked: set[str | None] = set()
@@ -82,13 +85,28 @@ class Place:
         """Begin anew in a forked child: the parent's sockets stay the parent's."""
         self._lock = Lock()
         _file_locks.clear()
-        if self._engine is not None and not self.given:
-            self._engine.dispose(close=False)
+        if self.given:
+            self._look_for_crossed()
+        elif self._engine is not None:
             if self.one_connection:
                 self.checked.clear()  # a new connection is a new database
+            else:
+                _left_alone.append(self._engine.pool)  # some drivers take leave of the server when collected
+            self._engine.dispose(close=False)
         if self._async_engines:
             _left_alone.append(list(self._async_engines.values()))
             self._async_engines.clear()
+
+    def _look_for_crossed(self) -> None:
+        """Warn in a child to which an engine of the caller's brought connections to a SQLite file."""
+        path = sqlite_path(self.url)
+        pool: Any = getattr(self._engine or (self._async_given or [None])[0], "pool", None)
+        if path is not None and hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0:
+            _log.warning(
+                "an engine that was passed in has connections to %s from before this process was forked, and SQLite "
+                "loses messages over such: call engine.dispose() before the fork",
+                path,
+            )
 
     # ---- engines
 
@@ -121,9 +139,9 @@ class Place:
             kept[2].add(id(user))
         return kept[:2]
 
-    def serial(self) -> AbstractContextManager[object]:
-        """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
-        if self.url.get_backend_name() != "sqlite":
+    def serial(self, *, unit: bool) -> AbstractContextManager[object]:
+        """Hold other threads of this process off a SQLite file in a *unit*: its own waiting is not fair."""
+        if self.url.get_backend_name() != "sqlite" or not (unit or self.one_connection):
             return nullcontext()
         name = f"memory {id(self.engine)}" if self.one_connection else str(self.url.database)
         lock: AbstractContextManager[object] = _file_locks.get(name) or _file_locks.setdefault(name, RLock())
