@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
+import weakref
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, make_url
@@ -22,6 +24,8 @@ from tests.forked import in_child, until_a_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
     from chatstore.backends.sql.repository import SQLRepository
 
@@ -73,11 +77,12 @@ def test_what_a_child_stores_stays_when_the_parent_closes(url: str) -> None:
                     os.read(closed[0], 1)
         finally:
             os._exit(0)
+    os.close(half[1])
     os.read(half[0], 1)
     repository.close()
     os.write(closed[1], b".")
     os.waitpid(child, 0)
-    for descriptor in (*half, *closed):
+    for descriptor in (half[0], *closed):
         os.close(descriptor)
     with chatstore.connect(url) as other:
         assert 21 == other.count_messages("s")
@@ -204,3 +209,64 @@ def test_a_child_is_told_of_an_engine_that_was_passed_in(url: str) -> None:
     assert "call engine.dispose() before the fork" in warned
     assert "[]" == quiet
     engine.dispose()
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give a migrated, empty database of a server."""
+    with servers.migrated_url(request.param) as found:
+        yield found
+
+
+def test_a_child_neither_uses_nor_collects_connections_to_a_server(server_url: str) -> None:
+    """The child has a connection of its own; the parent's stays whole there, since collecting it might end it."""
+    repository = connect(server_url)
+    with closing(repository._place.engine.raw_connection()) as lent:
+        connection: Any = weakref.ref(lent.driver_connection)
+
+    def kept() -> bool:
+        repository.add_messages("s", X)
+        gc.collect()
+        return connection() is not None and _backend(repository) != ours
+
+    ours = _backend(repository)
+    assert "True" == in_child(kept)
+    assert ours == _backend(repository)
+    assert 2 == repository.count_messages("s")
+    repository.close()
+
+
+def _backend(repository: SQLRepository) -> int:
+    """Return the server's number of the connection that the pool lends."""
+    asked = "pg_backend_pid" if repository._place.engine.dialect.name == "postgresql" else "connection_id"
+    with repository._place.engine.connect() as connection:
+        return int(connection.exec_driver_sql(f"SELECT {asked}()").scalar_one())
+
+
+def test_a_child_looks_at_the_server_by_itself(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLAlchemy looks at a server over the first connection; a child does not build on another thread's half of it."""
+    repository = chatstore.connect(server_url)
+    dialect = repository._place.engine.dialect  # type: ignore[attr-defined]
+    inside, look = Event(), dialect.initialize
+
+    def slowly(connection: Connection) -> None:
+        until_a_fork(inside)
+        look(connection)
+
+    monkeypatch.setattr(dialect, "initialize", slowly)
+    thread = Thread(target=repository.add_messages, args=("s", X))
+    thread.start()
+    assert inside.wait(30)
+    assert "1" == in_child(lambda: len(repository.add_messages("child's", X)))
+    thread.join()
+    assert [1, 1] == [repository.count_messages(name) for name in ("s", "child's")]
+    repository.close()
+
+
+def test_a_child_begins_without_what_a_memory_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where connections of one process share a database in memory by its name."""
+    monkeypatch.setattr(forks, "PATIENCE", 1)
+    repository = connect("sqlite:///file:shared?mode=memory&cache=shared&uri=true")
+    assert "1" == in_child(lambda: repository.add_messages("s", X) and repository.count_messages("s"))
+    assert 1 == repository.count_messages("s")
+    repository.close()

@@ -88,11 +88,14 @@ class Place:
         if self.given:
             self._look_for_crossed()
         elif self._engine is not None:
+            # Not only its pool is the parent's: another thread may be half way through the first look at the server.
             if self.one_connection:
+                self._engine.dispose()
                 self.checked.clear()  # a new connection is a new database
             else:
-                _left_alone.append(self._engine.pool)  # some drivers take leave of the server when collected
-            self._engine.dispose(close=False)
+                # Some drivers take leave of the server when they are collected.
+                _left_alone.append(self._engine)
+            self._engine = None
         if self._async_engines:
             _left_alone.append(list(self._async_engines.values()))
             self._async_engines.clear()
