@@ -43,9 +43,13 @@ class Undivided:
 
     def __enter__(self) -> None:
         me = get_ident()
-        self._inside.add(me)  # then look: who forks says so first, and then looks who is inside
-        if self._forking:
-            self._queue(me)
+        try:
+            self._inside.add(me)  # then look: who forks says so first, and then looks who is inside
+            if self._forking:
+                self._queue(me)
+        except BaseException:  # a signal's, say
+            self._inside.discard(me)
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._inside.discard(get_ident())
@@ -77,8 +81,10 @@ class Undivided:
 
     def let_go(self) -> None:
         """Let those in who were held off."""
+        me = get_ident()
         with self._changed:
-            self._forking.remove(get_ident())
+            if me in self._forking:  # a signal may have ended `hold` before it began
+                self._forking.remove(me)
             self._changed.notify_all()
 
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 import chatstore
-from chatstore import HumanMessage, forks
+from chatstore import HumanMessage, errors, forks
 from chatstore.backends.sql.migration_runner import connected
 from chatstore.forks import undivided
 from tests import servers
@@ -269,4 +269,19 @@ def test_a_child_begins_without_what_a_memory_has(monkeypatch: pytest.MonkeyPatc
     repository = connect("sqlite:///file:shared?mode=memory&cache=shared&uri=true")
     assert "1" == in_child(lambda: repository.add_messages("s", X) and repository.count_messages("s"))
     assert 1 == repository.count_messages("s")
+    repository.close()
+
+
+def test_what_crossed_is_left_alone_when_the_child_forks(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that was given a connection never closes it, not even to fork: that would touch the file."""
+    repository = connect(url)
+
+    def child() -> str:
+        monkeypatch.undo()
+        with pytest.raises(errors.StorageError, match="was forked while"):
+            repository.count_messages("s")
+        return in_child(lambda: descriptors(url))
+
+    monkeypatch.setattr(forks, "_closing", [])  # as where something forks that does not run Python's handlers
+    assert "1" == in_child(child)
     repository.close()

@@ -78,6 +78,7 @@ class _Crossings:
             self.files.add(connection.file or _identity(connection.path))
             self._left_alone.append(connection)
         _open.clear()
+        _engines.clear()  # the child's own are still to be made
 
     def refuse(self, path: str) -> None:
         if self.files and (found := _identity(path)) is not None and found in self.files:
