@@ -285,3 +285,27 @@ def test_what_crossed_is_left_alone_when_the_child_forks(url: str, monkeypatch: 
     monkeypatch.setattr(forks, "_closing", [])  # as where something forks that does not run Python's handlers
     assert "1" == in_child(child)
     repository.close()
+
+
+def test_a_fork_waits_for_a_connection_that_is_being_made(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drivers make TLS's contexts then, whose locks nobody would give back in a child."""
+    repository, made = chatstore.connect(server_url), list[str]()
+    dialect = repository._place.engine.dialect  # type: ignore[attr-defined]
+    inside, really = Event(), dialect.connect
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        until_a_fork(inside)
+        made.append("connected")
+        return really(*args, **options)
+
+    monkeypatch.setattr(dialect, "connect", slowly)
+    thread = Thread(target=repository.add_messages, args=("s", X))
+    thread.start()
+    assert inside.wait(30)
+    assert "['connected']" == in_child(lambda: made)
+    monkeypatch.undo()
+    thread.join()
+    assert 1 == repository.count_messages("s")
+    repository.close()

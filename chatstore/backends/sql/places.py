@@ -13,7 +13,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, Engine, MetaData, String, Table, event, inspect, select
 
 from chatstore.backends.registry import Registry
 from chatstore.backends.sql import models
@@ -35,7 +35,7 @@ from chatstore.forks import renewed_in_child, undivided
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 EngineT = TypeVar("EngineT", "Engine", "AsyncEngine")
@@ -120,6 +120,7 @@ class Place:
             with self._lock:
                 if self._engine is None:
                     self._engine = new_engine(self.url)
+                    _connect_undivided(self._engine)
         return self._engine
 
     def engines(self) -> tuple[Engine, Engine]:
@@ -137,7 +138,9 @@ class Place:
         loop = asyncio.get_running_loop()
         kept = self._async_engines.get(loop)
         if kept is None:
-            kept = self._async_engines[loop] = (*_views(new_async_engine(self.url), ours=True), set())
+            engine = new_async_engine(self.url)
+            _connect_undivided(engine.sync_engine)
+            kept = self._async_engines[loop] = (*_views(engine, ours=True), set())
         if user is not None:
             kept[2].add(id(user))
         return kept[:2]
@@ -165,6 +168,17 @@ class Place:
             if not kept[2]:
                 del self._async_engines[loop]
                 await kept[0].dispose()
+
+
+def _connect_undivided(engine: Engine) -> None:
+    """Have forks wait while a server is connected to: a child would find TLS's own locks held, and hang."""
+    if engine.dialect.name != "sqlite":  # whose calls are undivided as a whole
+        event.listen(engine, "do_connect", _connect)
+
+
+def _connect(dialect: Dialect, _: object, args: Any, options: Any) -> Any:
+    with undivided:
+        return dialect.connect(*args, **options)
 
 
 def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
