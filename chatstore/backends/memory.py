@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.sessions import SessionsCore
-from chatstore.forks import renewed_in_child
+from chatstore.forks import taken_by_forks
 from chatstore.messages import Durability
 from chatstore.repository import Repository
 
@@ -28,10 +28,7 @@ class _Memory(SessionsCore):
     def __init__(self) -> None:
         self._shelf: dict[str, Conversation] = {}
         self._lock = RLock()
-        renewed_in_child(self)
-
-    def _renew(self) -> None:
-        self._lock = RLock()
+        taken_by_forks(self._lock)
 
     def locked(self, session_id: str, *, write: bool) -> AbstractContextManager[object]:  # noqa: ARG002 - one for all
         return self._lock

@@ -19,7 +19,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from chatstore.errors import NotSupported, StorageUnavailable
-from chatstore.forks import renewed_in_child
+from chatstore.forks import renewed_in_child, undivided
 
 try:
     import fcntl
@@ -282,10 +282,11 @@ def acquire(path: str, flags: int, *, write: bool) -> int | None:
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
+            with undivided:  # a child that did not know of its copy would keep the lock
+                descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
+                _held.descriptors.add(descriptor)
         except FileNotFoundError:
             return None
-        _held.descriptors.add(descriptor)
         try:
             if flags & os.O_CREAT:
                 _hand_over(path, descriptor)

@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
+from chatstore.backends.sql.crossing import Watched, watch
 from chatstore.backends.sql.poolers import UNNAMED, prepare_where_direct
 from chatstore.errors import Invalid, MessageTooLarge
 from chatstore.extras import driver_not_installed
@@ -352,8 +353,13 @@ def _sqlite_engine(url: URL, options: dict[str, Any], *, wal: bool = True) -> En
     if is_memory(url):
         options["poolclass"] = StaticPool
         options["connect_args"] = {"check_same_thread": False}
-    engine = create_engine(url, **options)
     path = sqlite_path(url)
+    watched = path is not None and url.get_driver_name() == "pysqlite"
+    if watched:
+        options["connect_args"] = {**options["connect_args"], "factory": Watched}
+    engine = create_engine(url, **options)
+    if watched:
+        watch(engine)
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
         _prepare_sqlite(connection, level, in_file=wal and path is not None)

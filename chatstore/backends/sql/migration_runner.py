@@ -34,6 +34,7 @@ from chatstore.backends.sql.migration_locks import alone, in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
 from chatstore.errors import Invalid, SchemaError, SchemaTooNew, StorageUnavailable
+from chatstore.forks import undivided
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,7 +191,7 @@ def connected(target: str | URL | Connection, *, create: bool) -> Iterator[Conne
             url = URL.create("sqlite")
     engine = migration_engine(url)
     try:
-        with engine.connect() as connection:
+        with contextlib.nullcontext() if path is None else undivided, engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()

@@ -13,7 +13,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, Engine, MetaData, String, Table, event, inspect, select
 
 from chatstore.backends.registry import Registry
 from chatstore.backends.sql import models
@@ -31,12 +31,12 @@ from chatstore.backends.sql.dialects import (
 )
 from chatstore.backends.sql.poolers import warn_of_names
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
-from chatstore.forks import renewed_in_child
+from chatstore.forks import renewed_in_child, undivided
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 EngineT = TypeVar("EngineT", "Engine", "AsyncEngine")
@@ -47,7 +47,7 @@ _log = logging.getLogger("chatstore")
 _file_locks: dict[str, Any] = {}
 #: The schemas found ready on engines that were passed in.
 _checked: WeakKeyDictionary[Engine, set[str | None]] = WeakKeyDictionary()
-#: In a forked child, what belongs to the parent's loops: to collect it would touch the parent's sockets.
+#: In a forked child, what belongs to the parent: to collect it would touch the parent's sockets.
 _left_alone: list[Any] = []
 
 
@@ -60,6 +60,9 @@ class Place:
         self.given = engine is not None
         #: Whether all threads share one connection (SQLite in memory).
         self.one_connection = is_memory(self.url)
+        sqlite = self.url.get_backend_name() == "sqlite"
+        #: What a call runs in: its locks, SQLite's own among them, must not be held by nobody in a forked child.
+        self.undivided: AbstractContextManager[None] = undivided if sqlite else nullcontext()
         self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
         self.checked: set[str | None] = set()
@@ -83,13 +86,31 @@ class Place:
         """Begin anew in a forked child: the parent's sockets stay the parent's."""
         self._lock = Lock()
         _file_locks.clear()
-        if self._engine is not None and not self.given:
-            self._engine.dispose(close=False)
+        if self.given:
+            self._look_for_crossed()
+        elif self._engine is not None:
+            # Not only its pool is the parent's: another thread may be half way through the first look at the server.
             if self.one_connection:
+                self._engine.dispose()
                 self.checked.clear()  # a new connection is a new database
+            else:
+                # Some drivers take leave of the server when they are collected.
+                _left_alone.append(self._engine)
+            self._engine = None
         if self._async_engines:
             _left_alone.append(list(self._async_engines.values()))
             self._async_engines.clear()
+
+    def _look_for_crossed(self) -> None:
+        """Warn in a child to which an engine of the caller's brought connections to a SQLite file."""
+        path = sqlite_path(self.url)
+        pool: Any = getattr(self._engine or (self._async_given or [None])[0], "pool", None)
+        if path is not None and hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0:
+            _log.warning(
+                "an engine that was passed in has connections to %s from before this process was forked, and SQLite "
+                "loses messages over such: call engine.dispose() before the fork",
+                path,
+            )
 
     # ---- engines
 
@@ -100,6 +121,7 @@ class Place:
             with self._lock:
                 if self._engine is None:
                     self._engine = new_engine(self.url)
+                    _connect_undivided(self._engine)
         return self._engine
 
     def engines(self) -> tuple[Engine, Engine]:
@@ -117,14 +139,16 @@ class Place:
         loop = asyncio.get_running_loop()
         kept = self._async_engines.get(loop)
         if kept is None:
-            kept = self._async_engines[loop] = (*_views(new_async_engine(self.url), ours=True), set())
+            engine = new_async_engine(self.url)
+            _connect_undivided(engine.sync_engine)
+            kept = self._async_engines[loop] = (*_views(engine, ours=True), set())
         if user is not None:
             kept[2].add(id(user))
         return kept[:2]
 
-    def serial(self) -> AbstractContextManager[object]:
-        """Hold other threads of this process off a SQLite file: its own waiting is not fair."""
-        if self.url.get_backend_name() != "sqlite":
+    def serial(self, *, unit: bool) -> AbstractContextManager[object]:
+        """Hold other threads of this process off a SQLite file in a *unit*: its own waiting is not fair."""
+        if self.url.get_backend_name() != "sqlite" or not (unit or self.one_connection):
             return nullcontext()
         name = f"memory {id(self.engine)}" if self.one_connection else str(self.url.database)
         lock: AbstractContextManager[object] = _file_locks.get(name) or _file_locks.setdefault(name, RLock())
@@ -145,6 +169,17 @@ class Place:
             if not kept[2]:
                 del self._async_engines[loop]
                 await kept[0].dispose()
+
+
+def _connect_undivided(engine: Engine) -> None:
+    """Have forks wait while a server is connected to: a child would find TLS's own locks held, and hang."""
+    if engine.dialect.name != "sqlite":  # whose calls are undivided as a whole
+        event.listen(engine, "do_connect", _connect)
+
+
+def _connect(dialect: Dialect, _: object, args: Any, options: Any) -> Any:
+    with undivided:
+        return dialect.connect(*args, **options)
 
 
 def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:

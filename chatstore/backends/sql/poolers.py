@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
+from chatstore.forks import undivided
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,7 +51,8 @@ def prepare_where_direct(engine: Engine) -> None:
 
 def _connect(dialect: Dialect, _record: object, arguments: Any, options: Any) -> Any:
     """Connect, with names where the connection is direct and the URL does not say otherwise."""
-    made: Any = dialect.connect(*arguments, **options)
+    with undivided:  # a forked child would find TLS's own locks held, and hang
+        made: Any = dialect.connect(*arguments, **options)
     try:
         if not UNNAMED[dialect.driver].items() <= options.items() or not _is_direct(dialect, made):
             return made

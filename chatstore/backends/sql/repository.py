@@ -124,13 +124,8 @@ class SQLRepository(Repository):
             time.sleep(wanted.seconds)
             return None
         single, unit = self._place.engines()
-        if wanted.unit:
-            with self._place.serial():
-                return self._unit(unit, wanted)
-        if self._place.one_connection:
-            with self._place.serial():
-                return self._one(single, wanted)
-        return self._one(single, wanted)
+        with self._place.serial(unit=wanted.unit), self._place.undivided:
+            return self._unit(unit, wanted) if wanted.unit else self._one(single, wanted)
 
     def _one(self, engine: Engine, step: Step[Any]) -> Any:
         """Run *step* where each statement is its own transaction."""
