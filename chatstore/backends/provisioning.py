@@ -1,6 +1,7 @@
 """What ``chatstore upgrade`` needs of a storage: from where to where it moved, and of a service its tables.
 
-This module knows what is asked; each service without SQL has a module ``tables`` whose ``tables_for(url)`` answers.
+This module knows what is asked; a service without SQL has a module ``provisioning``, whose ``provisioner_for(url)``
+answers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ class Moved(NamedTuple):
     after: str | None
 
 
-class Tables(Protocol):
+class Provisioner(Protocol):
     """What keeps the sessions: a table, a container."""
 
     @property

@@ -1,6 +1,6 @@
 """``upgrade``, ``downgrade``, ``current`` and ``check`` for services without SQL, such as DynamoDB.
 
-This module knows what to say and ask; what is made and taken away, the backend's ``tables`` know.
+This module knows what to say and ask; what is made and taken away, the backend's ``provisioning`` knows.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from chatstore.errors import SchemaMissing, SchemaOutdated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chatstore.backends.provisioning import Tables
+    from chatstore.backends.provisioning import Provisioner
 
 #: After every session there can be: a purge up to then, as a dry run, counts them all in one pass.
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @contextmanager
-def tables(target: Target) -> Iterator[Tables]:
+def tables(target: Target) -> Iterator[Provisioner]:
     """Lend the tables of the service behind *target*."""
     backend = target.scheme.partition("+")[0]
-    lent: Tables = import_module(f"chatstore.backends.{backend}.tables").tables_for(target.url)
+    lent: Provisioner = import_module(f"chatstore.backends.{backend}.provisioning").provisioner_for(
+        target.url
+    )
     try:
         yield lent
     finally:

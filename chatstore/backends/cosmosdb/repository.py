@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.cosmosdb import items
-from chatstore.backends.cosmosdb.address import address_of, parse_url
-from chatstore.backends.cosmosdb.faults import meaning
+from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error, shared
+from chatstore.backends.cosmosdb.provisioning import must_be_ours
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
-from chatstore.backends.cosmosdb.tables import must_be_ours
+from chatstore.backends.cosmosdb.url import address_of, parse_url
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore

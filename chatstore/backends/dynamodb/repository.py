@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore
-from chatstore.backends.dynamodb.address import checked, parsed
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
+from chatstore.backends.dynamodb.url import checked, parse_url
 from chatstore.contract import OPERATIONS, drive
 from chatstore.repository import Repository
 
@@ -80,5 +80,5 @@ class DynamoDBRepository(Repository):
 
 def repository_for(url: str) -> DynamoDBRepository:
     """Return the repository behind a ``dynamodb:`` URL. Raises `Invalid`."""
-    table, region, endpoint = parsed(url)
+    table, region, endpoint = parse_url(url)
     return DynamoDBRepository(table, region_name=region, endpoint_url=endpoint)

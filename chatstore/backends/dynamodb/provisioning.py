@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.dynamodb import items
-from chatstore.backends.dynamodb.address import parsed
-from chatstore.backends.dynamodb.client import Client, code_of
+from chatstore.backends.dynamodb.client import Client
+from chatstore.backends.dynamodb.driver_errors import code_of
 from chatstore.backends.dynamodb.store import INDEXES
+from chatstore.backends.dynamodb.url import parse_url
 from chatstore.backends.provisioning import Moved
 from chatstore.contract import drive
 from chatstore.errors import SchemaMissing, SchemaOutdated, StorageError, StorageUnavailable
@@ -29,8 +30,8 @@ DEADLINE, PAUSE = 600.0, 0.5
 KEYS: Final = {"PK": "HASH", "SK": "RANGE"}
 
 
-class Tables:
-    """The table of one address; see `chatstore.backends.provisioning.Tables`."""
+class TableProvisioner:
+    """The table of one address; see `chatstore.backends.provisioning.Provisioner`."""
 
     head = HEAD
 
@@ -150,9 +151,9 @@ class Tables:
             raise SchemaOutdated(msg)
 
 
-def tables_for(url: str) -> Tables:
-    """Return the tables of a ``dynamodb:`` URL. Raises `Invalid`."""
-    return Tables(Client(parsed(url)))
+def provisioner_for(url: str) -> TableProvisioner:
+    """Return the provisioner of a ``dynamodb:`` URL. Raises `Invalid`."""
+    return TableProvisioner(Client(parse_url(url)))
 
 
 def _index(name: str) -> dict[str, Any]:

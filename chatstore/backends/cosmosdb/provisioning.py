@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.cosmosdb import items
-from chatstore.backends.cosmosdb.address import parse_url
-from chatstore.backends.cosmosdb.faults import meaning
+from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
+from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.backends.documents.steps import Failed
 from chatstore.backends.provisioning import Moved
 from chatstore.errors import SchemaOutdated
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 HEAD: Final = "cosmosdb_0001"
 
 
-class Tables:
-    """The container of one address; see `chatstore.backends.provisioning.Tables`."""
+class ContainerProvisioner:
+    """The container of one address; see `chatstore.backends.provisioning.Provisioner`."""
 
     head = HEAD
 
@@ -100,14 +100,14 @@ class Tables:
             return about
 
 
-def tables_for(url: str) -> Tables:
-    """Return the tables of a ``cosmosdb:`` URL. Raises `Invalid`."""
-    return Tables(Place(parse_url(url)))
+def provisioner_for(url: str) -> ContainerProvisioner:
+    """Return the provisioner of a ``cosmosdb:`` URL. Raises `Invalid`."""
+    return ContainerProvisioner(Place(parse_url(url)))
 
 
-def tables_of(repository: Any) -> Tables:
-    """Return the tables of a repository, by its own client; nobody has to close them."""
-    return Tables(repository._place)
+def provisioner_of(repository: Any) -> ContainerProvisioner:
+    """Return the provisioner of a repository, by its own client; nobody has to close them."""
+    return ContainerProvisioner(repository._place)
 
 
 def must_be_ours(properties: dict[str, Any]) -> None:
