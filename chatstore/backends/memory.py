@@ -7,9 +7,10 @@ This module knows a dictionary and a lock. The rules are in `chatstore.backends.
 from __future__ import annotations
 
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
+from chatstore.backend import Backend
 from chatstore.backends.sessions import SessionsCore
 from chatstore.forks import taken_by_forks
 from chatstore.messages import Durability
@@ -74,3 +75,14 @@ class AsyncMemoryRepository(AsyncRepository):
 
     async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
         return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+
+
+def _open(target: Any, *, schema: str | None) -> Repository:  # noqa: ARG001 - there is nothing to choose
+    return MemoryRepository()
+
+
+def _open_async(target: Any, *, schema: str | None) -> AsyncRepository:  # noqa: ARG001
+    return AsyncMemoryRepository()
+
+
+BACKEND = Backend(open=_open, open_async=_open_async, in_process=lambda _url: True)

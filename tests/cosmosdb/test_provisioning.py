@@ -12,9 +12,9 @@ from azure.cosmos import CosmosClient, PartitionKey
 
 import chatstore
 from chatstore import HumanMessage
+from chatstore.backend import Moved
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.provisioning import HEAD, provisioner_for
-from chatstore.backends.provisioning import Moved
 from chatstore.cli import main
 from chatstore.errors import SchemaOutdated, StorageError, StorageUnavailable
 from tests.cosmos import base_of, leaking_sdk

@@ -6,25 +6,29 @@ an upgrade may be repeated, and several processes may do it at once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from chatstore.backend import Moved
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
 from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.backends.documents.steps import Failed
-from chatstore.backends.provisioning import Moved
+from chatstore.backends.provisioning import OneRevision
 from chatstore.errors import SchemaOutdated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from chatstore.repository import Repository
 
 HEAD: Final = "cosmosdb_0001"
 
 
-class ContainerProvisioner:
-    """The container of one address; see `chatstore.backends.provisioning.Provisioner`."""
+class ContainerProvisioner(OneRevision):
+    """The container of one address; see `chatstore.backend.Provisioner`."""
 
     head = HEAD
 
@@ -43,7 +47,7 @@ class ContainerProvisioner:
         must_be_ours(found)
         return HEAD
 
-    def upgrade(self) -> Moved:
+    def make(self) -> Moved:
         """Create the database and the container where they are missing.
 
         That takes an account key: the data roles of Microsoft Entra ID cannot create anything.
@@ -64,7 +68,7 @@ class ContainerProvisioner:
                     )
         return Moved(before, HEAD)
 
-    def downgrade(self) -> Moved:
+    def remove(self) -> Moved:
         """Delete the container with everything in it; its database stays."""
         before = self.current()
         if before is not None:
@@ -90,6 +94,12 @@ class ContainerProvisioner:
         indexed = {one["path"] for one in found.get("indexingPolicy", {}).get("includedPaths", [])}
         wanted = () if "/*" in indexed else items.INDEXING["includedPaths"]
         return told + [f"no index of {one['path']}" for one in wanted if one["path"] not in indexed]
+
+    def repository(self) -> AbstractContextManager[Repository]:
+        """Lend a repository over the same client, which `close` closes."""
+        from chatstore.backends.cosmosdb.repository import CosmosRepository
+
+        return nullcontext(CosmosRepository(place=self._place))
 
     def _described(self) -> dict[str, Any] | None:
         with _translated() as cosmos:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.cosmosdb import items
+from chatstore.backends.cosmosdb.backend import BACKEND
 from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error, shared
 from chatstore.backends.cosmosdb.provisioning import must_be_ours
@@ -86,7 +87,7 @@ class CosmosStore:
 
     limits: Limits = items.LIMITS
     capabilities = Capabilities(
-        denied=frozenset({"search"}),
+        denied=BACKEND.denied,
         atomic_batch=items.LIMITS.messages,
         notes=(
             "lists of sessions are queries over all partitions: they cost request units in each physical partition",

@@ -13,6 +13,7 @@ from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.steps import Commit, Listing
 from chatstore.errors import NotSupported
 from chatstore.messages import PurgeReport
+from chatstore.schemes import schemes_with
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,7 +54,7 @@ class Lister:
 
     def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:  # noqa: ARG002 - denied
         raise NotSupported(
-            "this service cannot search text: use a backend that can (sqlite:, postgresql:, mysql:, file:, memory:)"
+            f"this service cannot search text: use a backend that can ({schemes_with('search')})"
         )
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from chatstore.backend import Moved
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.dynamodb import items
 from chatstore.backends.dynamodb.client import Client
 from chatstore.backends.dynamodb.driver_errors import code_of
+from chatstore.backends.dynamodb.repository import repository_for
 from chatstore.backends.dynamodb.store import INDEXES
 from chatstore.backends.dynamodb.url import parse_url
-from chatstore.backends.provisioning import Moved
+from chatstore.backends.provisioning import OneRevision
 from chatstore.contract import drive
 from chatstore.errors import SchemaMissing, SchemaOutdated, StorageError, StorageUnavailable
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from chatstore.backends.documents.steps import Pause
+    from chatstore.repository import Repository
 
 HEAD: Final = "dynamodb_0001"
 #: Seconds to wait for the service to make or delete a table or an index, and between two looks.
@@ -30,8 +33,8 @@ DEADLINE, PAUSE = 600.0, 0.5
 KEYS: Final = {"PK": "HASH", "SK": "RANGE"}
 
 
-class TableProvisioner:
-    """The table of one address; see `chatstore.backends.provisioning.Provisioner`."""
+class TableProvisioner(OneRevision):
+    """The table of one address; see `chatstore.backend.Provisioner`."""
 
     head = HEAD
 
@@ -50,7 +53,7 @@ class TableProvisioner:
         self._must_be_ours(found)
         return HEAD if not _missing_indexes(found) else None
 
-    def upgrade(self) -> Moved:
+    def make(self) -> Moved:
         """Create the table, or what it lacks, and wait until the service has done it."""
         before = self.current()
         found = self._described() or self._created()
@@ -64,7 +67,7 @@ class TableProvisioner:
             self._call("update_time_to_live", ignoring="ValidationException", TimeToLiveSpecification=wanted)
         return Moved(before, HEAD)
 
-    def downgrade(self) -> Moved:
+    def remove(self) -> Moved:
         """Delete the table with everything in it, and wait until it is gone."""
         found = self._described()
         if found is None:
@@ -90,6 +93,10 @@ class TableProvisioner:
                 f"time to live {is_now}, not on {items.TTL}: expired sessions go by chatstore purge only"
             )
         return told
+
+    def repository(self) -> Repository:
+        """Lend a repository on the table."""
+        return repository_for(self._client.address.url)
 
     # ---- requests
 

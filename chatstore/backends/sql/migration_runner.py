@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from chatstore.backends.provisioning import Moved
+from chatstore.backend import Moved
 from chatstore.backends.sql.dialects import (
     create_private_file,
     kind_of,

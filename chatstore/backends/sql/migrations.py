@@ -23,7 +23,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData
 from sqlalchemy.engine import URL, Dialect
 
-from chatstore.backends.provisioning import Moved
+from chatstore.backend import Moved
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import parse_url
 from chatstore.backends.sql.migration_runner import (
