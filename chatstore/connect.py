@@ -32,7 +32,7 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     Raises `Invalid` or `MissingDependency`.
     """
     target = _given(target)
-    return backend_of(target).open(target, schema=_schema(schema))
+    return backend_of(target).open(target, _schema(schema))
 
 
 def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepository:
@@ -40,10 +40,10 @@ def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepo
     target = _given(target)
     backend = backend_of(target)
     if backend.open_async is not None:
-        return backend.open_async(target, schema=_schema(schema))
+        return backend.open_async(target, _schema(schema))
     from chatstore.threads import ThreadedRepository
 
-    return ThreadedRepository(backend.open(target, schema=_schema(schema)), owns=True)
+    return ThreadedRepository(backend.open(target, _schema(schema)), owns=True)
 
 
 def _given(target: Any) -> Any:

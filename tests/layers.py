@@ -29,6 +29,7 @@ LAYERS = {
     "arguments": 0,
     "contract": 1,
     "backend": 1,
+    "provisioning": 1,
     "schemes": 1,
     "failures": 0,
     "repository": 1,

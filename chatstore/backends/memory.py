@@ -77,11 +77,11 @@ class AsyncMemoryRepository(AsyncRepository):
         return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
 
 
-def _open(target: Any, *, schema: str | None) -> Repository:  # noqa: ARG001 - there is nothing to choose
+def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - there is nothing to choose
     return MemoryRepository()
 
 
-def _open_async(target: Any, *, schema: str | None) -> AsyncRepository:  # noqa: ARG001
+def _open_async(target: Any, schema: str | None) -> AsyncRepository:  # noqa: ARG001
     return AsyncMemoryRepository()
 
 

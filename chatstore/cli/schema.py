@@ -1,7 +1,7 @@
 """``upgrade``, ``downgrade``, ``current``, ``check`` and ``alembic-ini``: the tables and their revisions.
 
 This module knows what to say before and after a migration; how one runs is the backend's own
-(`chatstore.backend.Provisioner`).
+(`chatstore.provisioning.Provisioner`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, agree, on_target
 
 if TYPE_CHECKING:
-    from chatstore.backend import Moved, Provisioner
+    from chatstore.provisioning import Moved, Provisioner
 
 
 @click.command()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection
 
-    from chatstore.backend import Backend, Provisioner
+    from chatstore.backend import Backend
+    from chatstore.provisioning import Provisioner
     from chatstore.repository import Repository
 
 P = ParamSpec("P")

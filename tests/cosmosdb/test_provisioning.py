@@ -12,11 +12,11 @@ from azure.cosmos import CosmosClient, PartitionKey
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backend import Moved
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.provisioning import HEAD, provisioner_for
 from chatstore.cli import main
 from chatstore.errors import SchemaOutdated, StorageError, StorageUnavailable
+from chatstore.provisioning import Moved
 from tests.cosmos import base_of, leaking_sdk
 
 if TYPE_CHECKING:

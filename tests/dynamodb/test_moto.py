@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore import connect
-from chatstore.backend import Moved
 from chatstore.backends.dynamodb.provisioning import HEAD, provisioner_for
+from chatstore.provisioning import Moved
 from chatstore.testing.appending import AppendingContract
 from chatstore.testing.editing import EditingContract
 from chatstore.testing.expiry import ExpiryContract

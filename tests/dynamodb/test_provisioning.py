@@ -11,12 +11,12 @@ import pytest
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backend import Moved
 from chatstore.backends.dynamodb import items, provisioning
 from chatstore.backends.dynamodb.provisioning import HEAD, provisioner_for
 from chatstore.backends.dynamodb.url import parse_url
 from chatstore.cli import main
 from chatstore.errors import SchemaOutdated, StorageUnavailable
+from chatstore.provisioning import Moved
 from tests import dynamo, servers
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from chatstore.backend import Backend
 
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
-    from chatstore.backend import Provisioner
+    from chatstore.provisioning import Provisioner
     from chatstore.repository import Repository
 
 
-def _open(target: Any, *, schema: str | None) -> Repository:  # noqa: ARG001 - Cosmos DB has none
+def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - Cosmos DB has none
     from chatstore.backends.cosmosdb.repository import repository_for
 
     return repository_for(target)
 
 
-def _open_async(target: Any, *, schema: str | None) -> AsyncRepository:  # noqa: ARG001
+def _open_async(target: Any, schema: str | None) -> AsyncRepository:  # noqa: ARG001
     from chatstore.backends.cosmosdb.repository import async_repository_for
 
     return async_repository_for(target)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backend import Moved
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
 from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.backends.documents.steps import Failed
-from chatstore.backends.provisioning import OneRevision
 from chatstore.errors import SchemaOutdated
+from chatstore.provisioning import Moved, OneRevision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ HEAD: Final = "cosmosdb_0001"
 
 
 class ContainerProvisioner(OneRevision):
-    """The container of one address; see `chatstore.backend.Provisioner`."""
+    """The container of one address; see `chatstore.provisioning.Provisioner`."""
 
     head = HEAD
 

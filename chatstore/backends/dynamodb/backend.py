@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from chatstore.backend import Backend
 
 if TYPE_CHECKING:
-    from chatstore.backend import Provisioner
+    from chatstore.provisioning import Provisioner
     from chatstore.repository import Repository
 
 
-def _open(target: Any, *, schema: str | None) -> Repository:  # noqa: ARG001 - DynamoDB has none
+def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - DynamoDB has none
     from chatstore.backends.dynamodb.repository import repository_for
 
     return repository_for(target)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backend import Moved
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.dynamodb import items
 from chatstore.backends.dynamodb.client import Client
@@ -17,9 +16,9 @@ from chatstore.backends.dynamodb.driver_errors import code_of
 from chatstore.backends.dynamodb.repository import repository_for
 from chatstore.backends.dynamodb.store import INDEXES
 from chatstore.backends.dynamodb.url import parse_url
-from chatstore.backends.provisioning import OneRevision
 from chatstore.contract import drive
 from chatstore.errors import SchemaMissing, SchemaOutdated, StorageError, StorageUnavailable
+from chatstore.provisioning import Moved, OneRevision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -34,7 +33,7 @@ KEYS: Final = {"PK": "HASH", "SK": "RANGE"}
 
 
 class TableProvisioner(OneRevision):
-    """The table of one address; see `chatstore.backend.Provisioner`."""
+    """The table of one address; see `chatstore.provisioning.Provisioner`."""
 
     head = HEAD
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chatstore.repository import Repository
 
 
-def _open(target: Any, *, schema: str | None) -> Repository:  # noqa: ARG001 - folders have none
+def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - folders have none
     from chatstore.backends.file.directory import FileRepository
 
     return FileRepository(parse_url(target))

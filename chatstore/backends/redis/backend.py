@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from chatstore.repository import Repository
 
 
-def _open(target: Any, *, schema: str | None) -> Repository:  # noqa: ARG001 - Redis has none
+def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - Redis has none
     from chatstore.backends.redis.repository import repository_for
 
     return repository_for(target)
 
 
-def _open_async(target: Any, *, schema: str | None) -> AsyncRepository:  # noqa: ARG001
+def _open_async(target: Any, schema: str | None) -> AsyncRepository:  # noqa: ARG001
     from chatstore.backends.redis.repository import async_repository_for
 
     return async_repository_for(target)

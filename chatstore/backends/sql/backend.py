@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatstore.aio import AsyncRepository
-    from chatstore.backend import Provisioner
+    from chatstore.provisioning import Provisioner
     from chatstore.repository import Repository
 
 
-def _open(target: Any, *, schema: str | None) -> Repository:
+def _open(target: Any, schema: str | None) -> Repository:
     from chatstore.backends.sql.repository import repository_for
 
     return repository_for(target, schema=schema)
 
 
-def _open_async(target: Any, *, schema: str | None) -> AsyncRepository:
+def _open_async(target: Any, schema: str | None) -> AsyncRepository:
     from chatstore.backends.sql.repository import async_repository_for
 
     return async_repository_for(target, schema=schema)

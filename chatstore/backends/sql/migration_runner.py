@@ -22,7 +22,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from chatstore.backend import Moved
 from chatstore.backends.sql.dialects import (
     create_private_file,
     kind_of,
@@ -35,6 +34,7 @@ from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
 from chatstore.errors import Invalid, SchemaError, SchemaTooNew, StorageUnavailable
 from chatstore.forks import undivided
+from chatstore.provisioning import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The tables of a database, for ``chatstore upgrade`` and its siblings: `chatstore.backend.Provisioner`.
+"""The tables of a database, for ``chatstore upgrade`` and its siblings: `chatstore.provisioning.Provisioner`.
 
 This module knows what a revision, or none, says about a database and its tables; it refuses to know how one is reached
 (`migrations`).
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, inspect, select, table
 
-from chatstore.backend import Checked, Held, Moved
 from chatstore.backends.sql import migrations
 from chatstore.backends.sql.migration_runner import connected, readable
 from chatstore.backends.sql.models import HEAD
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated
+from chatstore.provisioning import Checked, Held, Moved
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 
 class DatabaseProvisioner:
-    """The tables in one database schema; see `chatstore.backend.Provisioner`."""
+    """The tables in one database schema; see `chatstore.provisioning.Provisioner`."""
 
     head = HEAD
     single = False

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chatstore.backends.sql.dialects import Traits
 
 
-def repository_for(target: Any, *, schema: str | None) -> SQLRepository:
+def repository_for(target: Any, schema: str | None) -> SQLRepository:
     """Return the repository of a URL or a SQLAlchemy Engine."""
     if isinstance(target, Engine):
         return SQLRepository(target, schema=schema)
@@ -51,7 +51,7 @@ def repository_for(target: Any, *, schema: str | None) -> SQLRepository:
     return SQLRepository(place=shared(url), schema=schema)
 
 
-def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
+def async_repository_for(target: Any, schema: str | None) -> AsyncRepository:
     """Return the asynchronous repository of a URL, an AsyncEngine, or (in threads) an Engine."""
     if type(target).__name__ == "AsyncEngine":
         return AsyncSQLRepository(target, schema=schema)
