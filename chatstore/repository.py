@@ -22,6 +22,7 @@ from chatstore.codec import CHUNK, answered, batch, chunks, counted, rows_of
 from chatstore.errors import CorruptRecord, NotSupported, PartialWrite
 from chatstore.failures import corrupt, missing
 from chatstore.ids import check_session_id
+from chatstore.schemes import schemes_where
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -98,9 +99,8 @@ class Facade(ABC):
         raise self._no_transactions()
 
     def _no_transactions(self) -> NotSupported:
-        return NotSupported(
-            f"{type(self).__name__} has no transactions to share: use a SQL database (sqlite:, postgresql:, mysql:)"
-        )
+        can = schemes_where(lambda backend: backend.is_sql)
+        return NotSupported(f"{type(self).__name__} has no transactions to share: use a SQL database ({can})")
 
     def history(self, session_id: str, *, last: int | None = None) -> ChatMessageHistory:
         """Return the session as a chat message history; *last* limits what its ``messages`` reads."""

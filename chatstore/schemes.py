@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chatstore.errors import Invalid, MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from importlib.metadata import EntryPoint
 
     from chatstore.backend import Backend
@@ -62,9 +62,18 @@ def schemes() -> list[str]:
     return [*BACKENDS, *sorted({entry.name for entry in _entry_points()} - BACKENDS.keys())]
 
 
-def schemes_with(method: str) -> str:
-    """Name the schemes of ours that have the repository's *method*, for the error of a backend that has not."""
-    return ", ".join(f"{scheme}:" for scheme, place in BACKENDS.items() if method not in _ours(place).denied)
+def schemes_where(fit: Callable[[Backend], bool]) -> str:
+    """Name the schemes of ours whose backends *fit*, for the error of one that does not."""
+    return ", ".join(f"{scheme}:" for scheme, place in BACKENDS.items() if fit(_ours(place)))
+
+
+def unknown(scheme: str) -> Invalid:
+    """Make the error for a URL that nobody here knows."""
+    known = ", ".join(f"{one}:" for one in schemes())
+    return Invalid(
+        f"no package and no SQLAlchemy dialect is installed for {scheme!r}: begin the URL with {known}, or install the "
+        "package that brings it"
+    )
 
 
 def _ours(place: str) -> Backend:

@@ -17,7 +17,7 @@ import click
 from chatstore.cli.output import line, note
 from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
 from chatstore.errors import SchemaMissing, StorageError
-from chatstore.schemes import backend_of
+from chatstore.schemes import backend_of, schemes_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,9 +145,8 @@ class Target:
 
     def has_no_tables(self) -> Refused:
         """Make the error for a command that is about tables."""
-        return Refused(
-            f"{self.shown} has no tables to migrate: name a SQL database (sqlite:, postgresql:, mysql:)"
-        )
+        known = schemes_where(lambda backend: backend.is_sql)
+        return Refused(f"{self.shown} has no tables to migrate: name a SQL database ({known})")
 
     @contextmanager
     def connection(self, *, write: bool = False) -> Iterator[Connection]:

@@ -13,7 +13,7 @@ from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.steps import Commit, Listing
 from chatstore.errors import NotSupported
 from chatstore.messages import PurgeReport
-from chatstore.schemes import schemes_with
+from chatstore.schemes import schemes_where
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,9 +53,8 @@ class Lister:
         return [rules.handed_out(session) for session in found]
 
     def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:  # noqa: ARG002 - denied
-        raise NotSupported(
-            f"this service cannot search text: use a backend that can ({schemes_with('search')})"
-        )
+        can = schemes_where(lambda backend: "search" not in backend.denied)
+        raise NotSupported(f"this service cannot search text: use a backend that can ({can})")
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
         """Sum up session by session, so that only one session's messages are in memory at a time."""

@@ -33,6 +33,7 @@ from chatstore.backends.sql.poolers import UNNAMED, prepare_where_direct
 from chatstore.errors import Invalid, MessageTooLarge
 from chatstore.extras import driver_not_installed
 from chatstore.messages import Durability
+from chatstore.schemes import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -318,11 +319,7 @@ def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
     try:
         return make()
     except NoSuchModuleError:
-        msg = (
-            f"no SQLAlchemy dialect is installed for {url.drivername!r}: check the URL's first part "
-            "(sqlite, postgresql, mysql, mariadb), or install that dialect's package"
-        )
-        raise Invalid(msg) from None
+        raise unknown(url.drivername) from None
     except ImportError as error:
         raise driver_not_installed(driver, error.name) from error
     except InvalidRequestError:
