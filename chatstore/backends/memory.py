@@ -6,7 +6,6 @@ This module knows a dictionary and a lock. The rules are in `chatstore.backends.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,8 @@ from chatstore.messages import Durability
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from chatstore.backends.conversation import Conversation
     from chatstore.core import Answer, T
@@ -33,15 +33,14 @@ class _Memory(SessionsCore):
     def _renew(self) -> None:
         self._lock = RLock()
 
-    @contextmanager
-    def locked(self, session_id: str, *, write: bool) -> Iterator[None]:  # noqa: ARG002 - one lock for all
-        with self._lock:
-            yield
+    def locked(self, session_id: str, *, write: bool) -> AbstractContextManager[object]:  # noqa: ARG002 - one for all
+        return self._lock
 
     def find(self, session_id: str) -> Conversation | None:
-        return self._shelf.get(session_id)
+        found = self._shelf.get(session_id)
+        return None if found is None else found.opened()
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - rows are changed in place
+    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - both count from here on
         self._shelf[conversation.session.session_id] = conversation
 
     def drop(self, session_id: str) -> None:

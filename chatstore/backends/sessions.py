@@ -7,7 +7,6 @@ This module knows when a session is found, made, taken, expired or dropped; it r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import NewSession, Scope
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
 class SessionsCore(ABC):
     """Every operation, on five hooks: lock a session, find it, save it, drop it, walk over all of them.
 
-    What the hooks hand out may be changed in place before `save`: a conversation checks before it changes anything.
+    What the hooks hand out may be changed before `save`, from which on it counts. The lock is held by the operations
+    themselves, in plain ``with`` statements: no interrupt comes between such a lock and its release.
     """
 
     capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=("search scans every message",))
@@ -94,7 +94,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> ChatSession:
         """As `Repository.update_session`."""
-        with self._changing(scope, session_id, now) as found:
+        with self.locked(session_id, write=True):
+            found = self._existing(scope, session_id, now)
             found.expect(expected_revision)
             changed = rules.changed(found.session, changes, now)
             if changed is not found.session:
@@ -136,7 +137,8 @@ class SessionsCore(ABC):
 
     def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> int:
         """As `Repository.load_records`, for one chunk."""
-        with self._writing(scope, session_id, None, now) as (found, _):
+        with self.locked(session_id, write=True):
+            found, _ = self._to_write(scope, session_id, None, now)
             new = found.load(rows, now)
             self.save(found, rows=True)
             return new
@@ -152,7 +154,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> Appended:
         """As `Repository.add_messages`."""
-        with self._writing(scope, session_id, expected_revision, now) as (found, revision):
+        with self.locked(session_id, write=True):
+            found, revision = self._to_write(scope, session_id, expected_revision, now)
             done = found.append(drafts, revision, now)
             self.save(found, rows=True)
             return done
@@ -166,7 +169,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> Appended:
         """As `Repository.replace_messages`."""
-        with self._writing(scope, session_id, expected_revision, now) as (found, revision):
+        with self.locked(session_id, write=True):
+            found, revision = self._to_write(scope, session_id, expected_revision, now)
             done = found.replace(drafts, revision, now)
             self.save(found, rows=True)
             return done
@@ -204,7 +208,8 @@ class SessionsCore(ABC):
         now: datetime,
     ) -> MessageRecord:
         """As `Repository.update_message`."""
-        with self._changing(scope, session_id, now) as found:
+        with self.locked(session_id, write=True):
+            found = self._existing(scope, session_id, now)
             before = found.session
             record = found.edit(key, draft, expected_revision, now)
             if found.session is not before:
@@ -213,7 +218,8 @@ class SessionsCore(ABC):
 
     def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> None:
         """As `Repository.delete_message`."""
-        with self._changing(scope, session_id, now) as found:
+        with self.locked(session_id, write=True):
+            found = self._existing(scope, session_id, now)
             found.remove(found.row(key), now)
             self.save(found, rows=True)
 
@@ -285,29 +291,24 @@ class SessionsCore(ABC):
         self._vacate(new.session_id, now)
         return Conversation(rules.fresh(new, now))
 
-    @contextmanager
-    def _writing(
+    def _to_write(
         self, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
-    ) -> Iterator[tuple[Conversation, int | None]]:
-        """Lend the session, made where it is missing, and the revision that is still to be expected of it."""
-        with self.locked(session_id, write=True):
-            found = self._seen(scope, session_id, now)
-            if found is not None:
-                yield found, expected_revision
-                return
-            self._free(session_id, now)
-            if expected_revision:
-                raise stale(session_id, expected_revision, 0)
-            yield self._made(NewSession(session_id, scope, None, {}, None), now), None
+    ) -> tuple[Conversation, int | None]:
+        """Return the session, made where it is missing, and the revision that is still to be expected of it."""
+        found = self._seen(scope, session_id, now)
+        if found is not None:
+            return found, expected_revision
+        self._free(session_id, now)
+        if expected_revision:
+            raise stale(session_id, expected_revision, 0)
+        return self._made(NewSession(session_id, scope, None, {}, None), now), None
 
-    @contextmanager
-    def _changing(self, scope: Scope, session_id: str, now: datetime) -> Iterator[Conversation]:
-        """Lend the session to a writer that needs it to exist."""
-        with self.locked(session_id, write=True):
-            found = self._seen(scope, session_id, now)
-            if found is None:
-                raise missing(session_id)
-            yield found
+    def _existing(self, scope: Scope, session_id: str, now: datetime) -> Conversation:
+        """Return the session to a writer that needs it to exist."""
+        found = self._seen(scope, session_id, now)
+        if found is None:
+            raise missing(session_id)
+        return found
 
     def _owned(
         self, scope: Scope, wanted: SearchFilter | UsageFilter, now: datetime

@@ -71,26 +71,26 @@ class DirectoryCore(FilesCore):
     def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[bool]:
         """As `FilesCore.guard`: by one of a fixed number of lock files, which are never removed."""
         number = crc32(session_id.encode()) % _LOCK_COUNT
-        descriptor = self._lock(f"{self.directory}/{_LOCKS}/{number:02x}", write=write, needed=needed)
+        lock = self._lock(f"{self.directory}/{_LOCKS}/{number:02x}", write=write, needed=needed)
         try:
-            yield descriptor is not None
+            yield lock is not None
         finally:
-            if descriptor is not None:
-                disk.release(descriptor)
+            if lock is not None:
+                disk.release(lock)
 
-    def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
+    def _lock(self, path: str, *, write: bool, needed: bool) -> disk.Lock | None:
         """Lock, for a write in a file that is made where it is missing; reading is right without, too."""
         try:
-            descriptor = disk.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is None and write:
+            lock = disk.acquire(path, os.O_RDONLY, write=write)
+            if lock is None and write:
                 disk.make_directory(self.directory)
                 disk.make_directory(f"{self.directory}/{_LOCKS}")
-                descriptor = disk.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
+                lock = disk.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
         except OSError:
             if needed:
                 raise
             return None
-        return descriptor
+        return lock
 
     # ---- the hooks of `SessionsCore`
 

@@ -159,25 +159,25 @@ class PageCore(FilesCore):
     @contextmanager
     def guard(self, session_id: str, *, write: bool, needed: bool) -> Iterator[bool]:
         """As `FilesCore.guard`: the lock is on the file; while there is none, on its directory."""
-        descriptor = self._lock(self.array_path(session_id), write=write, needed=needed)
+        lock = self._lock(self.array_path(session_id), write=write, needed=needed)
         try:
-            yield descriptor is not None
+            yield lock is not None
         finally:
-            if descriptor is not None:
-                disk.release(descriptor)
+            if lock is not None:
+                disk.release(lock)
 
-    def _lock(self, path: str, *, write: bool, needed: bool) -> int | None:
+    def _lock(self, path: str, *, write: bool, needed: bool) -> disk.Lock | None:
         while True:
-            descriptor = disk.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is not None or not needed:
-                return descriptor
+            lock = disk.acquire(path, os.O_RDONLY, write=write)
+            if lock is not None or not needed:
+                return lock
             directory = str(Path(path).parent)
-            descriptor = disk.acquire(directory, os.O_RDONLY, write=True)
-            if descriptor is None:
+            lock = disk.acquire(directory, os.O_RDONLY, write=True)
+            if lock is None:
                 raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
             if not os.path.lexists(path):
-                return descriptor
-            disk.release(descriptor)
+                return lock
+            disk.release(lock)
 
     # ---- the hooks of `SessionsCore`
 

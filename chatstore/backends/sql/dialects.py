@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
+from chatstore.backends.sql.lending import AwaitingPool, LendingPool
 from chatstore.errors import Invalid, MessageTooLarge, MissingDependency
 from chatstore.extras import not_installed
 from chatstore.messages import Durability
@@ -198,9 +199,10 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
         return _sqlite_engine(parsed, options)
     dialect_of(parsed)
     options.setdefault("connect_args", _connect_args(parsed))
+    options.setdefault("poolclass", LendingPool)
     if not begins_explicitly(parsed):
         return _guarded(parsed, lambda: create_engine(parsed, **options))
-    # Every transaction is ended where it was begun, so that a connection comes back without one.
+    # Every transaction is ended where it was begun, and a connection where that failed does not come back.
     options["connect_args"]["autocommit"] = True
     engine = _guarded(parsed, lambda: create_engine(parsed, pool_reset_on_return=None, **options))
     _listen(engine)
@@ -235,6 +237,7 @@ def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
     parsed = parse_url(url, asynchronous=True)
     options.setdefault("hide_parameters", True)
     options.setdefault("connect_args", _connect_args(parsed))
+    options.setdefault("poolclass", AwaitingPool)
     if not begins_explicitly(parsed) or parsed.get_backend_name() == "sqlite":
         return _guarded(parsed, lambda: create_async_engine(parsed, **options))
     options["connect_args"]["autocommit"] = True
@@ -341,8 +344,12 @@ def _sqlite_engine(url: URL, options: dict[str, Any], *, wal: bool = True) -> En
     options.setdefault("connect_args", {"timeout": BUSY_SECONDS})
     if is_memory(url):
         options["poolclass"] = StaticPool
-        options["connect_args"] = {"check_same_thread": False}
+        options["connect_args"] = {"check_same_thread": False, "factory": _InMemory}
+    else:
+        options.setdefault("poolclass", LendingPool)
     engine = create_engine(url, **options)
+    if is_memory(url):
+        _keep_one(engine)
     path = sqlite_path(url)
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
@@ -350,7 +357,47 @@ def _sqlite_engine(url: URL, options: dict[str, Any], *, wal: bool = True) -> En
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "close", _roll_back)
     return engine
+
+
+def _roll_back(connection: Any, _record: object) -> None:
+    """End what is open: SQLite closes a connection only when nobody holds its cursors, as an error's frames do."""
+    connection.rollback()
+
+
+class _InMemory(sqlite3.Connection):
+    """A database in memory, which ends with its connection: closing rolls back, `end` closes.
+
+    SQLAlchemy closes a connection that Ctrl-C came upon.
+    """
+
+    def close(self) -> None:
+        self.rollback()
+
+    def end(self) -> None:
+        super().close()
+
+
+def _keep_one(engine: Engine) -> None:
+    """Have *engine* use one connection until it is disposed of, as an interrupt left it, but for its transaction."""
+    kept: list[_InMemory] = []
+
+    def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> _InMemory:
+        if not kept:
+            kept.append(sqlite3.connect(*arguments, **options))
+        return kept[0]
+
+    def lent(connection: _InMemory, _record: object, _proxy: object) -> None:
+        connection.rollback()
+
+    def disposed(_engine: Engine) -> None:
+        while kept:
+            kept.pop().end()
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "checkout", lent)
+    event.listen(engine, "engine_disposed", disposed)
 
 
 def _prepare_sqlite(connection: Any, synchronous: int, *, in_file: bool) -> None:

@@ -1,0 +1,206 @@
+"""An exception at any line of any call: what is acknowledged afterwards is stored, and every later call works."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import chatstore
+from chatstore import HumanMessage
+from tests.reliability.campaign import Campaign
+from tests.reliability.interrupts import (
+    BELOW,
+    FIRST,
+    OPERATIONS,
+    OTHER,
+    OURS,
+    READS,
+    WORK,
+    Broken,
+    Interrupted,
+    Tracer,
+)
+from tests.reliability.judge import LAST, Judge
+from tests.reliability.places import place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KINDS = ["memory", "sqlite", "sqlite-memory", "file", "redis", "postgres", "mariadb"]
+#: Of a library's lines, in full runs every so many-th is interrupted.
+STRIDE = 11
+#: Where each commit waits for a disk, every so many-th of all of these.
+SLOW = {"mariadb": 10}
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def _anywhere(kind: str) -> Iterator[str]:
+    if kind in {"memory", "sqlite-memory"}:
+        yield "memory:" if kind == "memory" else "sqlite:///:memory:"
+    elif kind in {"file", "sqlite"}:
+        # In memory where the system has such a place: it is not the disk's waiting that is looked at here.
+        with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
+            yield f"file:{folder}/chats" if kind == "file" else f"sqlite:///{folder}/chat.db"
+    else:
+        with place(kind) as url:
+            yield (
+                f"{url}{'&' if '?' in url else '?'}options=-csynchronous_commit%3Doff"
+                if kind == "postgres"
+                else url
+            )
+
+
+class Sweep:
+    """One repository, interrupted again and again, and what was wrong after it."""
+
+    def __init__(self, campaign: Campaign, kind: str, url: str) -> None:
+        """Open *url*, which a second process judges."""
+        self.campaign, self.kind = campaign, kind
+        self.repository: Any = chatstore.connect(url)
+        self.repository.count_messages(WORK)
+        self.judge = Judge(url, self.repository if "memory" in kind else None)
+        self.acknowledged = self.swallowed = 0
+        self.wrong: list[tuple[str, ...]] = []
+        self.kept, self.kept_ids = "kept 0", list[str]()
+        self.first = 0
+
+    def close(self) -> None:
+        """End the second process."""
+        self.judge.close()
+        self.repository.close()
+
+    # ---- one interrupt
+
+    def prepare(self, name: str) -> None:
+        """Have `WORK` hold `FIRST`, and `OTHER` nothing."""
+        if name not in READS or not self.first:
+            self.first = self.repository.replace_messages(WORK, FIRST)[0].position
+        if name in {"create", "fork", "load"}:
+            self.repository.delete_session(OTHER)
+
+    def point(self, name: str, at: int, kind: type[BaseException], parts: tuple[str, ...]) -> bool:
+        """Interrupt operation *name* at its line *at*; tell whether it has so many."""
+        self.prepare(name)
+        tracer = Tracer(at, kind("interrupt"), parts)
+        error = self.run(tracer, lambda: OPERATIONS[name](self.repository, self.first))
+        if tracer.raised:
+            self.campaign.done += 1
+            self.said(f"{name} at {tracer.where}", tracer, error)
+            self.after(f"{name} at {tracer.where}")
+        elif error is not None:
+            raise error
+        return tracer.raised
+
+    def run(self, tracer: Tracer, call: Callable[[], Any]) -> BaseException | None:
+        """Return what comes out of *call*."""
+        try:
+            with tracer.on():
+                call()
+        except BaseException as error:  # noqa: BLE001 - whatever comes out is looked at
+            return error.with_traceback(None)
+        return None
+
+    def said(self, what: str, tracer: Tracer, error: BaseException | None) -> None:
+        """Look whether the interrupt stayed what it is; in a destructor Python reports it and goes on."""
+        self.swallowed += error is None
+        if error is not None and error is not tracer.error:
+            self.wrong.append((what, "another error", repr(error), repr(error.__cause__)))
+        tracer.error.__traceback__ = tracer.error.__context__ = None
+
+    def after(self, what: str) -> None:
+        """Look whether two appends are acknowledged and stored, and nothing is left open, or lent."""
+        if len(self.kept_ids) > 400:
+            self.kept, self.kept_ids = f"kept {self.campaign.done}", []
+        mine = f"k{self.campaign.done}"
+        try:
+            for session in (self.kept, WORK):
+                self.repository.add_messages(session, [HumanMessage(mine, id=mine)])
+        except BaseException as error:  # noqa: BLE001 - counted
+            self.wrong.append((what, "refused", repr(error), repr(error.__cause__)))
+            return
+        self.acknowledged += 2
+        self.kept_ids.append(mine)
+        told = self.judge.says(self.kept, WORK)
+        found = [record[1] for record in told[self.kept]["records"]]
+        if found != self.kept_ids[-len(found) :] or told[self.kept]["count"] != len(self.kept_ids):
+            self.wrong.append((what, "lost", str(found), str(self.kept_ids[-3:])))
+        if told["open"]:
+            self.wrong.append((what, "left open", str(told["open"])))
+        if (out := self.lent()) != 0:
+            self.wrong.append((what, "still lent", str(out)))
+        self.whole(what, mine, told[WORK])
+
+    def whole(self, what: str, mine: str, told: dict[str, Any]) -> None:
+        """Look whether the interrupted session is as before the call or as after it, and counts what it has."""
+        positions = [record[0] for record in told["records"]]
+        ids = [record[1] for record in told["records"]]
+        contents = [record[2] for record in told["records"]]
+        counted = told["count"] == len(ids) or len(ids) == LAST
+        if not counted or sorted(set(positions)) != positions or ids[-1] != mine:
+            self.wrong.append((what, "torn", str(told)))
+        for pair in (("a", "b"), ("text of w4", "text of w5"), ("text of r1", "text of r2")):
+            if len({one in contents for one in pair}) != 1:
+                self.wrong.append((what, "half", str(contents)))
+
+    def lent(self) -> int:
+        """Return how many connections somebody still holds."""
+        place: Any = getattr(self.repository, "_place", None)
+        pool: Any = place.engine.pool if hasattr(place, "engine") else None
+        if not hasattr(pool, "checkedout"):
+            return 0
+        if pool.checkedout():
+            gc.collect()  # SQLAlchemy's connections and their transactions refer to each other
+        return int(pool.checkedout())
+
+
+def _points(
+    campaign: Campaign, names: list[str]
+) -> Iterator[tuple[str, int, type[BaseException], tuple[str, ...]]]:
+    """Yield operations, lines, classes and files: in a short run at random."""
+    rng = campaign.random
+    for _ in campaign.rounds():
+        parts = OURS if rng.random() < 0.5 else OURS + BELOW
+        yield rng.choice(names), rng.randrange(1, 300), rng.choice([Interrupted, Broken]), parts
+
+
+def _all_points(sweep: Sweep) -> None:
+    for number, name in enumerate(OPERATIONS):
+        for parts in (OURS, OURS + BELOW):
+            step = 1 if parts is OURS or name in {"append", "update", "messages"} else STRIDE
+            step *= SLOW.get(sweep.kind, 1)
+            at = 1 + number % step
+            while sweep.point(name, at, (Interrupted, Broken)[at % 2], parts):
+                at += step
+
+
+@contextmanager
+def _unraisable() -> Iterator[None]:
+    """Keep what an interrupt in a destructor says from being a warning; Python goes on after it."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_call_costs_no_other(kind: str) -> None:
+    """Every line of every operation: nothing acknowledged is lost, no call refused, nothing left open or lent."""
+    campaign = Campaign(f"interrupted at a line, {kind}", 1 << 30)
+    with _anywhere(kind) as url, _unraisable():
+        sweep = Sweep(campaign, kind, url)
+        if campaign.short:
+            for point in _points(campaign, list(OPERATIONS)):
+                sweep.point(*point)
+        else:
+            _all_points(sweep)
+        sweep.close()
+    campaign.report(acknowledged=sweep.acknowledged, wrong=len(sweep.wrong), swallowed=sweep.swallowed)
+    assert sweep.wrong == []
