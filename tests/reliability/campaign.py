@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Campaigns that share the seconds of a short run.
-CAMPAIGNS = 24
+CAMPAIGNS = 46
 SEED = int(os.environ.get("CHATSTORE_RELIABILITY_SEED", "20261122"))
 
 

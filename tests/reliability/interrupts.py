@@ -10,12 +10,13 @@ import asyncio
 import dis
 import sys
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from types import CodeType, FrameType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from chatstore import AIMessage, HumanMessage
 from chatstore.arguments import utcnow
+from chatstore.backends.sql import repository
 from chatstore.errors import MessageConflict
 from chatstore.records import MessageRecord
 
@@ -80,6 +81,48 @@ class Tracer:
         finally:
             sys.settrace(None)
 
+    async def awaiting(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """Interrupt *call* at a line, also where SQLAlchemy runs it in a greenlet, which has a tracer of its own."""
+        with self.on(), _in_greenlets(self):
+            return await call
+
+    @coroutine
+    def waiting(self, call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Await *call*, and cancel the task where it waits, instead of raising at a line."""
+        resumed: Callable[[], Any] = partial(call.send, None)
+        while True:
+            try:
+                waited = resumed()
+            except StopIteration as end:
+                return end.value
+            self.left -= 1
+            if self.left == 0:
+                task = asyncio.current_task()
+                assert task is not None
+                self.where = "a wait"
+                task.cancel()
+            try:
+                resumed = partial(call.send, (yield waited))
+            except BaseException as error:  # noqa: BLE001 - handed on
+                resumed = partial(call.throw, error)
+
+
+@contextmanager
+def _in_greenlets(tracer: Tracer) -> Iterator[None]:
+    def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            with tracer.on():
+                return function(*args)
+
+        return run
+
+    before = repository._one, repository._unit
+    repository._one, repository._unit = map(traced, before)
+    try:
+        yield
+    finally:
+        repository._one, repository._unit = before
+
 
 @cache
 def _wanted(filename: str, parts: tuple[str, ...]) -> bool:
@@ -101,29 +144,6 @@ def leaving(code: CodeType) -> frozenset[int]:
         if all(one.opname == "LOAD_CONST" and one.argval is None for one in (first, second, third))
         and call.opname in {"PRECALL", "CALL"}
     )
-
-
-@coroutine
-def cancelled(call: Coroutine[Any, Any, Any], at: int) -> Generator[Any, Any, Any]:
-    """Await *call*, and cancel the task when it waits for the *at*-th time; return whether it did."""
-    value, times = None, 0
-    while True:
-        try:
-            waited = call.send(value)
-        except StopIteration:
-            return False
-        times += 1
-        if times == at:
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-        try:
-            value = yield waited
-        except BaseException as error:  # noqa: BLE001 - handed on
-            try:
-                waited = call.throw(error)
-            except StopIteration:
-                return True
 
 
 # ------------------------------------------------------------------------------------------------ the calls

@@ -189,6 +189,16 @@ def test_who_waits_for_a_connection_gets_the_next_one(url: str) -> None:
     engine.dispose()
 
 
+def test_a_pool_that_resets_nothing_is_told_of(url: str) -> None:
+    """Of a passed-in engine whose pool keeps what is open, the notes say so; of any other they do not."""
+    plain, unreset = create_engine(url), create_engine(url, pool_reset_on_return=None)
+    told = [
+        "pool_reset_on_return" in " ".join(chatstore.connect(engine).capabilities.notes)
+        for engine in (plain, unreset)
+    ]
+    assert [False, True] == told
+
+
 def test_an_interrupt_is_not_taken_for_a_bad_parameter() -> None:
     """SQLAlchemy wraps what comes out of the nowhere of a statement's parameters; a fault in them stays one."""
     interrupt, fault = _TimeIsUp(), ValueError("no number")

@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool.base import ResetStyle
 
 from chatstore.backends.sql.lending import AwaitingPool, LendingPool
 from chatstore.errors import Invalid, MessageTooLarge, MissingDependency
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import Pool
 
 #: Seconds a writer waits for another writer's lock before it gives up.
 BUSY_SECONDS = 30
@@ -107,8 +109,21 @@ _TSVECTOR_NOTE = (
 )
 
 
-def traits_of(dialect: Dialect) -> Traits:
-    """Return what chatstore may use on this dialect."""
+_UNRESET_NOTE = (
+    "the pool of this engine does not roll back what comes back to it (pool_reset_on_return=None), so that after an "
+    "interrupt in the middle of a call a transaction may stay open in it: leave that option out"
+)
+
+
+def traits_of(dialect: Dialect, pool: Pool | None = None) -> Traits:
+    """Return what chatstore may use on this dialect, and what is to be said of the *pool* of a passed-in engine."""
+    traits = _traits_of(dialect)
+    if pool is None or pool._reset_on_return is not ResetStyle.reset_none:
+        return traits
+    return replace(traits, notes=(*traits.notes, _UNRESET_NOTE))
+
+
+def _traits_of(dialect: Dialect) -> Traits:
     if dialect.name == "postgresql":
         return Traits(
             "postgresql",

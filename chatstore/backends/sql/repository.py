@@ -138,7 +138,8 @@ class SQLRepository(Repository):
         self._place = place if place is not None else Place(engine)
         dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
-        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
+        pool = None if engine is None else engine.pool
+        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect, pool), schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
 
@@ -251,7 +252,8 @@ class AsyncSQLRepository(AsyncRepository):
         self._place = place if place is not None else Place(engine)
         dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
-        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
+        pool = None if engine is None else engine.pool
+        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect, pool), schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
