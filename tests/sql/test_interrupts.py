@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import chatstore
 from chatstore import HumanMessage, errors
-from chatstore.backends.sql.dialects import WRITES, new_engine
+from chatstore.backends.sql.dialects import WRITES, new_async_engine, new_engine
 from chatstore.backends.sql.lending import Lent, interrupt_in
 from tests import servers
 
@@ -187,6 +187,30 @@ def test_who_waits_for_a_connection_gets_the_next_one(url: str) -> None:
     thread.join(30)
     assert [first] == seen
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_tasks_that_wait_for_a_connection_get_it_in_turn(kind: str) -> None:
+    """The same for tasks: a pool of one serves six, and one that was cancelled while it waited takes nothing along."""
+
+    async def work(url: str) -> tuple[list[Any], int]:
+        engine = new_async_engine(url, pool_size=1, max_overflow=0)
+
+        async def ask(number: int) -> int:
+            async with engine.connect() as connection:
+                return int((await connection.exec_driver_sql(f"SELECT {number}")).scalar_one())
+
+        tasks = [asyncio.create_task(ask(number)) for number in range(6)]
+        await asyncio.sleep(0)
+        tasks[3].cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        out = int(engine.pool.checkedout())  # type: ignore[attr-defined]
+        await engine.dispose()
+        return found, out
+
+    with servers.migrated_url(kind) as url:
+        found, out = asyncio.run(work(url))
+    assert ([0, 1, 2, 4, 5], 0) == ([answer for answer in found if isinstance(answer, int)], out)
 
 
 def test_a_pool_that_resets_nothing_is_told_of(url: str) -> None:
