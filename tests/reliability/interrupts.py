@@ -191,10 +191,6 @@ OPERATIONS: dict[str, Callable[[Any, int], Any]] = {
     "purge": lambda r, _: r.purge(expired_only=True),
     "durability": lambda r, _: r.durability(),
 }
-#: The operations before which `WORK` is as it was made.
-READS = frozenset(
-    {"get", "sessions", "messages", "records", "message", "count", "search", "usage", "purge", "durability"}
-)
 
 
 def refused(call: Callable[[], Any]) -> None:

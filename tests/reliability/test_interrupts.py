@@ -27,7 +27,6 @@ from tests.reliability.interrupts import (
     OPERATIONS,
     OTHER,
     OURS,
-    READS,
     WORK,
     Broken,
     Interrupted,
@@ -117,7 +116,7 @@ class Sweep:
         self.acknowledged = self.swallowed = 0
         self.wrong: list[tuple[str, ...]] = []
         self.kept, self.kept_ids = "kept 0", list[str]()
-        self.first, self.changed = 0, True
+        self.first = 0
 
     def close(self) -> None:
         """End the second process."""
@@ -128,9 +127,7 @@ class Sweep:
 
     def prepare(self, name: str) -> None:
         """Have `WORK` hold `FIRST`, and `OTHER` nothing."""
-        if self.changed or name not in READS:
-            self.first = self.repository.replace_messages(WORK, FIRST)[0].position
-        self.changed = name not in READS
+        self.first = self.repository.replace_messages(WORK, FIRST)[0].position
         if name in {"create", "fork", "load"}:
             self.repository.delete_session(OTHER)
 
