@@ -34,9 +34,10 @@ class _Memory(SessionsCore):
         return self._lock
 
     def find(self, session_id: str) -> Conversation | None:
-        return self._shelf.get(session_id)
+        found = self._shelf.get(session_id)
+        return None if found is None else found.opened()
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - rows are changed in place
+    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - both count from here on
         self._shelf[conversation.session.session_id] = conversation
 
     def drop(self, session_id: str) -> None:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class SessionsCore(ABC):
     """Every operation, on five hooks: lock a session, find it, save it, drop it, walk over all of them.
 
-    What the hooks hand out may be changed in place before `save`: a conversation checks before it changes anything.
+    What the hooks hand out may be changed before `save`, from which on it counts. The lock is held by the operations
+    themselves, in plain ``with`` statements: no interrupt comes between such a lock and its release.
     """
 
     capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=("search scans every message",))

@@ -264,7 +264,7 @@ class FilesCore(SessionsCore):
     # ---- what a kind of file must know
 
     @abstractmethod
-    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> filesystem.FileLock | None:
         """Return the descriptor of the lock; None for a reader of what nobody can write to, unless it is *needed*."""
 
     @abstractmethod

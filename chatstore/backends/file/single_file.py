@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from chatstore.backends.conversation import Conversation
     from chatstore.backends.file.array_file import Array
+    from chatstore.backends.file.filesystem import FileLock
     from chatstore.codec import Draft
     from chatstore.messages import ChatSession
 
@@ -161,20 +162,20 @@ class SingleFileCore(FilesCore):
             raise NotSupported(msg)
         return self.path
 
-    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> FileLock | None:
         """As `FilesCore.lock`: the lock is on the file; while there is none, on its directory."""
         path = self.array_path(session_id)
         while True:
-            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is not None or not needed:
-                return descriptor
+            found = filesystem.acquire(path, os.O_RDONLY, write=write)
+            if found is not None or not needed:
+                return found
             directory = str(Path(path).parent)
-            descriptor = filesystem.acquire(directory, os.O_RDONLY, write=True)
-            if descriptor is None:
+            found = filesystem.acquire(directory, os.O_RDONLY, write=True)
+            if found is None:
                 raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
             if not os.path.lexists(path):
-                return descriptor
-            filesystem.release(descriptor)
+                return found
+            filesystem.release(found)
 
     # ---- the hooks of `SessionsCore`
 
