@@ -91,10 +91,8 @@ def test_what_a_child_stores_stays_when_the_parent_closes(url: str) -> None:
 def test_no_descriptor_of_the_file_crosses(url: str) -> None:
     """Idle connections are closed before a fork, also one that its pool has lost; both sides open anew."""
     repository = connect(url)
-    lost = repository._place.engine.connect()
-    connect(url).close()
-    repository._place.engine.dispose()
-    lost.close()  # goes back to a pool that is no more
+    lost = repository._place.engine.raw_connection()
+    lost.detach()  # its pool knows nothing of it any more
     assert descriptors(url) > 0
     assert "0" == in_child(lambda: descriptors(url))
     assert "2" == in_child(lambda: repository.add_messages("s", X) and repository.count_messages("s") - 1)
