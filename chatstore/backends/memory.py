@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, AskDurability, C, T
     from chatstore.messages import ChatSession
 
 
@@ -47,7 +47,7 @@ class _Memory(SessionsCore):
         with self._lock:
             return [conversation.session for conversation in self._shelf.values()]
 
-    def durability(self) -> Durability:
+    def durability(self, call: AskDurability) -> Durability:  # noqa: ARG002 - there is but one answer
         return Durability("none", "messages live in this process only and end with it")
 
 
@@ -58,8 +58,8 @@ class MemoryRepository(Repository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for
 
     def _asynchronous(self) -> AsyncRepository:
         twin = AsyncMemoryRepository()
@@ -73,5 +73,5 @@ class AsyncMemoryRepository(AsyncRepository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for

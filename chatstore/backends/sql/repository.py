@@ -28,7 +28,7 @@ from chatstore.backends.sql.lending import Lent, interrupt_in, undone
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
-from chatstore.contract import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -143,12 +143,12 @@ class SQLRepository(Repository):
         self._transaction: Any = None
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:
-            return drive(operation(*args), self._inside)
+            return drive(operation(call), self._inside)
         if self._schema not in self._place.checked:
             self._check()
-        return drive(operation(*args), self._lend)
+        return drive(operation(call), self._lend)
 
     # ---- lending
 
@@ -251,12 +251,12 @@ class AsyncSQLRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:
-            return await adrive(operation(*args), self._inside)
+            return await adrive(operation(call), self._inside)
         if self._schema not in self._place.checked:
             await self._check()
-        return await adrive(operation(*args), self._lend)
+        return await adrive(operation(call), self._lend)
 
     async def _lend(self, wanted: Step[Any] | Pause) -> Any:
         if isinstance(wanted, Pause):
