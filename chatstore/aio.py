@@ -176,7 +176,8 @@ class AsyncRepository(Facade):
         (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
         many messages are stored if a later one fails.
         """
-        revision, now = check_revision(expected_revision), utcnow()
+        revision = None if expected_revision is None else check_revision(expected_revision)
+        now = utcnow()
         made = batch(session_id, messages, now)
         if not made.drafts:
             return await self.get_records(session_id, last=0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chatstore import arguments
-from chatstore.arguments import Scope, microseconds
+from chatstore.arguments import EVERYBODY, Scope, microseconds
 from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.errors import InvalidMessage
 from chatstore.failures import another_body, no_message, out_of_order, stale
@@ -57,9 +57,9 @@ def expired(session: ChatSession, now: datetime) -> bool:
 
 def visible(session: ChatSession | None, scope: Scope, now: datetime) -> bool:
     """Tell whether *scope* sees this session now."""
-    return (
-        session is not None and scope.sees(session.tenant_id, session.user_id) and not expired(session, now)
-    )
+    if session is None or (session.expires_at is not None and session.expires_at <= now):
+        return False
+    return scope == EVERYBODY or scope.sees(session.tenant_id, session.user_id)
 
 
 def purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -> bool:
@@ -172,11 +172,14 @@ class Conversation:
     def known(self, drafts: Sequence[Draft]) -> dict[str, Row]:
         """Return the rows of those *drafts* whose id is stored; raise `MessageConflict` for another body."""
         ids = self.ids()
-        found = {draft.message_id: ids[draft.message_id] for draft in drafts if draft.message_id in ids}
+        found = {}
         for draft in drafts:
-            row = found.get(draft.message_id)
-            if row is not None and not same_body(draft, row.draft):
+            row = ids.get(draft.message_id)
+            if row is None:
+                continue
+            if not same_body(draft, row.draft):
                 raise another_body(self.session.session_id, draft.message_id)
+            found[draft.message_id] = row
         return found
 
     # ---- writing
