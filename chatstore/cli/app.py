@@ -11,22 +11,43 @@ import os
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from chatstore import __version__
-from chatstore.cli import copy, demo, doctor, import_export, index, reading, removal, schema, writing
-from chatstore.cli.demo import TORN
 from chatstore.cli.output import scrubbed
 from chatstore.errors import ChatstoreError, SessionNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 #: Shows the traceback of what should not have happened.
 TRACEBACK = "CHATSTORE_TRACEBACK"
 FAILED, INTERRUPTED = 1, 130
+#: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
+TORN: Final = 141
+#: The module of each command, in the order of the list. It is imported when its own command runs, or for --help.
+MODULES: Final = {
+    "demo": "demo",
+    "upgrade": "schema",
+    "downgrade": "schema",
+    "current": "schema",
+    "check": "schema",
+    "alembic-ini": "schema",
+    "index": "index",
+    "sessions": "reading",
+    "show": "reading",
+    "search": "reading",
+    "append": "writing",
+    "import": "import_export",
+    "export": "import_export",
+    "copy": "copy",
+    "delete": "removal",
+    "purge": "removal",
+    "doctor": "doctor",
+}
 #: Where a caller in Python is sent for the driver's error, which may show stored text.
 _CAUSE = "its own error is this error's __cause__; look there"
 
@@ -47,9 +68,17 @@ class App(click.Group):
             ctx.exit(TORN)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order of their subjects, as they were added."""
+        """List the commands in the order of their subjects."""
         del ctx
-        return list(self.commands)
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of this name, if there is one."""
+        del ctx
+        if cmd_name not in MODULES:
+            return None
+        commands: tuple[click.Command, ...] = import_module(f"chatstore.cli.{MODULES[cmd_name]}").COMMANDS
+        return next(command for command in commands if command.name == cmd_name)
 
 
 def guarded(run: Callable[[], Any]) -> NoReturn:
@@ -124,11 +153,6 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _commands() -> Iterator[click.Command]:
-    for module in (demo, schema, index, reading, writing, import_export, copy, removal, doctor):
-        yield from module.COMMANDS
-
-
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="chatstore %(version)s")
 def main() -> None:
@@ -137,7 +161,3 @@ def main() -> None:
     Begin with `chatstore demo`. Every command takes --url, or reads CHATSTORE_URL: memory:, file:DIRECTORY,
     sqlite:///FILE, postgresql://…, mysql://…, mariadb://…
     """
-
-
-for _command in _commands():
-    main.add_command(_command)

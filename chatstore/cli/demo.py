@@ -18,6 +18,7 @@ from typing import Final
 
 import click
 
+from chatstore.cli.app import TORN
 from chatstore.cli.output import say
 from chatstore.cli.schema import way
 from chatstore.cli.target import Refused, Target, refuse_empty
@@ -26,8 +27,6 @@ from chatstore.errors import ChatstoreError
 from chatstore.extras import EXTRAS, pip_install
 
 READER: Final = "chatstore.cli.demo_reader"
-#: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
-TORN: Final = 141
 
 
 @click.command()

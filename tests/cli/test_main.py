@@ -49,6 +49,17 @@ def test_help_loads_no_heavy_library(folder: Path) -> None:
     assert "  demo  " in run.stdout
 
 
+def test_every_command_is_found_by_its_name() -> None:
+    """The table of modules names each command of these modules, and no other."""
+    from importlib import import_module
+
+    from chatstore.cli.app import MODULES
+
+    homes = {module: import_module(f"chatstore.cli.{module}").COMMANDS for module in MODULES.values()}
+
+    assert {one.name: module for module, found in homes.items() for one in found} == MODULES
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_there_is_one_line_with_the_command_to_type(missing: str, folder: Path) -> None:
     """Where click or rich is not installed, the program says how to install them."""

@@ -20,10 +20,12 @@ OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 
 def commands(group: click.Group, path: str = "chatstore") -> Iterator[tuple[str, click.Command]]:
     """Give every command that does something, with its full name."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
-        else:
+        elif command is not None:
             yield f"{path} {name}", command
 
 
