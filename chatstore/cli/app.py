@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from chatstore import __version__
+from chatstore.cli.options import examples
 from chatstore.cli.output import scrubbed
 from chatstore.errors import ChatstoreError, SessionNotFound
 
@@ -153,11 +154,25 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=App,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "chatstore demo", "chatstore sessions --url sqlite:///chat.db", "chatstore show SESSION --last 10"
+    ),
+)
 @click.version_option(__version__, message="chatstore %(version)s")
 def main() -> None:
     """Keep the conversations of an LLM application in its own database.
 
-    Begin with `chatstore demo`. Every command takes --url, or reads CHATSTORE_URL: memory:, file:DIRECTORY,
-    sqlite:///FILE, postgresql://…, mysql://…, mariadb://…
-    """
+    Begin with `chatstore demo`. --url, or CHATSTORE_URL in the environment, says where the conversations are:
+
+    \b
+      sqlite:///FILE, postgresql://…, mysql://…, mariadb://…
+      any other URL of SQLAlchemy
+      file:DIRECTORY, memory:
+      redis://…, rediss://…
+      dynamodb://REGION/TABLE, cosmosdb://HOST/DATABASE/CONTAINER
+
+    `copy` takes two such URLs as arguments. `alembic-ini` needs none.
+    """  # noqa: D301 - click's mark for lines that stay as they are

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from chatstore.cli import transcript
-from chatstore.cli.output import moment, say, table
+from chatstore.cli import session_list, transcript
+from chatstore.cli.output import say, table
 from chatstore.cli.samples import TENANT
 from chatstore.cli.target import Target, target
 
@@ -70,12 +70,7 @@ def _history(repository: Repository) -> None:
 
 def _sessions(repository: Repository) -> None:
     say(f"\n   chatstore sessions --tenant {TENANT}\n")
-    page = repository.list_sessions(tenant_id=TENANT)
-    rows = [
-        (one.session_id, one.title, one.user_id, one.message_count, moment(one.updated_at))
-        for one in page.items
-    ]
-    table(("session", "title", "user", "messages", "updated (UTC)"), rows, shorten="title")
+    session_list.show(repository.list_sessions(tenant_id=TENANT).items, full=False, known=["tenant"])
 
 
 def _queries(where: Target) -> None:

@@ -48,8 +48,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--from`` and the options of sources."""
     for name, text in reversed(_HELP.items()):
         command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text)(command)
-    text = "Read another program's storage: SOURCE is its URL, its table or a file."
-    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=text)(command)
+    text = f"Read another program's storage; KIND is {', '.join(KINDS)}."
+    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), metavar="KIND", help=text)(command)
 
 
 def resolve_environment(text: str) -> str:

@@ -153,11 +153,11 @@ class Target:
     def connection(self, *, write: bool = False) -> Iterator[Connection]:
         """Lend a connection to the database, in a transaction that is committed at the end."""
         from chatstore.backends.sql.dialects import WRITES, migration_engine
-        from chatstore.backends.sql.migration_runner import readable
+        from chatstore.backends.sql.visits import translated
 
         engine = migration_engine(self.sql)
         try:
-            with readable(), engine.execution_options(**{WRITES: write}).begin() as connection:
+            with translated(), engine.execution_options(**{WRITES: write}).begin() as connection:
                 yield connection
         finally:
             engine.dispose()
@@ -192,9 +192,14 @@ def on_target(
     """
 
     def decorate(command: Callable[P, R]) -> Callable[..., R]:
-        @click.option("--url", metavar="URL", help=f"Where the conversations are; else {ENVIRONMENT}.")
+        default = ENVIRONMENT if chosen else f"{ENVIRONMENT}, else {DEFAULT}"
+        own = "else the database's own"
+
+        @click.option("--url", metavar="URL", help=f"Where the conversations are  [default: {default}]")
         @click.option(
-            "--schema", metavar="NAME", help=f"The database schema of the tables; else {SCHEMA_ENVIRONMENT}."
+            "--schema",
+            metavar="NAME",
+            help=f"Database schema of the tables  [default: {SCHEMA_ENVIRONMENT}, {own}]",
         )
         @wraps(command)
         def wrapped(*args: Any, url: str | None, schema: str | None, **options: Any) -> R:
@@ -253,7 +258,7 @@ def announce(target: Target) -> str | None:
     note(f"target     {target.shown}")
     if not target.is_sql:
         return None
-    from chatstore.backends.sql.migrations import current
+    from chatstore.backends.sql.visits import current
 
     found = current(target.sql, schema=target.schema)
     note(f"revision   {found or 'none'}")
