@@ -18,7 +18,7 @@ import click
 
 from chatstore import __version__
 from chatstore.cli.options import examples
-from chatstore.cli.output import scrubbed
+from chatstore.cli.output import scrub
 from chatstore.errors import ChatstoreError, SessionNotFound
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class App(click.Group):
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line and exit."""
         run = partial(super().main, *args, **{**extra, "standalone_mode": False})
-        return guarded(run) if standalone_mode else run()
+        return run_guarded(run) if standalone_mode else run()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click would end a torn pipe with exit code 1, which is for failures."""
@@ -82,7 +82,7 @@ class App(click.Group):
         return next(command for command in commands if command.name == cmd_name)
 
 
-def guarded(run: Callable[[], Any]) -> NoReturn:
+def run_guarded(run: Callable[[], Any]) -> NoReturn:
     """Run *run* and exit with the int it returns, or 0; with one line on stderr where it fails."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # what a terminal cannot spell, it gets as an escape
@@ -123,7 +123,7 @@ def _end(error: BaseException) -> NoReturn:
         case _:
             line = f"this {type(error).__name__} should not happen: run it with {TRACEBACK}=1 and report that"
     with suppress(OSError, ValueError):
-        click.echo(f"chatstore: {scrubbed(line)}", err=True)
+        click.echo(f"chatstore: {scrub(line)}", err=True)
     sys.exit(code)
 
 

@@ -15,7 +15,7 @@ import click
 from chatstore.cli.import_source import resolve_environment
 from chatstore.cli.options import examples, json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Refused, Target, announce, said_revision
+from chatstore.cli.target import Refused, Target, announce, say_revision
 from chatstore.connect import SCHEMA_ENVIRONMENT
 from chatstore.errors import ChatstoreError, Conflict, CorruptRecord, Invalid, SessionNotFound, StorageError
 
@@ -82,7 +82,7 @@ def copy(
             for session_id in ids:
                 work.compare(session_id)
                 step(1)
-    said_revision(new, before)
+    say_revision(new, before)
     work.report(old.shown, new.shown, json_=json_)
 
 

@@ -88,6 +88,6 @@ def _queries(where: Target) -> None:
 
 
 if __name__ == "__main__":
-    from chatstore.cli.app import guarded
+    from chatstore.cli.app import run_guarded
 
-    guarded(main)
+    run_guarded(main)

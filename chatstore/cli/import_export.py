@@ -18,7 +18,7 @@ import click
 from chatstore.cli.import_source import import_sources, refuse_options, source_options
 from chatstore.cli.options import examples, json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
+from chatstore.cli.target import Refused, Target, announce, on_target, say_revision
 from chatstore.errors import Conflict, Invalid, SessionNotFound
 from chatstore.formats import ALIASES, FORMATS, find
 
@@ -115,7 +115,7 @@ def import_(
         for file in files:
             loader = Loader(repository, tenant_id=tenant, user_id=user)
             done.append((file, _import_file(loader, file, name, session, prefix), loader.tally))
-    said_revision(target, before)
+    say_revision(target, before)
     _report(done, json_=json_)
 
 

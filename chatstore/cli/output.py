@@ -46,7 +46,7 @@ def line(text: str) -> str:
     return shown(text).replace("\n", "↵")
 
 
-def scrubbed(text: str) -> str:
+def scrub(text: str) -> str:
     """Return *text*, an error of any origin, without passwords of URLs, in one line."""
     text = re.sub(r"://(?!user:password@)\S*@", "://***@", " ".join(text.split()))
     return line(_SECRET.sub(r"\1***", text))

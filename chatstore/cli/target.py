@@ -153,11 +153,11 @@ class Target:
     def connection(self, *, write: bool = False) -> Iterator[Connection]:
         """Lend a connection to the database, in a transaction that is committed at the end."""
         from chatstore.backends.sql.dialects import WRITES, migration_engine
-        from chatstore.backends.sql.visits import translated
+        from chatstore.backends.sql.visits import translate_errors
 
         engine = migration_engine(self.sql)
         try:
-            with translated(), engine.execution_options(**{WRITES: write}).begin() as connection:
+            with translate_errors(), engine.execution_options(**{WRITES: write}).begin() as connection:
                 yield connection
         finally:
             engine.dispose()
@@ -265,8 +265,8 @@ def announce(target: Target) -> str | None:
     return found
 
 
-def said_revision(target: Target, before: str | None) -> None:
-    """Say after the work what became of a database's revision, which was *before*."""
+def say_revision(target: Target, before: str | None) -> None:
+    """Say after the work what became of the revision of a database, which was *before*."""
     if target.is_sql:
         from chatstore.backends.sql.models import HEAD
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.cli.output import scrubbed
+from chatstore.cli.output import scrub
 from chatstore.errors import StorageError
 from tests.cli.conftest import execute
 from tests.others import someone_else
@@ -314,7 +314,7 @@ def test_a_password_in_the_wrong_place_is_not_repeated(cli: Run) -> None:
 )
 def test_errors_are_scrubbed(text: str, shown: str) -> None:
     """Errors are one line, without passwords and control characters."""
-    assert shown == scrubbed(text)
+    assert shown == scrub(text)
 
 
 # ------------------------------------------------------------------------------------------------ errors

@@ -24,7 +24,7 @@ from chatstore.backends.provisioning import Moved
 from chatstore.backends.sql.migration_locks import alone, in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
-from chatstore.backends.sql.visits import connected, current, translated
+from chatstore.backends.sql.visits import connected, current, translate_errors
 from chatstore.errors import SchemaError, SchemaTooNew
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def write_schema(context: MigrationContext, start: str | None) -> None:
 def readable() -> Iterator[None]:
     """Turn the errors of drivers, of Alembic and of the file system into ours."""
     try:
-        with translated():
+        with translate_errors():
             yield
     except CommandError as error:
         if isinstance(error.__cause__, RevisionError):

@@ -42,7 +42,7 @@ _WHY = {
 
 def current(target: str | URL | Connection, *, schema: str | None = None) -> str | None:
     """Return the revision a database is at; None where it holds none of our tables. Creates nothing."""
-    with translated(), connected(target, create=False) as connection:
+    with translate_errors(), connected(target, create=False) as connection:
         return stored_revision(connection, schema)[0] or None
 
 
@@ -84,7 +84,7 @@ def dialect_of(url: URL) -> type[Dialect]:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the errors of drivers and of the file system into ours."""
     try:
         yield
