@@ -108,7 +108,7 @@ def _check_empty(target: Target, *, yes: bool) -> None:
         raise Refused(msg)
     if target.path is None:
         note(f"target     {target.shown}")
-        agree("The demo makes tables here, stores 5 sessions and deletes them at the end. Start?", yes=yes)
+        agree("Make tables here, store 5 sessions, and delete these at the end?", yes=yes)
 
 
 def _clean_up(target: Target) -> None:

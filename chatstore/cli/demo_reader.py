@@ -39,7 +39,8 @@ ORDER BY session_id, position, tool_call_id""",
     ),
     (
         "How many tokens did each user take, by model?",
-        """SELECT user_id, model, SUM(input_tokens) AS input, SUM(output_tokens) AS output
+        """SELECT user_id, model,
+  SUM(input_tokens) AS input, SUM(output_tokens) AS output
 FROM {}chatstore_usage_daily
 WHERE tenant_id = 'wheelhouse' AND model IS NOT NULL
 GROUP BY user_id, model

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from chatstore.backends.sql.migrations import HEAD
 from chatstore.cli.samples import records, samples, store
 from chatstore.connect import connect
+from tests.cli.test_terminal import at_terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -41,6 +43,16 @@ def test_the_demo_shows_the_main_job(process: Run, cli: Run, folder: Path) -> No
     url = f"sqlite:///{folder}/demo.db"
     assert f"export CHATSTORE_URL={url}" in lines
     assert [0] * 4 == [cli(*command[1:], CHATSTORE_URL=url).code for command in proposed]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_the_demo_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    """No line goes on in the next one, but for those that are to be typed."""
+    code, lines = at_terminal(["-m", "chatstore", "demo", "--keep", str(tmp_path / "demo.db")], 80)
+
+    shown = lines[: lines.index("6. What to type next")]
+    assert 0 == code
+    assert [] == [line for line in shown if cell_len(line) > 80 and "sqlite:///" not in line]
 
 
 def test_the_demo_makes_a_folder_of_its_own(
