@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, AskDurability, C, T
     from chatstore.messages import ChatSession
 
 
@@ -34,9 +34,10 @@ class _Memory(SessionsCore):
         return self._lock
 
     def find(self, session_id: str) -> Conversation | None:
-        return self._shelf.get(session_id)
+        found = self._shelf.get(session_id)
+        return None if found is None else found.opened()
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - rows are changed in place
+    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - both count from here on
         self._shelf[conversation.session.session_id] = conversation
 
     def drop(self, session_id: str) -> None:
@@ -46,7 +47,7 @@ class _Memory(SessionsCore):
         with self._lock:
             return [conversation.session for conversation in self._shelf.values()]
 
-    def durability(self) -> Durability:
+    def durability(self, call: AskDurability) -> Durability:  # noqa: ARG002 - there is but one answer
         return Durability("none", "messages live in this process only and end with it")
 
 
@@ -57,8 +58,8 @@ class MemoryRepository(Repository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for
 
     def _asynchronous(self) -> AsyncRepository:
         twin = AsyncMemoryRepository()
@@ -72,5 +73,5 @@ class AsyncMemoryRepository(AsyncRepository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for

@@ -22,7 +22,7 @@ from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
-from chatstore.contract import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -183,11 +183,11 @@ class CosmosRepository(Repository):
         self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if not self._place.checked:
             looking: Answer[bool] = repeated(_inspected)
             self._place.checked = drive(looking, self._ask)
-        return drive(operation(*args), self._carry)
+        return drive(operation(call), self._carry)
 
     def _carry(self, step: Any) -> Any:
         return drive(planned(step), self._ask)
@@ -235,11 +235,11 @@ class AsyncCosmosRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if not self._place.checked:
             looking: Answer[bool] = repeated(_inspected)
             self._place.checked = await adrive(looking, self._ask)
-        return await adrive(operation(*args), self._carry)
+        return await adrive(operation(call), self._carry)
 
     async def _carry(self, step: Any) -> Any:
         return await adrive(planned(step), self._ask)
