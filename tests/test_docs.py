@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from tests import servers
@@ -14,8 +15,6 @@ from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks, install_line, n
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import click
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^(`{3,}).*?^\1|^ {4}[^\n]*", re.DOTALL | re.MULTILINE)  # what is code is no link
@@ -93,7 +92,12 @@ def test_the_readme_begins_with_the_two_commands() -> None:
 
 def commands(group: click.Command, path: str) -> Iterator[str]:
     """Name every command below *group*."""
-    for name, command in sorted(getattr(group, "commands", {}).items()):
+    if not isinstance(group, click.Group):
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield f"{path} {name}"
         yield from commands(command, f"{path} {name}")
 

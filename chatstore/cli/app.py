@@ -11,23 +11,45 @@ import os
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from chatstore import __version__
-from chatstore.cli import copy, demo, doctor, import_export, index, reading, removal, schema, writing
-from chatstore.cli.demo import TORN
-from chatstore.cli.output import scrubbed
+from chatstore.cli.options import examples
+from chatstore.cli.output import scrub
 from chatstore.errors import ChatstoreError, SessionNotFound
 from chatstore.schemes import schemes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 #: Shows the traceback of what should not have happened.
 TRACEBACK = "CHATSTORE_TRACEBACK"
 FAILED, INTERRUPTED = 1, 130
+#: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
+TORN: Final = 141
+#: The module of each command, in the order of the list. It is imported when its own command runs, or for --help.
+MODULES: Final = {
+    "demo": "demo",
+    "upgrade": "schema",
+    "downgrade": "schema",
+    "current": "schema",
+    "check": "schema",
+    "alembic-ini": "schema",
+    "index": "index",
+    "sessions": "reading",
+    "show": "reading",
+    "search": "reading",
+    "append": "writing",
+    "import": "import_export",
+    "export": "import_export",
+    "copy": "copy",
+    "delete": "removal",
+    "purge": "removal",
+    "doctor": "doctor",
+}
 #: Where a caller in Python is sent for the driver's error, which may show stored text.
 _CAUSE = "its own error is this error's __cause__; look there"
 
@@ -38,7 +60,7 @@ class App(click.Group):
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line and exit."""
         run = partial(super().main, *args, **{**extra, "standalone_mode": False})
-        return guarded(run) if standalone_mode else run()
+        return run_guarded(run) if standalone_mode else run()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click would end a torn pipe with exit code 1, which is for failures."""
@@ -56,12 +78,20 @@ class App(click.Group):
             formatter.write_text(f"A URL begins with {known} or with the name of another SQLAlchemy dialect.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order of their subjects, as they were added."""
+        """List the commands in the order of their subjects."""
         del ctx
-        return list(self.commands)
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of this name, if there is one."""
+        del ctx
+        if cmd_name not in MODULES:
+            return None
+        commands: tuple[click.Command, ...] = import_module(f"chatstore.cli.{MODULES[cmd_name]}").COMMANDS
+        return next(command for command in commands if command.name == cmd_name)
 
 
-def guarded(run: Callable[[], Any]) -> NoReturn:
+def run_guarded(run: Callable[[], Any]) -> NoReturn:
     """Run *run* and exit with the int it returns, or 0; with one line on stderr where it fails."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # what a terminal cannot spell, it gets as an escape
@@ -102,7 +132,7 @@ def _end(error: BaseException) -> NoReturn:
         case _:
             line = f"this {type(error).__name__} should not happen: run it with {TRACEBACK}=1 and report that"
     with suppress(OSError, ValueError):
-        click.echo(f"chatstore: {scrubbed(line)}", err=True)
+        click.echo(f"chatstore: {scrub(line)}", err=True)
     sys.exit(code)
 
 
@@ -133,19 +163,17 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _commands() -> Iterator[click.Command]:
-    for module in (demo, schema, index, reading, writing, import_export, copy, removal, doctor):
-        yield from module.COMMANDS
-
-
-@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=App,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "chatstore demo", "chatstore sessions --url sqlite:///chat.db", "chatstore show SESSION --last 10"
+    ),
+)
 @click.version_option(__version__, message="chatstore %(version)s")
 def main() -> None:
     """Keep the conversations of an LLM application in its own database.
 
-    Begin with `chatstore demo`. Every command takes --url, or reads CHATSTORE_URL.
+    Begin with `chatstore demo`. --url, or CHATSTORE_URL in the environment, says where the conversations are. `copy`
+    takes two such URLs as arguments, `alembic-ini` needs none.
     """
-
-
-for _command in _commands():
-    main.add_command(_command)

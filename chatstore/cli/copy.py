@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from chatstore.cli.import_source import resolve_environment
-from chatstore.cli.options import json_option, owner_options
+from chatstore.cli.options import examples, json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Refused, Target, announce, said_revision
+from chatstore.cli.target import Refused, Target, announce, say_revision
 from chatstore.connect import SCHEMA_ENVIRONMENT
 from chatstore.errors import ChatstoreError, Conflict, CorruptRecord, Invalid, SessionNotFound, StorageError
 
@@ -33,7 +33,13 @@ class NotTheSame(click.ClickException):
     """The target does not hold what the source holds; exit code 1."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "chatstore copy sqlite:///chat.db postgresql://app@localhost/app",
+        "chatstore copy file:chats sqlite:///chat.db --user ada",
+        "chatstore copy env:OLD_URL env:NEW_URL --json",
+    )
+)
 @click.argument("source", metavar="SOURCE_URL")
 @click.argument("target", metavar="TARGET_URL")
 @click.option("--session", "chosen", multiple=True, metavar="ID", help="Only this session; may be repeated.")
@@ -54,11 +60,11 @@ def copy(
     to_schema: str | None,
     json_: bool,
 ) -> None:
-    """Copy sessions from one storage to another, and compare both at the end.
+    """Copy sessions to another storage, then compare both.
 
-    Messages keep their positions, ids and times, sessions their owner, title and metadata. The source is only
+    Messages keep their positions, ids and times; sessions keep their owner, title and metadata. The source is only
     read. Repeating the command continues a copy that was interrupted. The exit code is 1 if any session differs.
-    env:NAME takes a URL from the environment.
+    env:NAME takes a URL from the environment; CHATSTORE_URL is not used.
     """
     old, new = _resolve_targets(source, target, from_schema, to_schema)
     note(f"source     {old.shown}")
@@ -76,7 +82,7 @@ def copy(
             for session_id in ids:
                 work.compare(session_id)
                 step(1)
-    said_revision(new, before)
+    say_revision(new, before)
     work.report(old.shown, new.shown, json_=json_)
 
 

@@ -18,27 +18,42 @@ from typing import Final
 
 import click
 
-from chatstore.cli.output import say
+from chatstore.cli.app import TORN
+from chatstore.cli.options import examples
+from chatstore.cli.output import counted, note, say
 from chatstore.cli.schema import way
-from chatstore.cli.target import Refused, Target, refuse_empty
+from chatstore.cli.target import Refused, Target, agree, refuse_empty
 from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
 from chatstore.errors import ChatstoreError
 from chatstore.extras import EXTRAS, pip_install
 
 READER: Final = "chatstore.cli.demo_reader"
-#: The exit code of a command whose output nobody reads any more: what a shell makes of SIGPIPE.
-TORN: Final = 141
 
 
-@click.command()
-@click.option("--url", metavar="URL", help="A database to use instead of a new SQLite file.")
-@click.option("--schema", metavar="NAME", help="The database schema of the tables.")
-@click.option("--keep", metavar="FILE", help="Where to make the SQLite file; else in a new temporary folder.")
-def demo(*, url: str | None, schema: str | None, keep: str | None) -> None:
-    """Show the main job on sample conversations.
+@click.command(
+    epilog=examples(
+        "chatstore demo",
+        "chatstore demo --keep demo.db",
+        "chatstore demo --url postgresql://app@localhost/app",
+    )
+)
+@click.option(
+    "--keep", metavar="FILE", help="Where to make the SQLite file  [default: a new temporary folder]"
+)
+@click.option(
+    "--url", metavar="URL", help="An empty SQL database to use instead; the samples are deleted at the end."
+)
+@click.option(
+    "--schema",
+    metavar="NAME",
+    help="With --url: the database schema of the tables  [default: the database's own]",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before working on a database server.")
+def demo(*, url: str | None, schema: str | None, keep: str | None, yes: bool) -> None:
+    """Show what chatstore does, on sample conversations.
 
-    A new database is migrated, conversations are stored, and another process reads them. Without --url it is
-    a new SQLite file; CHATSTORE_URL is left alone. Nothing is deleted at the end.
+    Creates the tables, stores conversations, and reads them from a second process: a history, a list, a search,
+    three SQL queries. This happens in a new SQLite file, which is kept; CHATSTORE_URL is not used.
     """
     refuse_empty(url)
     target = Target(url or _new_file(keep), schema, chosen=True)
@@ -48,10 +63,19 @@ def demo(*, url: str | None, schema: str | None, keep: str | None) -> None:
     if not target.is_sql or (target.sql.get_backend_name() == "sqlite" and target.path is None):
         msg = "the demo reads from a second process and with SQL: name a SQL database that is not in memory"
         raise Refused(msg)
+    if url:
+        _check_empty(target, yes=yes)
     _migrate(target)
-    _store(target)
-    _read(target)
-    _what_next(target)
+    try:
+        _store(target)
+        _read(target)
+    finally:
+        if url:
+            _clean_up(target)
+    if url:
+        _say_what_stays(target)
+    else:
+        _what_next(target)
 
 
 COMMANDS = (demo,)
@@ -69,6 +93,32 @@ def _new_file(keep: str | None) -> str:
             )
             raise Refused(msg)
     return f"sqlite:///{place}"
+
+
+def _check_empty(target: Target, *, yes: bool) -> None:
+    """Raise `Refused` for a database that holds sessions, and where nobody agrees to the use of a server."""
+    if target.path is not None and not target.path.exists():
+        return
+    with target.provisioner() as tables:
+        held = tables.held().sessions
+    if held:
+        msg = (
+            f"{target.shown} holds {counted(held, 'session')}, and the demo works in an empty database only: "
+            "name another, or leave --url out"
+        )
+        raise Refused(msg)
+    if target.path is None:
+        note(f"target     {target.shown}")
+        agree("Make tables here, store 5 sessions, and delete these at the end?", yes=yes)
+
+
+def _clean_up(target: Target) -> None:
+    """Delete the samples."""
+    from chatstore.cli.samples import samples
+
+    with connect(target.url, schema=target.schema) as repository:
+        for sample in samples():
+            repository.delete_session(sample.session_id)
 
 
 def _migrate(target: Target) -> None:
@@ -142,10 +192,20 @@ def _what_next(target: Target) -> None:
         f"{command} doctor",
     ):
         say(f"   {one}")
-    if target.sql.get_backend_name() == "sqlite":
-        say("\n   The same on PostgreSQL:\n")
-        say(f"   {pip_install(*EXTRAS['postgres'])}")
-        say(f"   {command} demo --url postgresql://user:password@localhost/database")
+    say("\n   The same on PostgreSQL:\n")
+    say(f"   {pip_install(*EXTRAS['postgres'])}")
+    say(f"   {command} demo --url postgresql://user:password@localhost/database")
+
+
+def _say_what_stays(target: Target) -> None:
+    command = _command()
+    _heading("6", "What stays")
+    say("   The samples are deleted. The tables stay; this takes them away:\n")
+    say(f"   export {ENVIRONMENT}={shlex.quote(target.shown)}")
+    say(f"   {command} downgrade base")
+    say("\n   To look at the samples there, make a file of them and copy it:\n")
+    say(f"   {command} demo --keep demo.db")
+    say(f'   {command} copy sqlite:///demo.db "${ENVIRONMENT}"')
 
 
 def _command() -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from chatstore.cli import transcript
-from chatstore.cli.output import moment, say, table
+from chatstore.cli import session_list, transcript
+from chatstore.cli.output import say, table
 from chatstore.cli.samples import TENANT
 from chatstore.cli.target import Target, target
 
@@ -39,7 +39,8 @@ ORDER BY session_id, position, tool_call_id""",
     ),
     (
         "How many tokens did each user take, by model?",
-        """SELECT user_id, model, SUM(input_tokens) AS input, SUM(output_tokens) AS output
+        """SELECT user_id, model,
+  SUM(input_tokens) AS input, SUM(output_tokens) AS output
 FROM {}chatstore_usage_daily
 WHERE tenant_id = 'wheelhouse' AND model IS NOT NULL
 GROUP BY user_id, model
@@ -70,12 +71,7 @@ def _history(repository: Repository) -> None:
 
 def _sessions(repository: Repository) -> None:
     say(f"\n   chatstore sessions --tenant {TENANT}\n")
-    page = repository.list_sessions(tenant_id=TENANT)
-    rows = [
-        (one.session_id, one.title, one.user_id, one.message_count, moment(one.updated_at))
-        for one in page.items
-    ]
-    table(("session", "title", "user", "messages", "updated (UTC)"), rows, shorten="title")
+    session_list.show(repository.list_sessions(tenant_id=TENANT).items, full=False, known=["tenant"])
 
 
 def _queries(where: Target) -> None:
@@ -93,6 +89,6 @@ def _queries(where: Target) -> None:
 
 
 if __name__ == "__main__":
-    from chatstore.cli.app import guarded
+    from chatstore.cli.app import run_guarded
 
-    guarded(main)
+    run_guarded(main)

@@ -9,14 +9,15 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from chatstore import __version__
-from chatstore.cli.options import json_option
-from chatstore.cli.output import as_json, console, line, progress, styled
+from chatstore.cli.options import examples, json_option
+from chatstore.cli.output import as_json, line, progress, terminal_width
 from chatstore.cli.target import Target, on_target
 from chatstore.errors import ChatstoreError, SchemaError, StorageError
 from chatstore.extras import DISTRIBUTION
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 LIBRARIES: Final = ("sqlalchemy", "alembic", "pydantic")
 _PRIVATE: Final = 0o077
+#: Columns before a fact.
+_INDENT: Final = 12
 #: What a level of durability says about a message that was acknowledged.
 SURVIVES: Final[dict[DurabilityLevel, str]] = {
     "none": "nothing survives the process",
@@ -39,15 +42,15 @@ SURVIVES: Final[dict[DurabilityLevel, str]] = {
 }
 
 
-@click.command()
+@click.command(epilog=examples("chatstore doctor", "chatstore doctor --json --url redis://localhost:6379/0"))
 @json_option
 @on_target()
 @click.pass_context
 def doctor(context: click.Context, target: Target, *, json_: bool) -> None:
-    """Say how things stand, and what to do.
+    """Show the state of a storage, and what to do about it.
 
-    Versions, database, schema, search index, durability, counts, advice. The exit code is 1 if the storage
-    cannot be used as it is.
+    Prints versions, database, schema, search index, durability, counts and advice. Changes nothing. The exit code
+    is 1 if the storage cannot be used as it is.
     """
     with progress("looking"):
         facts = examine(target)
@@ -209,32 +212,47 @@ def _strangers() -> list[str]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    to = console()
     for label, value in _lines(facts):
-        to.print(styled((f"{label:<12}", "bold"), (line(str(value)), "")), soft_wrap=True)
+        _say(label, str(value))
     for one in facts["advice"]:
-        to.print(styled(("advice      ", "bold yellow"), (line(one), "")), soft_wrap=True)
+        _say("advice", one, fg="yellow")
     if facts["ok"] and not facts["advice"]:
-        to.print(styled(("all is well", "green")))
+        click.secho("all is well", fg="green")
+
+
+def _say(label: str, text: str, **style: Any) -> None:
+    """Print a fact; on a terminal long ones go on below, and no word is broken."""
+    lines, width = [line(text)], terminal_width()
+    if width is not None:
+        room = max(width - _INDENT, _INDENT)
+        lines = textwrap.wrap(lines[0], room, break_long_words=False, break_on_hyphens=False)
+    label = click.style(f"{label:<{_INDENT}}", bold=True, **style)
+    click.echo(label + f"\n{'':{_INDENT}}".join(lines))
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     versions = [f"{name} {number or 'missing'}" for name, number in facts["versions"].items()]
-    schema = facts["revision"] or ("none" if facts["head"] else None)
     known = [
         ("storage", facts["url"]),
         ("server", facts["server"]),
         ("driver", facts["driver"]),
-        ("schema", f"{schema} (head is {facts['head']})" if schema else None),
+        ("schema", _schema(facts["revision"], facts["head"])),
         ("search", {True: "full-text index", False: "scans, no index"}.get(facts["search_index"])),
         ("durability", _durability(facts["durability"])),
         ("sessions", facts["sessions"]),
         ("messages", facts["messages"]),
         ("cannot", ", ".join(facts["cannot"]) or None),
-        *(("note", one) for one in facts["notes"]),
+        ("limits", "listed as notes by chatstore doctor --json" if facts["notes"] else None),
         ("versions", ", ".join(versions)),
     ]
     return [(label, value) for label, value in known if value is not None]
+
+
+def _schema(revision: str | None, head: str | None) -> str | None:
+    """Return the revision, and the head where it is another one; None for a storage without a schema."""
+    if head is None:
+        return None
+    return f"{head} (head)" if revision == head else f"{revision or 'none'} (head is {head})"
 
 
 def _durability(found: dict[str, Any] | None) -> str | None:

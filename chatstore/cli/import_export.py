@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from chatstore.cli.import_source import import_sources, refuse_options, source_options
-from chatstore.cli.options import json_option, owner_options
+from chatstore.cli.options import examples, json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Refused, Target, announce, on_target, said_revision
+from chatstore.cli.target import Refused, Target, announce, on_target, say_revision
 from chatstore.errors import Conflict, Invalid, SessionNotFound
 from chatstore.formats import ALIASES, FORMATS, find
 
@@ -45,7 +45,14 @@ class FormatChoice(Choice):
         return super().convert(ALIASES.get(value, value), param, ctx)
 
 
-@click.command("import")
+@click.command(
+    "import",
+    epilog=examples(
+        "chatstore import chats.jsonl --user ada",
+        "chatstore import - --session trip < chat.json",
+        "chatstore import --from redis-list redis://localhost:6379/0",
+    ),
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE|SOURCE…")
 @source_options
 @click.option(
@@ -54,15 +61,15 @@ class FormatChoice(Choice):
     type=FormatChoice(["auto", *FORMATS]),
     default="auto",
     show_default=True,
-    help="Format of the messages; auto takes that of the first one.",
+    help="Format of the messages; auto decides by the first one.",
 )
 @click.option(
     "--session",
     metavar="ID",
-    help="Session to store a file's one conversation in, or the one to read from a source.",
+    help="Store a file's only conversation in this session; with --from, read only this one.",
 )
 @click.option("--prefix", metavar="NAME", help="Prefix of generated session ids  [default: the file's name]")
-@owner_options("The {} that owns the sessions, whatever the file says.")
+@owner_options("The {} who owns the sessions, whatever the file says.")
 @json_option
 @on_target(chosen=True)
 def import_(
@@ -78,15 +85,15 @@ def import_(
     kind: str | None,
     **options: str | None,
 ) -> None:
-    """Store the conversations of files, or of another program's database.
+    """Store conversations from files or another program.
 
     Reads LangChain message JSON and OpenAI chat-completions JSON: an array of messages, objects with a list of
-    messages under "messages" or "traj", and JSON Lines of either, which are read line by line. Importing a file
-    again stores nothing twice. "-" is stdin.
+    messages under "messages" or "traj", and JSON Lines of either, which are read line by line. "-" is stdin.
 
-    With --from, SOURCE is what LangChain's chat histories left in Redis, DynamoDB, Cosmos DB, an SQL table or a
-    file; env:NAME takes its URL from the environment. A source is only read. Repeating the command continues an
-    import that was interrupted.
+    With --from, SOURCE is where LangChain's chat histories stored them: a URL of Redis, DynamoDB, Cosmos DB or a SQL
+    database, or a file. env:NAME takes the URL from the environment. A source is only read.
+
+    Repeating the command stores nothing twice, and continues an import that was interrupted.
     """
     from chatstore.incoming.loading import Loader
 
@@ -108,14 +115,20 @@ def import_(
         for file in files:
             loader = Loader(repository, tenant_id=tenant, user_id=user)
             done.append((file, _import_file(loader, file, name, session, prefix), loader.tally))
-    said_revision(target, before)
+    say_revision(target, before)
     _report(done, json_=json_)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "chatstore export ada-chain",
+        "chatstore export ada-chain --format openai -o chain.json",
+        "chatstore export --all --user ada > ada.jsonl",
+    )
+)
 @click.argument("session", required=False)
 @click.option(
-    "--all", "all_", is_flag=True, help="Every session, archived ones too, each as one line of JSON."
+    "--all", "all_", is_flag=True, help="Write every session, archived ones too, each as one line of JSON."
 )
 @owner_options("With --all: only sessions of this {}.")
 @click.option(
@@ -126,7 +139,7 @@ def import_(
     show_default=True,
     help="Format of the messages.",
 )
-@click.option("-o", "--output", "path", metavar="FILE", help="Write there instead of to stdout.")
+@click.option("-o", "--output", "path", metavar="FILE", help="Write to this file  [default: stdout]")
 @on_target()
 def export(
     target: Target,
@@ -140,11 +153,12 @@ def export(
 ) -> None:
     """Write one session, or all of them, as JSON.
 
-    SESSION is written as an array of messages, --all as JSON Lines with an object for each session. What --all
-    writes in LangChain's format can be restored with `chatstore import`: messages with their ids, positions and
-    times; sessions with their ids, owners, titles, metadata, archiving and expiry. The times at which sessions
-    were created and changed, and what they are forks of, are not written. OpenAI's format keeps only what that
-    API knows of a message.
+    A SESSION becomes an array of messages. With --all, each session becomes an object on a line of its own.
+
+    `chatstore import` restores what --all writes in LangChain's format: messages with their ids, positions and
+    times; sessions with their ids, owners, titles, metadata, archiving and expiry. Not written are the times at
+    which sessions were created and changed, and which session they were forked from. OpenAI's format holds only
+    what that API knows of a message.
     """
     from chatstore.cli.tolerant_reading import list_all_sessions, refuse_damage
 

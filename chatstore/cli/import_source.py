@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from chatstore.cli.output import as_json, counted, note, progress, say
-from chatstore.cli.target import Refused, announce, said_revision
+from chatstore.cli.target import Refused, announce, say_revision
 from chatstore.errors import ChatstoreError, CorruptRecord
 from chatstore.sources import KINDS, find, read
 
@@ -48,8 +48,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--from`` and the options of sources."""
     for name, text in reversed(_HELP.items()):
         command = click.option(f"--{name.replace('_', '-')}", metavar="NAME", help=text)(command)
-    text = "Read another program's storage: SOURCE is its URL, its table or a file."
-    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), help=text)(command)
+    text = f"Read another program's storage; KIND is {', '.join(KINDS)}."
+    return click.option("--from", "kind", type=click.Choice(tuple(KINDS)), metavar="KIND", help=text)(command)
 
 
 def resolve_environment(text: str) -> str:
@@ -103,7 +103,7 @@ def import_sources(
             (source.mask(place), _import_source(repository, kind, place, session, chosen, owner))
             for place in places
         ]
-    said_revision(target, before)
+    say_revision(target, before)
     _report(kind, done, json_=json_)
     left = sum(tally.damaged + tally.refused for _, tally in done)
     if left:

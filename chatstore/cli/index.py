@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from chatstore.cli.options import json_option
+from chatstore.cli.options import examples, json_option
 from chatstore.cli.output import as_json, progress, say
 from chatstore.cli.target import Target, on_target
 from chatstore.errors import NotSupported
@@ -17,17 +17,17 @@ from chatstore.errors import NotSupported
 def index() -> None:
     """Create or drop the full-text index.
 
-    With it searches are fast; without it they read every message, and appends are a little cheaper.
+    With it, searches are fast. Without it, they read every message, and appends are a little cheaper.
     """
 
 
-@index.command()
+@index.command(epilog=examples("chatstore index create"))
 @json_option
 @on_target(chosen=True, sql=True)
 def create(target: Target, *, json_: bool) -> None:
-    """Create the index over all that is stored.
+    """Create the index over all stored messages.
 
-    PostgreSQL and MySQL hold appends back meanwhile.
+    On PostgreSQL and MySQL, appends wait until it is there.
     """
     from chatstore.backends.sql.search_objects import create_search_index, search_index_exists
 
@@ -40,11 +40,11 @@ def create(target: Target, *, json_: bool) -> None:
     _report(target, before=before, after=True, json_=json_)
 
 
-@index.command()
+@index.command(epilog=examples("chatstore index drop"))
 @json_option
 @on_target(chosen=True, sql=True)
 def drop(target: Target, *, json_: bool) -> None:
-    """Take the index away; nothing stored is lost.
+    """Drop the index; nothing that is stored is lost.
 
     Until it is created again, searches read every message.
     """

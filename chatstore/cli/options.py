@@ -47,10 +47,15 @@ class When(ParamType):
 WHEN: Final = When()
 
 #: How WHEN is explained.
-TIMES: Final = "2026-11-23, 2026-11-23T14:30Z, 7d, 12h"
+TIMES: Final = "for example 2026-11-23, 2026-11-23T14:30Z, 7d or 12h (ago)"
 LIMIT: Final = click.IntRange(1, 1000)
 
-json_option: Final = click.option("--json", "json_", is_flag=True, help="Print it as JSON, for programs.")
+json_option: Final = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
+
+
+def examples(*lines: str) -> str:
+    """Return what stands below a command's options: lines that can be typed as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def owner_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from decimal import Decimal
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 PATIENCE: Final = 1.0
 #: Columns where output goes into a file or a pipe: nothing is cut there.
 WIDE: Final = 200
-#: Columns between those of a table, and of a text that is cut at least.
-_GAP: Final = 3
-_LEAST: Final = 8
 _HARMFUL: Final = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+#: What joins emoji into one; at a cut there is nothing to join.
+_JOINER: Final = "\u200d"
 _SECRET: Final = re.compile(r"([?&;][^=\s&;]*(?:pass|pwd|secret|token)[^=\s&;]*=)[^&;\s]*", re.IGNORECASE)
 
 
@@ -46,7 +46,7 @@ def line(text: str) -> str:
     return shown(text).replace("\n", "↵")
 
 
-def scrubbed(text: str) -> str:
+def scrub(text: str) -> str:
     """Return *text*, an error of any origin, without passwords of URLs, in one line."""
     text = re.sub(r"://(?!user:password@)\S*@", "://***@", " ".join(text.split()))
     return line(_SECRET.sub(r"\1***", text))
@@ -55,6 +55,36 @@ def scrubbed(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """Return at most *width* characters of *text*, with ``…`` where something is missing."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def fit(text: str, width: int, *, middle: bool = False) -> str:
+    """Return *text* in at most *width* columns of a terminal; ``…`` stands for the end, or the *middle*."""
+    if width_of(text) <= width:
+        return text
+    tail = (width - 1) // 2 if middle else 0
+    return f"{_take(text, width - 1 - tail).rstrip(_JOINER)}…{_take(text[::-1], tail)[::-1].lstrip(_JOINER)}"
+
+
+def _take(text: str, width: int) -> str:
+    """Return as much of the beginning of *text* as fits into *width* columns."""
+    taken = text[:width]
+    while width_of(taken) > width:
+        taken = taken[:-1]
+    return taken
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal *text* takes: two for a CJK character, none for an accent by itself."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def terminal_width() -> int | None:
+    """Return how wide the terminal is, or None where the output goes elsewhere."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def counted(number: int, word: str) -> str:
@@ -114,54 +144,24 @@ def styled(*parts: tuple[str, str]) -> Text:
     return made
 
 
-def table(names: Iterable[str], rows: Iterable[Iterable[Any]], *, shorten: str | None = None) -> None:
-    """Print *rows* under the column *names*; columns of numbers are aligned on the right.
-
-    Where there is no room, long texts fold; with *shorten*, the column of this name is cut on a terminal, times
-    break between date and time, and the rest stays whole, wider than the terminal if it must be.
-    """
+def table(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print *rows* under the column *names*; numbers are aligned on the right, texts fold where there is no room."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    titles, cells, to = list(names), [list(row) for row in rows], console()
-    tight = shorten in titles and to.is_terminal and _shorten(titles, cells, titles.index(shorten), to.width)
-    made = Table(
-        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 0 if tight else 1)
-    )
-    for place, name in enumerate(titles):
+    cells, to = [list(row) for row in rows], console()
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for place, name in enumerate(names):
         numbers = all(isinstance(row[place], int | float | Decimal | None) for row in cells)
-        breaks = shorten is None or name.endswith("(UTC)") or (name == shorten and not to.is_terminal)
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=not breaks)
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         made.add_row(*(styled((line(_written(cell)), "")) for cell in row))
-    if shorten is not None:
-        to.width = max(to.width, made.__rich_measure__(to, to.options).minimum)
     if to.is_terminal:
         to.print(made)
         return
     with to.capture() as captured:
         to.print(made)
     click.echo("\n".join(one.rstrip() for one in captured.get().splitlines()))
-
-
-def _shorten(names: list[str], cells: list[list[Any]], place: int, width: int) -> bool:
-    """Cut the cells at *place* so that a table of *names* and *cells* is at most *width* columns wide.
-
-    Return whether it can only be with less space between its columns.
-    """
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    columns = zip(names, *cells, strict=True)
-    widths = [max(cell_len(line(_written(cell))) for cell in column) for column in columns]
-    room = widths[place] + width - sum(widths) - _GAP * (len(widths) - 1)
-    tight = room < _LEAST
-    room += (_GAP - 1) * (len(widths) - 1) if tight else 0
-    for row in cells:
-        text = Text(line(_written(row[place])))
-        text.truncate(max(room, _LEAST), overflow="ellipsis")
-        row[place] = text.plain
-    return tight
 
 
 def _written(cell: Any) -> str:
@@ -174,27 +174,57 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
     if not sys.stderr.isatty():
         yield lambda _steps: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    of = "" if total is None else f"/{total:,}"
-    # Without a total the count shows once something is counted: many tasks have nothing to count.
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
-        TimeElapsedColumn(),
-    )
-    bar = Progress(*columns, console=console(err=True), transient=True)
-    task = bar.add_task(label, total=total, done=f"0{of}" if of else "")
-    patience = threading.Timer(PATIENCE, bar.start)
+    bar = _Bar(label, total)
+    patience = threading.Timer(PATIENCE, bar.show)
     patience.daemon = True
     patience.start()
     try:
-        yield lambda steps: bar.update(task, advance=steps, done=f"{bar.tasks[0].completed + steps:,.0f}{of}")
+        yield bar.step
     finally:
         patience.cancel()
         patience.join()
         bar.stop()
+
+
+class _Bar:
+    """A bar that is drawn from `show` on; before it, which is all that short work sees, nothing is imported."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self.label, self.total, self.done = label, total, 0
+        self._shown: Any = None
+
+    def show(self) -> None:
+        """Draw the bar from now on."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        # Without a total the count shows once something is counted: many tasks have nothing to count.
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[done]}"),
+            TimeElapsedColumn(),
+        )
+        shown = Progress(*columns, console=console(err=True), transient=True)
+        shown.add_task(self.label, total=self.total, completed=self.done, done=self._counted())
+        shown.start()
+        self._shown = shown
+        self.step(0)  # what was counted meanwhile
+
+    def step(self, steps: int) -> None:
+        """Count what was done."""
+        self.done += steps
+        if self._shown is not None:
+            self._shown.update(self._shown.task_ids[0], completed=self.done, done=self._counted())
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._shown is not None:
+            self._shown.stop()
+
+    def _counted(self) -> str:
+        if self.total is not None:
+            return f"{self.done:,}/{self.total:,}"
+        return f"{self.done:,}" if self.done else ""
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from chatstore.cli.options import LIMIT, TIMES, WHEN, json_option, owner_options
-from chatstore.cli.output import as_json, moment, note, say, table, values
+from chatstore.cli.options import LIMIT, TIMES, WHEN, examples, json_option, owner_options
+from chatstore.cli.output import as_json, note, say, values
 from chatstore.cli.target import Target, on_target
 from chatstore.cli.tolerant_reading import read_whole_records, refuse_damage
 from chatstore.errors import ChatstoreError
@@ -19,7 +19,7 @@ from chatstore.errors import ChatstoreError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from chatstore.messages import ChatSession, MessageRecord, SearchHit
+    from chatstore.messages import MessageRecord, SearchHit
 
 #: The keys of a session in JSON.
 SESSION: Final = (
@@ -42,13 +42,22 @@ SESSION: Final = (
 HIT: Final = ("session_id", "position", "message_id", "type", "content", "snippet", "rank", "created_at")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "chatstore sessions --user ada",
+        "chatstore sessions --since 7d --limit 20",
+        "chatstore sessions --all --json --url postgresql://app@localhost/app",
+    )
+)
 @owner_options("Only sessions of this {}.")
 @click.option("--archived", is_flag=True, help="Only archived sessions.")
-@click.option("--all", "all_", is_flag=True, help="Archived sessions too.")
-@click.option("--since", type=WHEN, help=f"Only sessions touched since {TIMES}.")
+@click.option("--all", "all_", is_flag=True, help="List archived sessions too, which are left out otherwise.")
+@click.option("--since", type=WHEN, help=f"Only sessions changed since then, {TIMES}.")
 @click.option("--limit", type=LIMIT, default=50, show_default=True, help="Sessions on a page.")
-@click.option("--cursor", metavar="TEXT", help="Go on where the page before ended; it says this cursor.")
+@click.option("--cursor", metavar="TEXT", help="Continue after an earlier page, which prints this cursor.")
+@click.option(
+    "--full", is_flag=True, help="Print whole ids, titles and times, however narrow the terminal is."
+)
 @json_option
 @on_target()
 def sessions(
@@ -61,9 +70,14 @@ def sessions(
     since: datetime | None,
     limit: int,
     cursor: str | None,
+    full: bool,
     json_: bool,
 ) -> None:
-    """List sessions, newest first, a page at a time."""
+    """List sessions, the last changed first, a page at a time.
+
+    The list fits the terminal: long titles are cut at the end, long ids are shortened in the middle. In a pipe or a
+    file, all are whole.
+    """
     kind = None if all_ else archived
     with target.reading() as repository:
         page = repository.list_sessions(
@@ -75,19 +89,37 @@ def sessions(
     if not page.items:
         say("no sessions")
         return
-    _session_table(page.items)
+    from chatstore.cli import session_list
+
+    known = [name for name, value in (("user", user), ("tenant", tenant)) if value is not None]
+    session_list.show(page.items, full=full, known=known)
     if page.next_cursor:
         note(f"more: repeat the command with --cursor {page.next_cursor}")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "chatstore show ada-brakes",
+        "chatstore show ada-brakes --last 10 --full",
+        "chatstore show ada-brakes --json",
+    )
+)
 @click.argument("session")
-@click.option("--last", type=click.IntRange(0), metavar="N", help="Only the newest N messages.")
-@click.option("--full", is_flag=True, help="Unfold tool calls and their results.")
+@click.option(
+    "--last", type=click.IntRange(0), metavar="N", help="Only the newest N messages  [default: all]"
+)
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Show tool calls and results whole; ids, models, finish reasons, tokens and metadata too.",
+)
 @json_option
 @on_target()
 def show(target: Target, session: str, *, last: int | None, full: bool, json_: bool) -> None:
-    """Show the messages of SESSION, oldest first."""
+    """Show the messages of SESSION, oldest first.
+
+    A tool call and its result take a line each; a tool that failed is marked (failed).
+    """
     from chatstore.cli import transcript
 
     damaged: list[str] = []
@@ -101,16 +133,26 @@ def show(target: Target, session: str, *, last: int | None, full: bool, json_: b
     refuse_damage(damaged)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "chatstore search oil chain",
+        "chatstore search refund --user ada --since 30d",
+        "chatstore search timeout --type tool --limit 5 --json",
+    )
+)
 @click.argument("words", nargs=-1, required=True)
 @click.option("--session", metavar="ID", help="Only in this session.")
 @owner_options("Only in sessions of this {}.")
 @click.option(
-    "--type", "types", multiple=True, metavar="TYPE", help="Only messages of this type: human, ai, …"
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    help="Only messages of this type (human, ai, system, tool); may be repeated.",
 )
-@click.option("--since", type=WHEN, help=f"Only messages since {TIMES}.")
+@click.option("--since", type=WHEN, help=f"Only messages since then, {TIMES}.")
 @click.option("--until", type=WHEN, help="Only messages before then.")
-@click.option("--limit", type=LIMIT, default=20, show_default=True, help="Hits at most.")
+@click.option("--limit", type=LIMIT, default=20, show_default=True, help="The most hits to print.")
 @json_option
 @on_target()
 def search(
@@ -126,9 +168,9 @@ def search(
     limit: int,
     json_: bool,
 ) -> None:
-    """Find the messages that hold all WORDS, best first.
+    """Find the messages that contain all WORDS, best first.
 
-    Words are runs of letters and digits; case does not matter, and there is no query syntax.
+    Words are runs of letters and digits. Case does not matter, and there is no query syntax.
     """
     query = " ".join(words)
     with target.reading() as repository:
@@ -151,25 +193,6 @@ def search(
 
 
 COMMANDS = (sessions, show, search)
-
-
-def _session_table(found: list[ChatSession]) -> None:
-    columns: dict[str, list[Any]] = {
-        "session": [one.session_id for one in found],
-        "title": [one.title for one in found],
-        "user": [one.user_id for one in found],
-        "tenant": [one.tenant_id for one in found],
-        "messages": [one.message_count for one in found],
-        "updated (UTC)": [moment(one.updated_at) for one in found],
-        "archived (UTC)": [moment(one.archived_at) for one in found],
-    }
-    # A column that would be empty is left out.
-    shown = {name: cells for name, cells in columns.items() if name == "session" or any(map(_is_told, cells))}
-    table(shown, zip(*shown.values(), strict=True), shorten="title")
-
-
-def _is_told(cell: Any) -> bool:
-    return cell not in (None, "")
 
 
 def _element(record: MessageRecord) -> dict[str, Any]:

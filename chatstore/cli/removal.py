@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatstore.cli.options import TIMES, WHEN, json_option
+from chatstore.cli.options import TIMES, WHEN, examples, json_option
 from chatstore.cli.output import as_json, counted, line, moment, note, progress, say
 from chatstore.cli.target import Target, agree, announce, on_target
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-@click.command()
+@click.command(epilog=examples("chatstore delete ada-chain", "chatstore delete ada-chain --yes --json"))
 @click.argument("session")
 @YES
 @json_option
 @on_target(chosen=True)
 def delete(target: Target, session: str, *, yes: bool, json_: bool) -> None:
-    """Delete SESSION with all its messages, after asking."""
+    """Delete SESSION and all its messages, after asking."""
     with target.reading() as repository:
         found = repository.get_session(session)
         announce(target)
@@ -44,13 +44,21 @@ def delete(target: Target, session: str, *, yes: bool, json_: bool) -> None:
         say(f"deleted    {session}" if deleted else f"session {session} was gone already")
 
 
-@click.command()
-@click.option("--updated-before", type=WHEN, metavar="WHEN", help=f"Only sessions not touched since {TIMES}.")
+@click.command(
+    epilog=examples(
+        "chatstore purge --dry-run",
+        "chatstore purge --updated-before 365d",
+        "chatstore purge --archived --updated-before 2026-01-01 --yes",
+    )
+)
+@click.option(
+    "--updated-before", type=WHEN, metavar="WHEN", help=f"Only sessions not changed since then, {TIMES}."
+)
 @click.option("--archived", is_flag=True, help="Only archived sessions.")
 @click.option(
-    "--expired", is_flag=True, help="Only expired sessions; this alone where no condition is given."
+    "--expired", is_flag=True, help="Only expired sessions; the default where no condition is given."
 )
-@click.option("--dry-run", is_flag=True, help="Only count.")
+@click.option("--dry-run", is_flag=True, help="Count what would be deleted, and delete nothing.")
 @YES
 @json_option
 @on_target(chosen=True)
@@ -66,7 +74,7 @@ def purge(
 ) -> None:
     """Delete expired, old or archived sessions, after asking.
 
-    Those go that meet all conditions given; without any condition, the expired ones.
+    Deletes the sessions that match every condition; without conditions, the expired ones.
     """
     with target.reading() as repository:
         report = repository.purge(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatstore.cli.options import json_option
+from chatstore.cli.options import examples, json_option
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, agree, on_target
 
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from chatstore.provisioning import Moved, Provisioner
 
 
-@click.command()
+@click.command(
+    epilog=examples("chatstore upgrade", "chatstore upgrade --sql --url postgresql://app@localhost/app")
+)
 @click.argument("revision", default="head")
-@click.option("--sql", "offline", is_flag=True, help="Print the SQL script instead, and connect to nothing.")
+@click.option("--sql", "offline", is_flag=True, help="Print the SQL script instead, without connecting.")
 @json_option
 @on_target(chosen=True, tables=True)
 def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> None:
-    """Create the tables, or bring them to REVISION.
+    """Create the tables, or migrate them to REVISION.
 
-    REVISION is head where none is named. Several processes may do this at once. With --sql, REVISION may be
+    REVISION is head unless another one is named. Several processes may do this at once. With --sql, REVISION may be
     a range such as chatstore_0001:head.
     """
     with target.provisioner() as tables:
@@ -40,15 +42,15 @@ def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> Non
     report(target, moved, json_=json_)
 
 
-@click.command()
+@click.command(epilog=examples("chatstore downgrade chatstore_0002", "chatstore downgrade base"))
 @click.argument("revision")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @on_target(chosen=True, tables=True)
 def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
-    """Take the tables back to REVISION, after asking.
+    """Migrate the tables back to REVISION, after asking.
 
-    "base" drops them, with every conversation in them.
+    "base" drops the tables, with every conversation in them.
     """
     target.must_exist()
     with target.provisioner() as tables:
@@ -71,11 +73,11 @@ def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
     report(target, moved, json_=json_)
 
 
-@click.command()
+@click.command(epilog=examples("chatstore current", "chatstore current --json"))
 @json_option
 @on_target(tables=True)
 def current(target: Target, *, json_: bool) -> None:
-    """Show the revision the tables are at."""
+    """Show which revision the tables are at."""
     target.must_exist()
     with target.provisioner() as tables:
         found, head = tables.current(), tables.head
@@ -86,7 +88,7 @@ def current(target: Target, *, json_: bool) -> None:
     say(f"revision   {found or 'none'}{standing(found, head)}")
 
 
-@click.command()
+@click.command(epilog=examples("chatstore check", "chatstore check --json"))
 @json_option
 @on_target(tables=True)
 def check(target: Target, *, json_: bool) -> None:
@@ -111,11 +113,11 @@ def check(target: Target, *, json_: bool) -> None:
         raise found.fault
 
 
-@click.command("alembic-ini")
+@click.command("alembic-ini", epilog=examples("chatstore alembic-ini > alembic.ini"))
 def alembic_ini() -> None:
     """Print an alembic.ini for Alembic's own commands.
 
-    Write it into a file: chatstore alembic-ini > alembic.ini
+    It needs no storage. Alembic finds the database by CHATSTORE_URL.
     """
     from chatstore.backends.sql import migrations
 

@@ -152,11 +152,11 @@ class Target:
     def connection(self, *, write: bool = False) -> Iterator[Connection]:
         """Lend a connection to the database, in a transaction that is committed at the end."""
         from chatstore.backends.sql.dialects import WRITES, migration_engine
-        from chatstore.backends.sql.migration_runner import readable
+        from chatstore.backends.sql.visits import translate_errors
 
         engine = migration_engine(self.sql)
         try:
-            with readable(), engine.execution_options(**{WRITES: write}).begin() as connection:
+            with translate_errors(), engine.execution_options(**{WRITES: write}).begin() as connection:
                 yield connection
         finally:
             engine.dispose()
@@ -191,9 +191,14 @@ def on_target(
     """
 
     def decorate(command: Callable[P, R]) -> Callable[..., R]:
-        @click.option("--url", metavar="URL", help=f"Where the conversations are; else {ENVIRONMENT}.")
+        default = ENVIRONMENT if chosen else f"{ENVIRONMENT}, else {DEFAULT}"
+        own = "else the database's own"
+
+        @click.option("--url", metavar="URL", help=f"Where the conversations are  [default: {default}]")
         @click.option(
-            "--schema", metavar="NAME", help=f"The database schema of the tables; else {SCHEMA_ENVIRONMENT}."
+            "--schema",
+            metavar="NAME",
+            help=f"Database schema of the tables  [default: {SCHEMA_ENVIRONMENT}, {own}]",
         )
         @wraps(command)
         def wrapped(*args: Any, url: str | None, schema: str | None, **options: Any) -> R:
@@ -251,15 +256,15 @@ def announce(target: Target) -> str | None:
     note(f"target     {target.shown}")
     if not target.is_sql:
         return None
-    from chatstore.backends.sql.migrations import current
+    from chatstore.backends.sql.visits import current
 
     found = current(target.sql, schema=target.schema)
     note(f"revision   {found or 'none'}")
     return found
 
 
-def said_revision(target: Target, before: str | None) -> None:
-    """Say after the work what became of a database's revision, which was *before*."""
+def say_revision(target: Target, before: str | None) -> None:
+    """Say after the work what became of the revision of a database, which was *before*."""
     if target.is_sql:
         from chatstore.backends.sql.models import HEAD
 

@@ -27,6 +27,11 @@ _STYLES: Final = {
     "system": "bold magenta",
     "tool": "bold yellow",
 }
+#: What a model said about its answer: the word for it, and what it is called by one provider or another.
+_ABOUT: Final = {
+    "model": ("model_name", "model"),
+    "finish reason": ("finish_reason", "stop_reason", "done_reason"),
+}
 #: Characters of a folded line.
 FOLDED: Final = 100
 _INDENT: Final = 4
@@ -55,6 +60,7 @@ def show_record(to: Console, record: MessageRecord, *, full: bool) -> None:
     name = getattr(record.message, "name", None)
     head = [(f"\n#{record.position} ", "dim"), (line(role), _STYLES.get(role, "bold"))]
     head += [(f" {line(name)}", "")] if name else []
+    head += [(" (failed)", "bold red")] if _failed(record.message) else []
     to.print(styled(*head, (f"  {moment(record.created_at)}", "dim")))
     for block in _blocks(record.message, full=full):
         _print_indented(to, styled(*block))
@@ -80,16 +86,22 @@ def role_of(message: Message) -> str:
     return ROLES.get(message.type) or str(getattr(message, "role", message.type))
 
 
+def _failed(message: Message) -> bool:
+    return isinstance(message, ToolMessage) and message.status == "error"
+
+
 def _blocks(message: Message, *, full: bool) -> Iterator[Parts]:
     """Yield what stands below a message's head, each on lines of its own."""
     text = "\n".join(_texts(message))
     if isinstance(message, ToolMessage) and not full:
-        yield [("← ", "dim"), (_folded(text), "red" if message.status == "error" else "")]
+        yield [("← ", "dim"), (_folded(text), "red" if _failed(message) else "")]
     elif text:
         yield [(text, "")]
     if isinstance(message, AIMessage):
-        for call in (*message.tool_calls, *message.invalid_tool_calls):
-            yield _call(call, full=full)
+        for call in message.tool_calls:
+            yield _call(call, full=full, valid=True)
+        for call in message.invalid_tool_calls:
+            yield _call(call, full=full, valid=False)
     if full:
         yield from ([(detail, "dim")] for detail in _details(message))
 
@@ -106,14 +118,22 @@ def _texts(message: Message) -> Iterator[str]:
             yield f"[{part.get('type', 'part')}]"
 
 
-def _call(call: dict[str, Any], *, full: bool) -> Parts:
+def _call(call: dict[str, Any], *, full: bool, valid: bool) -> Parts:
     name, args = str(call.get("name")), call.get("args")
+    mark = [] if valid else [(" (invalid)", "bold red")]
     if full:
         written = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False, indent=2)
-        return [("→ ", "dim"), (name, "yellow"), (f" {call.get('id') or ''}\n", "dim"), (written, "")]
-    given = args.items() if isinstance(args, dict) else [("", args)]
-    listed = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given)
-    return [("→ ", "dim"), (line(name), "yellow"), (f"({cut(line(listed), FOLDED)})", "")]
+        return [
+            ("→ ", "dim"),
+            (name, "yellow"),
+            (f" {call.get('id') or ''}", "dim"),
+            *mark,
+            (f"\n{written}", ""),
+        ]
+    listed = str(args)
+    if isinstance(args, dict):
+        listed = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in args.items())
+    return [("→ ", "dim"), (line(name), "yellow"), (f"({cut(line(listed), FOLDED)})", ""), *mark]
 
 
 def _details(message: Message) -> Iterator[str]:
@@ -122,6 +142,10 @@ def _details(message: Message) -> Iterator[str]:
         yield f"a message of type {line(message.type)}, which this release does not know"
     elif message.id is not None:
         yield f"id {line(message.id)}"
+    about = getattr(message, "response_metadata", None) or {}
+    for word, keys in _ABOUT.items():
+        if value := next((about[key] for key in keys if about.get(key)), None):
+            yield f"{word} {line(str(value))}"
     usage = getattr(message, "usage_metadata", None)
     if isinstance(usage, dict):
         yield f"tokens {usage.get('input_tokens', '?')} in, {usage.get('output_tokens', '?')} out"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from chatstore.cli.options import json_option, owner_options
+from chatstore.cli.options import examples, json_option, owner_options
 from chatstore.cli.output import as_json, say
 from chatstore.cli.target import Target, on_target
 from chatstore.errors import Invalid
@@ -27,12 +27,20 @@ ROLES: Final = {
 }
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "chatstore append ada-chain 'And in winter?'",
+        "chatstore append ada-chain 'Every 100 km.' --role assistant --user ada",
+        "echo 'Hello!' | chatstore append ada-chain - --id greeting-1",
+    )
+)
 @click.argument("session")
 @click.argument("text")
 @click.option("--role", type=click.Choice([*ROLES]), default="user", show_default=True, help="Who said it.")
-@click.option("--id", "message_id", metavar="ID", help="The message's id: it is stored once, however often.")
-@owner_options("The session is this {}'s; one of somebody else's is refused.")
+@click.option(
+    "--id", "message_id", metavar="ID", help="Message id; repeating the command with it stores nothing twice."
+)
+@owner_options("The {} who owns the session; a session of another one is refused.")
 @json_option
 @on_target()
 def append(
@@ -48,7 +56,8 @@ def append(
 ) -> None:
     """Append TEXT as a message to SESSION.
 
-    A session that is missing is created. "-" reads the text from stdin.
+    A session that does not exist is created. "-" reads the text from stdin. Put "--" before a TEXT that begins with
+    a dash.
     """
     from chatstore import messages
 

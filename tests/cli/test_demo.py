@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from chatstore.backends.sql.migrations import HEAD
 from chatstore.cli.samples import records, samples, store
 from chatstore.connect import connect
+from tests.cli.test_terminal import at_terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -43,6 +45,16 @@ def test_the_demo_shows_the_main_job(process: Run, cli: Run, folder: Path) -> No
     assert [0] * 4 == [cli(*command[1:], CHATSTORE_URL=url).code for command in proposed]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_the_demo_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    """No line goes on in the next one, but for those that are to be typed."""
+    code, lines = at_terminal(["-m", "chatstore", "demo", "--keep", str(tmp_path / "demo.db")], 80)
+
+    shown = lines[: lines.index("6. What to type next")]
+    assert 0 == code
+    assert [] == [line for line in shown if cell_len(line) > 80 and "sqlite:///" not in line]
+
+
 def test_the_demo_makes_a_folder_of_its_own(
     process: Run, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -56,25 +68,73 @@ def test_the_demo_makes_a_folder_of_its_own(
     assert [] == list(folder.iterdir())
 
 
-def test_the_demo_on_mariadb(cli: Run, mariadb_url: str) -> None:
-    """The same on another database, with only the URL changed."""
-    ran = cli("demo", "--url", mariadb_url)
+def sessions_of(url: str, schema: str | None = None) -> list[str]:
+    """Return the ids of all sessions."""
+    with connect(url, schema=schema) as repository:
+        return [session.session_id for session in repository.list_sessions(archived=None).items]
 
-    assert (0, "") == (ran.code, ran.err)
+
+def test_the_demo_on_mariadb(cli: Run, mariadb_url: str) -> None:
+    """The same on another database, with only the URL changed; at the end nobody's sessions stay there."""
+    ran = cli("demo", "--url", mariadb_url, "--yes")
+
+    assert (0, []) == (ran.code, ran.errors)
     assert "stored     29 messages" in ran.out
     assert re.search(r"kenji +wheel-1 +404 +132", ran.out)
+    assert "The samples are deleted." in ran.out
+    assert [] == sessions_of(mariadb_url)
 
 
 def test_the_demo_in_a_schema_of_postgresql(cli: Run, postgres_url: str) -> None:
-    """--schema goes through to the second process and into the SQL; a second time stores nothing twice."""
-    first, second = (cli("demo", "--url", postgres_url, "--schema", "chat") for _ in range(2))
+    """--schema goes through to the second process and into the SQL; a second time is as the first."""
+    first, second = (cli("demo", "--url", postgres_url, "--schema", "chat", "--yes") for _ in range(2))
 
     assert (0, 0) == (first.code, second.code)
-    assert "stored     29 messages" in first.out
-    assert "stored     0 messages" in second.out
+    assert ["stored     29 messages" in ran.out for ran in (first, second)] == [True, True]
     assert f"revision   {HEAD} (nothing to do)" in second.out
     assert "FROM chat.chatstore_transcript" in first.out
     assert re.search(r"kenji +wheel-1 +404 +132", first.out)
+    assert [] == sessions_of(postgres_url, "chat")
+
+
+def test_the_demo_works_on_no_server_unasked(cli: Run, postgres_url: str) -> None:
+    """Where nobody can agree, no table is made."""
+    ran = cli("demo", "--url", postgres_url)
+
+    assert (2, "") == (ran.code, ran.out)
+    assert "add --yes" in ran.errors[0]
+    assert "no chatstore tables" in cli("sessions", "--url", postgres_url).errors[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--yes",)])
+def test_the_demo_leaves_a_database_with_sessions_alone(
+    more: tuple[str, ...], cli: Run, folder: Path
+) -> None:
+    """Somebody's conversations, archived ones too, are no place for samples, whatever is agreed to."""
+    url = f"sqlite:///{folder}/mine.db"
+    with connect(url) as repository:
+        repository.create_session("mine")
+        repository.update_session("mine", archived=True)
+
+    ran = cli("demo", "--url", url, *more)
+
+    assert (2, "") == (ran.code, ran.out)
+    assert "holds 1 session, and the demo works in an empty database only" in ran.errors[0]
+    assert ["mine"] == sessions_of(url)
+
+
+def test_a_demo_that_fails_cleans_up_all_the_same(
+    cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it stored is deleted when the second process cannot read it."""
+    monkeypatch.setattr("chatstore.cli.demo.READER", "no_such_module")
+    url = f"sqlite:///{folder}/new.db"
+
+    ran = cli("demo", "--url", url)
+
+    assert 1 == ran.code
+    assert "stored     29 messages" in ran.out
+    assert [] == sessions_of(url)
 
 
 @pytest.mark.parametrize(
@@ -119,17 +179,13 @@ def test_the_samples_are_what_the_docs_rely_on() -> None:
 
 
 def test_the_demo_keeps_the_samples_times(cli: Run) -> None:
-    """Sessions were touched when their last message was said, so that a list tells them apart; a second demo agrees."""
-    cli("demo", "--url", "sqlite:///demo.db")
-    cli("append", "ada-chain", "And in winter?", "--url", "sqlite:///demo.db")
-    cli("demo", "--url", "sqlite:///demo.db")
+    """Sessions were changed when their last message was said, so that a list tells them apart."""
+    cli("demo", "--keep", "demo.db")
 
     with connect("sqlite:///demo.db") as repository:
         touched = {one.session_id: one.updated_at for one in repository.list_sessions().items}
-        said = {sample.session_id: [*records(sample)][-1].created_at for sample in samples()}
         assert repository.get_session("kenji-invoice").created_at == samples()[3].begun
-    assert touched.pop("ada-chain") > said.pop("ada-chain")
-    assert said == touched
+    assert {sample.session_id: [*records(sample)][-1].created_at for sample in samples()} == touched
 
 
 def test_the_demo_says_how_to_go_on_with_postgresql(cli: Run) -> None:

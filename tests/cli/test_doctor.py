@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,8 +16,9 @@ from chatstore.cli.doctor import SURVIVES
 from chatstore.cli.samples import store
 from chatstore.connect import connect
 from chatstore.records import DurabilityLevel
-from tests import servers
+from tests import redis_servers, servers
 from tests.cli.conftest import execute
+from tests.cli.test_terminal import at_terminal
 from tests.others import someone_else
 
 if TYPE_CHECKING:
@@ -84,9 +86,32 @@ def test_it_reads_like_a_report(filled: str, cli: Run) -> None:
     lines = cli("doctor", "--url", filled).out.splitlines()
 
     told = dict(line.split(maxsplit=1) for line in lines)
-    assert f"{HEAD} (head is {HEAD})" == told["schema"]
+    assert f"{HEAD} (head)" == told["schema"]
+    assert "listed as notes by chatstore doctor --json" == told["limits"]
     assert ("5", "29") == (told["sessions"], told["messages"])
     assert "chatstore index create" in told["advice"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb", "file", "redis"])
+def test_a_sound_storage_is_one_screen(kind: str, tmp_path: Path) -> None:
+    """At 80 columns and 24 lines everything is seen at once, and no word is broken."""
+    with ExitStack() as opened:
+        if kind == "file":
+            url = f"file:{tmp_path}/chats"
+        elif kind == "redis":
+            url = opened.enter_context(redis_servers.started())
+        else:
+            url = opened.enter_context(servers.migrated_url(kind))
+        with connect(url) as repository:
+            store(repository)
+
+        code, seen = at_terminal(["-m", "chatstore", "doctor", "--url", url], 80)
+
+    lines = [line for line in seen if not line.startswith("looking")]  # the bar, which goes away
+    assert 0 == code
+    assert 23 >= len(lines) > 5
+    assert [] == [line for line in lines if len(line) > 80 and " " in line[12:]]
 
 
 @pytest.mark.parametrize(

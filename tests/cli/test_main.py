@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.cli.output import scrubbed
+from chatstore.cli.output import scrub
 from chatstore.errors import StorageError
 from tests.cli.conftest import execute
 from tests.others import someone_else
@@ -22,6 +24,27 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ("alembic", "asyncio", "pydantic", "rich", "sqlalchemy")
+#: What a command on a SQLite file has no use for, unless it is the command's own business.
+NEEDLESS = {
+    "alembic",
+    "sqlalchemy.orm",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.dialects.oracle",
+    "sqlalchemy.dialects.mssql",
+    "rich.markdown",
+    "rich.table",
+    "rich.progress",
+    "chatstore.cli.copy",
+    "chatstore.cli.demo",
+    "chatstore.cli.doctor",
+    "chatstore.cli.index",
+    "chatstore.backends.sql.orm",
+    "chatstore.backends.file",
+    "chatstore.backends.redis",
+}
+#: Modules that such a command loads at most, Python's own and those of a `sitecustomize` included.
+MOST = 550
 READING = ["sessions", "show x", "search x", "export x", "export --all", "current", "check", "doctor"]
 CHOSEN = ["upgrade", "downgrade base", "index create", "index drop", "import x.json", "delete x", "purge"]
 
@@ -30,7 +53,10 @@ def python(program: str, folder: Path, **environment: str) -> subprocess.Complet
     """Run *program* in a fresh interpreter."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    typed = '[{"role": "user", "content": "Hi"}]'
+    return subprocess.run(
+        command, cwd=folder, env=env, input=typed, capture_output=True, text=True, check=False
+    )
 
 
 # ------------------------------------------------------------------------------------------------ starting
@@ -47,6 +73,88 @@ def test_help_loads_no_heavy_library(folder: Path) -> None:
 
     assert "[]\n" == run.stderr
     assert "  demo  " in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "needless"),
+    [
+        ("sessions", NEEDLESS | {"rich.console"}),
+        ("show ada-chain", NEEDLESS),
+        ("search chain", NEEDLESS),
+        ("delete ada-chain --yes", NEEDLESS | {"rich", "rich.console"}),
+        ("purge --yes", NEEDLESS | {"rich", "rich.console"}),
+        ("import - --session new", NEEDLESS | {"rich", "rich.console"}),
+        ("append ada-chain Hello", NEEDLESS | {"rich", "rich.console"}),
+        ("export --all", NEEDLESS | {"rich", "rich.console"}),
+    ],
+)
+def test_a_command_on_a_sqlite_file_loads_what_it_needs(
+    command: str, needless: set[str], filled: str, folder: Path
+) -> None:
+    """Nothing of other databases, of the ORM, of migrations or of other commands is paid for on every call.
+
+    What is loaded is most of a command's time; it is counted here, since a clock would measure the machine.
+    """
+    run = python(
+        "import sys\nfrom chatstore.cli import main\n"
+        f"try:\n    main({[*command.split(), '--url', filled]!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print(sorted({needless!r} & sys.modules.keys()), len(sys.modules) < {MOST}, file=sys.stderr)",
+        folder,
+    )
+
+    assert "[] True" == run.stderr.splitlines()[-1]
+
+
+def test_every_command_is_found_by_its_name() -> None:
+    """The table of modules names each command of these modules, and no other."""
+    from importlib import import_module
+
+    from chatstore.cli.app import MODULES
+
+    homes = {module: import_module(f"chatstore.cli.{module}").COMMANDS for module in MODULES.values()}
+
+    assert {one.name: module for module, found in homes.items() for one in found} == MODULES
+
+
+COMPLETE = """
+eval "$(_CHATSTORE_COMPLETE=bash_source chatstore)"
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_chatstore_completion chatstore
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("se", ["sessions", "search"]),
+        ("sessions --f", ["--full"]),
+        ("append --role u", ["user"]),
+        ("index c", ["create"]),
+    ],
+)
+def test_bash_completes_commands_options_and_choices(words: str, found: list[str], folder: Path) -> None:
+    """The line of the reference page, in a real shell, has the Tab key find what there is."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not on PATH: install it")
+    program = folder / "bin" / "chatstore"
+    program.parent.mkdir()
+    run = "import sys; from chatstore.cli import main; sys.argv[0] = 'chatstore'; main()"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{run}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+
+    done = subprocess.run(
+        [bash, "--norc", "-c", COMPLETE, "bash", "chatstore", *words.split()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "", found) == (done.returncode, done.stderr, done.stdout.split())
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
@@ -206,7 +314,7 @@ def test_a_password_in_the_wrong_place_is_not_repeated(cli: Run) -> None:
 )
 def test_errors_are_scrubbed(text: str, shown: str) -> None:
     """Errors are one line, without passwords and control characters."""
-    assert shown == scrubbed(text)
+    assert shown == scrub(text)
 
 
 # ------------------------------------------------------------------------------------------------ errors

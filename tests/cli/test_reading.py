@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +47,13 @@ def listed(ran: Any) -> list[str]:
 
 
 def test_sessions_are_a_table(filled: str, cli: Run) -> None:
-    """Ids, titles, owners, counts and times stand on a line for each session; nothing is cut in a pipe."""
+    """Titles, ids, owners, counts and times stand on a line for each session; nothing is cut in a pipe."""
     lines = cli("sessions", "--url", filled).out.splitlines()
 
-    assert ["session", "title", "user", "tenant", "messages"] == lines[0].split()[:5]
-    assert [sample.session_id for sample in reversed(samples())] == [line.split()[0] for line in lines[2:]]
-    assert ["しまなみ海道の準備", "kenji", "wheelhouse", "6"] == lines[5].split()[1:5]
+    assert ["title", "session", "user", "tenant", "messages"] == lines[0].split()[:5]
+    titles = [sample.title for sample in reversed(samples())]
+    assert titles == [re.split("  +", line)[0] for line in lines[2:]]
+    assert ["しまなみ海道の準備", "kenji-touring", "kenji", "wheelhouse", "6"] == lines[5].split()[:5]
 
 
 def test_sessions_for_programs(filled: str, cli: Run) -> None:
@@ -135,6 +137,43 @@ def test_show_unfolds(filled: str, cli: Run) -> None:
     assert all(
         word in full for word in ("call_9", "id m9", "tokens 22 in, 27 out", '"bike": "gravel"', "    end")
     )
+
+
+def test_a_failed_tool_is_marked_without_colour(filled: str, cli: Run) -> None:
+    """Folded or whole, a tool that failed and a call that is no JSON say so in a word; others do not."""
+    call = {"name": "book", "args": '{"day": ', "id": "call_2", "type": "invalid_tool_call"}
+    with connect(filled) as repository:
+        repository.add_messages(
+            "ada-chain",
+            [
+                ToolMessage("no answer", tool_call_id="call_1", name="book", status="error"),
+                ToolMessage("no answer", tool_call_id="call_2", name="find"),
+                AIMessage("", invalid_tool_calls=[call]),
+            ],
+        )
+
+    folded, full = (cli("show", "ada-chain", "--url", filled, *more).out for more in ([], ["--full"]))
+
+    assert [1, 1] == [shown.count("(failed)") for shown in (folded, full)]
+    assert [1, 1] == [shown.count(" tool book (failed)  2") for shown in (folded, full)]
+    assert '→ book({"day": ) (invalid)' in folded
+    assert "→ book call_2 (invalid)" in full
+
+
+def test_full_says_which_model_spoke_and_why_it_stopped(filled: str, cli: Run) -> None:
+    """The names of several providers are understood; without --full there is none of it."""
+    abouts = [
+        {"model_name": "large-1", "finish_reason": "length"},
+        {"model": "small-2", "stop_reason": "end_turn"},
+    ]
+    with connect(filled) as repository:
+        repository.add_messages("ada-chain", [AIMessage("Hm", response_metadata=about) for about in abouts])
+
+    folded, full = (cli("show", "ada-chain", "--url", filled, *more).out for more in ([], ["--full"]))
+
+    said = ["model large-1", "finish reason length", "model small-2", "finish reason end_turn"]
+    assert [1] * 4 == [full.count(one) for one in said]
+    assert [0] * 4 == [folded.count(one) for one in said]
 
 
 def test_show_the_newest(filled: str, cli: Run) -> None:

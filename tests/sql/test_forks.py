@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, make_url
 import chatstore
 from chatstore import HumanMessage, errors, forks
 from chatstore.backends.sql.lending import Lent
-from chatstore.backends.sql.migration_runner import connected
+from chatstore.backends.sql.visits import connected
 from chatstore.forks import undivided
 from tests import servers
 from tests.forked import in_child, until_a_fork

@@ -20,8 +20,6 @@ from alembic.util import CommandError
 from chatstore.backends.sql.dialects import parse_url, shown
 from chatstore.backends.sql.migration_locks import alone
 from chatstore.backends.sql.migration_runner import (
-    connected,
-    dialect_of,
     prepare,
     readable,
     refuse_strangers,
@@ -30,6 +28,7 @@ from chatstore.backends.sql.migration_runner import (
     write_schema,
 )
 from chatstore.backends.sql.migrations import options
+from chatstore.backends.sql.visits import connected, dialect_of
 from chatstore.errors import ChatstoreError, Invalid
 
 if TYPE_CHECKING:

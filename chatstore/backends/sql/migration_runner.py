@@ -18,48 +18,26 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from chatstore.backends.sql.dialects import (
-    create_private_file,
-    kind_of,
-    migration_engine,
-    parse_url,
-    sqlite_path,
-)
 from chatstore.backends.sql.migration_locks import alone, in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
-from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
-from chatstore.forks import undivided
+from chatstore.backends.sql.visits import connected, current, translate_errors
+from chatstore.errors import SchemaError, SchemaTooNew
 from chatstore.provisioning import Moved
-from chatstore.schemes import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from alembic.runtime.migration import RevisionStep
-    from sqlalchemy.engine import Dialect
+    from sqlalchemy.engine import URL, Dialect
 
     Steps = Callable[[ScriptDirectory, Any], list[RevisionStep]]
-
-_WHY = {
-    "busy": "another connection holds a lock on the tables: end it, then run this again",
-    "damaged": "the database file is damaged: restore it from a backup, or try sqlite3's .recover",
-    "full": "the disk is full: make room, then run this again",
-    "lost": "the server does not answer or refuses: check the URL and that it runs, then run this again",
-    "no_database": "the file is no SQLite database: check the URL's path, or move that file away",
-    "readonly": "the database is read-only: run this where it can be written",
-    "refused": "the database does not exist or refuses this user: check the URL and the user's rights",
-}
 
 
 def move(target: str | URL | Connection, revision: str, schema: str | None, steps: Steps) -> Moved:
     """Run the *steps* to *revision* on a database, alone; none, and no lock, where it is there already."""
-    from chatstore.backends.sql.migrations import current
-
     with readable(), connected(target, create=True) as connection:
         end_reading(connection)
         ours = not connection.in_transaction()
@@ -178,44 +156,11 @@ def write_schema(context: MigrationContext, start: str | None) -> None:
 
 
 @contextlib.contextmanager
-def connected(target: str | URL | Connection, *, create: bool) -> Iterator[Connection]:
-    """Lend a connection to *target*; a SQLite file that is missing is created, or else read as empty."""
-    if isinstance(target, Connection):
-        yield target
-        return
-    url = _synchronous(parse_url(target))
-    path = sqlite_path(url)
-    if path is not None and not path.exists():
-        if create:
-            create_private_file(path)
-        else:
-            url = URL.create("sqlite")
-    engine = migration_engine(url)
-    try:
-        with contextlib.nullcontext() if path is None else undivided, engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def _synchronous(url: URL) -> URL:
-    """Replace an asynchronous driver by the usual one: a migration has nothing else to do meanwhile."""
-    return parse_url(url.set(drivername=url.get_backend_name())) if dialect_of(url).is_async else url
-
-
-def dialect_of(url: URL) -> type[Dialect]:
-    """Return the dialect of *url* without its driver; `Invalid` where nobody has installed it."""
-    try:
-        return url.get_dialect()
-    except NoSuchModuleError:
-        raise unknown(url.drivername) from None
-
-
-@contextlib.contextmanager
 def readable() -> Iterator[None]:
     """Turn the errors of drivers, of Alembic and of the file system into ours."""
     try:
-        yield
+        with translate_errors():
+            yield
     except CommandError as error:
         if isinstance(error.__cause__, RevisionError):
             raise SchemaError(
@@ -223,22 +168,6 @@ def readable() -> Iterator[None]:
             ) from error
         said = str(error).rstrip(".")
         raise SchemaError(f"Alembic refuses ({said}): correct what it says, then run this again") from error
-    except SQLAlchemyError as error:
-        why = _WHY.get(kind_of(error))
-        if why is None:
-            raise SchemaError(
-                f"the database refused a step of the migration ({_first_line(error)}): correct what it says, "
-                "then run this again"
-            ) from error
-        raise StorageUnavailable(why) from error
-    except OSError as error:
-        raise StorageUnavailable(
-            f"the database file cannot be opened ({error.strerror}): check that its folder is there and yours"
-        ) from error
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    return (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -26,8 +26,6 @@ from sqlalchemy.engine import URL, Dialect
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import parse_url
 from chatstore.backends.sql.migration_runner import (
-    connected,
-    dialect_of,
     know,
     move,
     operations,
@@ -36,8 +34,8 @@ from chatstore.backends.sql.migration_runner import (
     write_schema,
 )
 from chatstore.backends.sql.models import HEAD, VERSION_TABLE
-from chatstore.backends.sql.places import stored_revision
 from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
+from chatstore.backends.sql.visits import connected, current, dialect_of
 from chatstore.errors import Invalid, SchemaError
 from chatstore.provisioning import Moved
 
@@ -130,12 +128,6 @@ def refuse_unreachable(revision: str, before: str | None) -> None:
     if before is None or before <= HEAD:
         with readable():
             ScriptDirectory.from_config(config())._downgrade_revs(revision, before)
-
-
-def current(target: str | URL | Connection, *, schema: str | None = None) -> str | None:
-    """Return the revision a database is at; None where it holds none of our tables. Creates nothing."""
-    with readable(), connected(target, create=False) as connection:
-        return stored_revision(connection, schema)[0] or None
 
 
 def check(target: str | URL | Connection, *, schema: str | None = None) -> list[Any]:

@@ -1,20 +1,20 @@
-"""The schema: two tables that a person can read, as public declarative models.
+"""The schema: two tables that a person can read, `sessions` and `messages`.
 
-This module knows tables, columns and how each database spells their types. It refuses to know how rows are
-written, what a message is, and how a database comes to this schema: the migrations do that alone, and a test
-holds both together. Host applications may use `SessionRow` and `MessageRow` with their ORM; chatstore itself
-works on `sessions` and `messages`, the same tables.
+This module knows tables and columns. It refuses to know how rows are written, what a message is, and how a
+database comes to this schema: the migrations do that alone, and a test holds both together. Host applications
+may use `SessionRow` and `MessageRow`, the same tables as declarative classes; SQLAlchemy's ORM is imported when
+somebody asks for these, since chatstore itself needs none of it.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Column,
     ForeignKey,
     Identity,
     Index,
@@ -23,7 +23,6 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from chatstore.backends.sql.column_types import (
     MYSQL_FAMILY,
@@ -37,6 +36,8 @@ from chatstore.backends.sql.column_types import (
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
+
+    from chatstore.backends.sql.orm import Base, MessageRow, SessionRow
 
 __all__ = [
     "HEAD",
@@ -71,7 +72,7 @@ NAMING = {
 
 #: An INTEGER primary key on SQLite is the rowid itself; elsewhere ids are BIGINT.
 _Id = BigInteger().with_variant(Integer(), "sqlite")
-_MYSQL_TABLE = {
+_MYSQL_TABLE: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_row_format": "DYNAMIC",  # index keys of 3,072 bytes, whatever the server's default
@@ -90,126 +91,141 @@ def _json_check(column: str) -> CheckConstraint:
     return CheckConstraint(f"JSON_VALID({column})", name=f"{column}_json").ddl_if(callable_=_in_mysql_family)
 
 
-class Base(DeclarativeBase):
-    """The base of chatstore's models, with a MetaData of its own."""
-
-    metadata = MetaData(naming_convention=NAMING)
-
-
-class SessionRow(Base):
-    """One conversation, its owner and its counters."""
-
-    __tablename__ = "chatstore_sessions"
-    __table_args__ = (
-        Index(None, "user_id", "updated_at", "session_id"),
-        Index(None, "tenant_id", "updated_at", "session_id"),
-        Index(None, "updated_at", "session_id"),
-        Index(None, "expires_at"),
-        _json_check("metadata"),
-        {"comment": "One row a conversation", **_MYSQL_TABLE},
-    )
-
-    session_id: Mapped[str] = mapped_column(
+#: Of chatstore's tables alone, so that a host's own stay apart.
+METADATA = MetaData(naming_convention=NAMING)
+#: One conversation, its owner and its counters.
+sessions = Table(
+    "chatstore_sessions",
+    METADATA,
+    Column(
+        "session_id",
         ExactString(255),
         primary_key=True,
         comment="The application's id of the conversation, compared byte for byte",
-    )
-    tenant_id: Mapped[str | None] = mapped_column(ExactString(255), comment="The tenant who owns it")
-    user_id: Mapped[str | None] = mapped_column(ExactString(255), comment="The user who owns it")
-    title: Mapped[str | None] = mapped_column(LongText(), comment="What a list of conversations shows")
-    session_metadata: Mapped[Any] = mapped_column(
+    ),
+    Column("tenant_id", ExactString(255), comment="The tenant who owns it"),
+    Column("user_id", ExactString(255), comment="The user who owns it"),
+    Column("title", LongText(), comment="What a list of conversations shows"),
+    Column(
         "metadata",
         JSONDocument(binary=True),
         nullable=False,
         comment="The application's own data, a JSON object",
-    )
-    message_count: Mapped[int] = mapped_column(BigInteger, comment="How many messages are stored now")
-    last_position: Mapped[int] = mapped_column(
-        BigInteger, comment="The last position given to a message; none is given twice"
-    )
-    revision: Mapped[int] = mapped_column(
-        BigInteger, comment="Grows with every change; starts as the creation time in microseconds"
-    )
-    forked_from: Mapped[str | None] = mapped_column(
-        ExactString(255), comment="The conversation this one was copied from"
-    )
-    forked_at: Mapped[int | None] = mapped_column(BigInteger, comment="The last position that was copied")
-    created_at: Mapped[datetime] = mapped_column(Instant(), comment="When it was created, in UTC")
-    updated_at: Mapped[datetime] = mapped_column(Instant(), comment="When it was last changed, in UTC")
-    archived_at: Mapped[datetime | None] = mapped_column(
-        Instant(), comment="When it was archived, in UTC; lists leave archived ones out"
-    )
-    expires_at: Mapped[datetime | None] = mapped_column(
-        Instant(), comment="From when on it counts as missing, in UTC; null is never"
-    )
-
-    messages: Mapped[list[MessageRow]] = relationship(
-        back_populates="session",
-        order_by="MessageRow.position",
-        cascade="all, delete-orphan",
-        passive_deletes=True,
-    )
-
-
-class MessageRow(Base):
-    """One message of a conversation."""
-
-    __tablename__ = "chatstore_messages"
-    __table_args__ = (
-        UniqueConstraint("session_id", "position"),
-        UniqueConstraint("session_id", "message_id"),
-        _json_check("payload"),
-        {"comment": "One row a message", **_MYSQL_TABLE},
-    )
-
-    id: Mapped[int] = mapped_column(
+    ),
+    Column("message_count", BigInteger, nullable=False, comment="How many messages are stored now"),
+    Column(
+        "last_position",
+        BigInteger,
+        nullable=False,
+        comment="The last position given to a message; none is given twice",
+    ),
+    Column(
+        "revision",
+        BigInteger,
+        nullable=False,
+        comment="Grows with every change; starts as the creation time in microseconds",
+    ),
+    Column("forked_from", ExactString(255), comment="The conversation this one was copied from"),
+    Column("forked_at", BigInteger, comment="The last position that was copied"),
+    Column("created_at", Instant(), nullable=False, comment="When it was created, in UTC"),
+    Column("updated_at", Instant(), nullable=False, comment="When it was last changed, in UTC"),
+    Column("archived_at", Instant(), comment="When it was archived, in UTC; lists leave archived ones out"),
+    Column("expires_at", Instant(), comment="From when on it counts as missing, in UTC; null is never"),
+    Index(None, "user_id", "updated_at", "session_id"),
+    Index(None, "tenant_id", "updated_at", "session_id"),
+    Index(None, "updated_at", "session_id"),
+    Index(None, "expires_at"),
+    _json_check("metadata"),
+    comment="One row a conversation",
+    **_MYSQL_TABLE,
+)
+#: One message of a conversation.
+messages = Table(
+    "chatstore_messages",
+    METADATA,
+    Column(
+        "id",
         _Id,
         Identity(),
         primary_key=True,
         comment="What ORMs and the full-text index point at; says nothing about order",
-    )
-    session_id: Mapped[str] = mapped_column(
+    ),
+    Column(
+        "session_id",
         ExactString(255),
         ForeignKey("chatstore_sessions.session_id", ondelete="CASCADE"),
+        nullable=False,
         comment="The conversation it belongs to",
-    )
-    position: Mapped[int] = mapped_column(
-        BigInteger, comment="Its place in the conversation: from 1, growing, with gaps"
-    )
-    message_id: Mapped[str] = mapped_column(
-        ExactString(255), comment="Its id, unique in the conversation: the same id is never stored twice"
-    )
-    id_generated: Mapped[bool] = mapped_column(
-        Boolean, comment="True where the message came without an id and got this one"
-    )
-    type: Mapped[str] = mapped_column(
-        ExactString(32), comment="human, ai, system, tool, function, chat, or what the message says"
-    )
-    content: Mapped[str] = mapped_column(
-        ContentText(), nullable=True, comment="What a person reads: the text, or the text parts joined"
-    )
-    name: Mapped[str | None] = mapped_column(
-        ExactString(255), comment="A copy of the name in the payload, where it has 255 characters at most"
-    )
-    tool_call_id: Mapped[str | None] = mapped_column(
-        ExactString(255), comment="A copy of the id of the tool call that this message answers"
-    )
-    model: Mapped[str | None] = mapped_column(
-        ExactString(255), comment="A copy of the name of the model that wrote it"
-    )
-    input_tokens: Mapped[int | None] = mapped_column(Integer, comment="Tokens the model read for it")
-    output_tokens: Mapped[int | None] = mapped_column(Integer, comment="Tokens the model wrote for it")
-    source: Mapped[str | None] = mapped_column(
-        ExactString(64), comment="The framework whose format the payload is in; null for chatstore's own"
-    )
-    payload: Mapped[Any] = mapped_column(
-        JSONDocument(), nullable=False, comment="Everything else the message holds, as JSON, losslessly"
-    )
-    created_at: Mapped[datetime] = mapped_column(Instant(), comment="When it was stored, in UTC")
+    ),
+    Column(
+        "position",
+        BigInteger,
+        nullable=False,
+        comment="Its place in the conversation: from 1, growing, with gaps",
+    ),
+    Column(
+        "message_id",
+        ExactString(255),
+        nullable=False,
+        comment="Its id, unique in the conversation: the same id is never stored twice",
+    ),
+    Column(
+        "id_generated",
+        Boolean,
+        nullable=False,
+        comment="True where the message came without an id and got this one",
+    ),
+    Column(
+        "type",
+        ExactString(32),
+        nullable=False,
+        comment="human, ai, system, tool, function, chat, or what the message says",
+    ),
+    Column(
+        "content",
+        ContentText(),
+        nullable=True,
+        comment="What a person reads: the text, or the text parts joined",
+    ),
+    Column(
+        "name",
+        ExactString(255),
+        comment="A copy of the name in the payload, where it has 255 characters at most",
+    ),
+    Column(
+        "tool_call_id",
+        ExactString(255),
+        comment="A copy of the id of the tool call that this message answers",
+    ),
+    Column("model", ExactString(255), comment="A copy of the name of the model that wrote it"),
+    Column("input_tokens", Integer, comment="Tokens the model read for it"),
+    Column("output_tokens", Integer, comment="Tokens the model wrote for it"),
+    Column(
+        "source",
+        ExactString(64),
+        comment="The framework whose format the payload is in; null for chatstore's own",
+    ),
+    Column(
+        "payload",
+        JSONDocument(),
+        nullable=False,
+        comment="Everything else the message holds, as JSON, losslessly",
+    ),
+    Column("created_at", Instant(), nullable=False, comment="When it was stored, in UTC"),
+    UniqueConstraint("session_id", "position"),
+    UniqueConstraint("session_id", "message_id"),
+    _json_check("payload"),
+    comment="One row a message",
+    **_MYSQL_TABLE,
+)
 
-    session: Mapped[SessionRow] = relationship(back_populates="messages")
 
+def __getattr__(name: str) -> Any:
+    if name not in {"Base", "MessageRow", "SessionRow"}:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from chatstore.backends.sql import orm
 
-#: The tables themselves, for SQLAlchemy Core.
-sessions: Table = SessionRow.metadata.tables["chatstore_sessions"]
-messages: Table = MessageRow.metadata.tables["chatstore_messages"]
+    value = getattr(orm, name)
+    globals()[name] = value
+    return value

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, inspect, select, table
 
 from chatstore.backends.sql import migrations
-from chatstore.backends.sql.migration_runner import connected, readable
 from chatstore.backends.sql.models import HEAD
+from chatstore.backends.sql.visits import connected, translate_errors
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated
 from chatstore.provisioning import Checked, Held, Moved
 
@@ -60,7 +60,7 @@ class DatabaseProvisioner:
     def held(self) -> Held:
         """Count sessions and messages at any revision that has the tables."""
         names = ("chatstore_sessions", "chatstore_messages")
-        with readable(), connected(self._url, create=False) as connection:
+        with translate_errors(), connected(self._url, create=False) as connection:
             inspector = inspect(connection)
             return Held(
                 *(
@@ -75,7 +75,7 @@ class DatabaseProvisioner:
 
     def _has_sessions(self) -> bool:
         """Tell whether there is a table of sessions, whatever is known about it."""
-        with readable(), connected(self._url, create=False) as connection:
+        with translate_errors(), connected(self._url, create=False) as connection:
             return inspect(connection).has_table("chatstore_sessions", schema=self._schema)
 
 

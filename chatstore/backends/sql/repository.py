@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.aio import AsyncRepository
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+    from sqlalchemy.orm import Session, scoped_session
 
     from chatstore.backends.sql.dialects import Traits
 
@@ -189,6 +189,8 @@ class SQLRepository(Repository):
         *transaction* is a Connection or an ORM Session; each change runs in a savepoint, and nothing is committed,
         rolled back or retried. A change keeps the session's row locked until the caller ends the transaction.
         """
+        from sqlalchemy.orm import Session, scoped_session  # 60 ms that programs without an ORM need not pay
+
         if not isinstance(transaction, Connection | Session | scoped_session):
             kind = type(transaction).__name__
             msg = f"using takes a SQLAlchemy Connection or ORM Session, not a value of type {kind}: pass one"

@@ -10,7 +10,6 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, column, func, select, table, text, type_coerce
-from sqlalchemy.dialects import mysql
 
 from chatstore import arguments
 from chatstore.backends import conversation as rules
@@ -156,6 +155,8 @@ def _tsvector(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
 
 def _fulltext(q: Statements, scope: Scope, wanted: SearchFilter, known: Sequence[str]) -> Select[Any]:
     """Ask FULLTEXT for the words that can be in it; the caller looks for the others."""
+    from sqlalchemy.dialects import mysql
+
     score = mysql.match(q.m.c.content, against=" ".join(f"+{word}" for word in known)).in_boolean_mode()
     return _base(q, scope, wanted).where(score).order_by(score.desc()).limit(RANKED)
 
