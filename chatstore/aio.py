@@ -343,8 +343,10 @@ class AsyncRepository(Facade):
     ) -> list[UsageRow]:
         """Return messages and tokens summed by *by* (of day, model, user_id, tenant_id, session_id), in their order.
 
-        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None. Raises `Invalid`
-        for a key that is not one of these.
+        Each message counts once, in the session it was stored in: what a fork copied (positions up to its
+        ``forked_at``) is no usage. What was deleted, truncated or replaced counts no longer: keep the rows that this
+        returns where you must know what was ever spent. Days are UTC days; *since* is inclusive, *until* exclusive.
+        Keys that are not in *by* are None. Raises `Invalid` for a key that is not one of these.
         """
         wanted = arguments.make_usage_filter(
             by, tenant_id=tenant_id, user_id=user_id, since=since, until=until

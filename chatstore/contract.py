@@ -216,7 +216,10 @@ class Core(Protocol):
         """Return hits in the order that *wanted* asks for, at most its limit."""
 
     def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Answer[list[UsageRow]]:
-        """Return counts and sums of tokens by the keys of *wanted*, in the order of these keys."""
+        """Return counts and sums of tokens by the keys of *wanted*, in the order of these keys.
+
+        What a fork copied, up to its ``forked_at``, is no usage.
+        """
 
     def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Answer[PurgeReport]:
         """Delete the sessions that meet every condition of *rule*, or only count them.

@@ -342,7 +342,7 @@ def _in_filter(draft: Draft, chosen: SearchFilter) -> bool:
 
 
 def usage(conversations: Iterable[Conversation], chosen: UsageFilter) -> list[UsageRow]:
-    """Return messages and tokens summed by the keys of *chosen*, in the order of the keys."""
+    """Return messages and tokens summed by the keys of *chosen*, in the order of the keys; a fork's copies are none."""
     sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
     for conversation, draft in _counted(conversations, chosen):
         values = {
@@ -377,9 +377,13 @@ def usage_order(key: Sequence[Any]) -> list[tuple[bool, Any]]:
 def _counted(
     conversations: Iterable[Conversation], chosen: UsageFilter
 ) -> Iterator[tuple[Conversation, Draft]]:
+    """Yield what was said in a session itself: no model was called for what a fork copied."""
     for conversation in conversations:
+        copied = conversation.session.forked_at or 0
         for row in conversation.rows:
-            if (chosen.since is None or row.draft.created_at >= chosen.since) and (
-                chosen.until is None or row.draft.created_at < chosen.until
+            if (
+                row.position > copied
+                and (chosen.since is None or row.draft.created_at >= chosen.since)
+                and (chosen.until is None or row.draft.created_at < chosen.until)
             ):
                 yield conversation, row.draft

@@ -9,20 +9,19 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from chatstore.arguments import Scope
+from chatstore.backends import conversation as rules
+from chatstore.backends.conversation import Conversation
 from chatstore.backends.memory import MemoryRepository, _Memory
 from chatstore.codec import Appended
 from chatstore.errors import MessageConflict, SessionNotFound, StorageError
 from chatstore.messages import Capabilities
 from chatstore.testing import RepositoryContract
 from chatstore.testing.samples import PAST
-
-if TYPE_CHECKING:
-    from chatstore.backends.conversation import Conversation
 
 
 class Sound(_Memory):
@@ -267,6 +266,32 @@ class SharesForks(_Memory):
         if made.message_count == len(self._shelf[session_id].rows):
             self._shelf[new_session_id].rows = self._shelf[session_id].rows
         return made
+
+
+class CountsCopies(_Memory):
+    """Counts what a fork copied as if a model had been called for it once more."""
+
+    caught_by = "test_copies_of_a_fork_are_no_usage"
+
+    def usage(self, scope: Scope, wanted: Any, now: Any) -> Any:
+        every = [
+            Conversation(replace(found.session, forked_at=None), found.rows)
+            for found in self._owned(scope, wanted, now)
+        ]
+        return rules.usage(every, wanted)
+
+
+class ForgetsForks(_Memory):
+    """Takes a copy for a message of the session's own once the source is gone."""
+
+    caught_by = "test_a_copy_stays_a_copy"
+
+    def delete(self, scope: Scope, session_id: str, now: Any) -> Any:
+        done = super().delete(scope, session_id, now)
+        for found in self._shelf.values():
+            if found.session.forked_from == session_id:
+                found.session = replace(found.session, forked_at=None)
+        return done
 
 
 class HandsOutItsOwn(_Memory):
