@@ -142,8 +142,9 @@ class Core(Protocol):
     def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> Answer[int]:
         """Store *rows*, whose positions grow, as they are; return how many were new.
 
-        Creates the session for the scope's owner where it is missing. A known id is passed over if its body is the
-        same, else `another_body`. Raises `out_of_order` for a new row at or below `last_position`, `taken`.
+        Creates the session for the scope's owner where it is missing; one without a message of its own gets the first
+        row's time as `created_at`, where that is earlier. A known id is passed over if its body is the same, else
+        `another_body`. Raises `out_of_order` for a new row at or below `last_position`, `taken`.
         """
 
     def append(

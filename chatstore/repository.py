@@ -244,9 +244,11 @@ class Repository(Facade):
     def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
         """Store records with their own positions, times and ids; return how many were new.
 
-        For import and copy. Creates the session, owned by the scope, where it is missing. Idempotent by message id;
-        written in chunks, each in a transaction. Raises `Conflict` for a new record at or below another record's
-        position, `MessageConflict` for a known id with another body, `InvalidMessage`, `SessionExists`.
+        For import and copy. Creates the session, owned by the scope, where it is missing. A session that had no
+        message of its own gets the first record's time as `created_at`, unless that is later: it began elsewhere.
+        Idempotent by message id; written in chunks, each in a transaction. Raises `Conflict` for a new record at or
+        below another record's position, `MessageConflict` for a known id with another body, `InvalidMessage`,
+        `SessionExists`.
         """
         check_session_id(session_id)
         new = 0

@@ -50,6 +50,16 @@ def fresh(new: NewSession, now: datetime) -> ChatSession:
     )
 
 
+def begun(session: ChatSession, loaded: Sequence[Row]) -> datetime:
+    """Return when *session* began, if *loaded* comes next: with its first message, where that was elsewhere before.
+
+    A fork's copies are the messages of another session.
+    """
+    if not loaded or session.last_position > (session.forked_at or 0):
+        return session.created_at
+    return min(session.created_at, loaded[0].draft.created_at)
+
+
 def expired(session: ChatSession, now: datetime) -> bool:
     """Tell whether *session* looks missing since its ``expires_at``."""
     return session.expires_at is not None and session.expires_at <= now
@@ -192,10 +202,11 @@ class Conversation:
         new = [row for row in rows if row.draft.message_id not in known]
         if new and new[0].position <= self.session.last_position:
             raise out_of_order(self.session.session_id, new[0].position, self.session.last_position)
+        began = begun(self.session, new)
         for row in new:
             self._push(row)
         if new:
-            self._touch(now, last_position=new[-1].position)
+            self._touch(now, last_position=new[-1].position, created_at=began)
         return len(new)
 
     def edit(self, key: int | str, draft: Draft, revision: int | None, now: datetime) -> MessageRecord:

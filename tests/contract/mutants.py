@@ -268,6 +268,18 @@ class SharesForks(_Memory):
         return made
 
 
+class BeginsToday(_Memory):
+    """Says of a session that was loaded from elsewhere that it began when it was loaded."""
+
+    caught_by = "test_a_loaded_session_began_with_its_first_message"
+
+    def load(self, scope: Scope, session_id: str, rows: Any, now: Any) -> Any:
+        new = super().load(scope, session_id, rows, now)
+        found = self._shelf[session_id]
+        found.session = replace(found.session, created_at=now)
+        return new
+
+
 class CountsCopies(_Memory):
     """Counts what a fork copied as if a model had been called for it once more."""
 
