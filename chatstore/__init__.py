@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# Where each name above is defined: `python -m tests.reference` writes it from the imports.
 _HOMES = {
     "AsyncRepository": "aio",
     "session_key": "arguments",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from chatstore import arguments, codec
 from chatstore.arguments import UNSET, check_revision, make_changes, make_page, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, rows_of
+from chatstore.contract import AddMessages, AskDurability, CountMessages, CreateSession, DeleteMessage, DeleteSession, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, ListSessions, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, Truncate, UpdateMessage, UpdateSession, Usage
 from chatstore.errors import CorruptRecord, PartialWrite
 from chatstore.failures import missing
 from chatstore.ids import check_session_id
@@ -18,7 +19,7 @@ from chatstore.repository import Facade, Walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
     from datetime import datetime
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
     from chatstore.messages import ChatSession, Durability, Message, MessageRecord, Page, PurgeReport, Records, SearchHit, UsageRow
 
 
@@ -31,8 +32,8 @@ class AsyncRepository(Facade):
     """
 
     @abstractmethod
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        """Lend *operation*, a method of the core, the resource it works on."""
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        """Carry out *call* by *operation*, a method of the core, which is lent what it works on."""
 
     # ---- sessions
 
@@ -59,11 +60,12 @@ class AsyncRepository(Facade):
             "metadata": metadata,
             "expires_at": expires_at,
         }
-        return await self._run(self._core.create, make_session(self._scope, session_id, given), utcnow())
+        new = make_session(self._scope, session_id, given)
+        return await self._run(self._core.create_session, CreateSession(self._scope, utcnow(), new))
 
     async def get_session(self, session_id: str) -> ChatSession:
         """Return the session's own data. Raises `SessionNotFound`."""
-        found = await self._run(self._core.get, self._scope, check_session_id(session_id), utcnow())
+        found = await self._run(self._core.get_session, GetSession(*self._at(session_id)))
         if found is None:
             raise missing(session_id)
         return found
@@ -93,15 +95,13 @@ class AsyncRepository(Facade):
             "user_id": user_id,
             "tenant_id": tenant_id,
         }
-        changes = make_changes(self._scope, given)
-        check_session_id(session_id)
-        return await self._run(
-            self._core.update, self._scope, session_id, changes, check_revision(expected_revision), utcnow()
-        )
+        changes, revision = make_changes(self._scope, given), check_revision(expected_revision)
+        call = UpdateSession(*self._at(session_id), changes, revision)
+        return await self._run(self._core.update_session, call)
 
     async def delete_session(self, session_id: str) -> bool:
         """Delete the session with all its messages; return whether there was one."""
-        return await self._run(self._core.delete, self._scope, check_session_id(session_id), utcnow())
+        return await self._run(self._core.delete_session, DeleteSession(*self._at(session_id)))
 
     async def list_sessions(
         self,
@@ -129,7 +129,8 @@ class AsyncRepository(Facade):
         )
         digest = wanted.digest(self._scope)
         start, size = arguments.decode_cursor(cursor, digest), arguments.check_page_limit(limit)
-        found = await self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        call = ListSessions(self._scope, utcnow(), wanted, size + 1, start)
+        found = await self._run(self._core.list_sessions, call) if size else []
         return make_page(found, size, digest)
 
     async def fork_session(
@@ -140,10 +141,10 @@ class AsyncRepository(Facade):
         Positions, ids and times stay; title, metadata and owner are copied. Raises `SessionNotFound` for the
         source, `SessionExists` for the target.
         """
-        check_session_id(session_id), check_session_id(new_session_id)
         if through is not None:
             through = arguments.check_natural(through, "through")
-        return await self._run(self._core.fork, self._scope, session_id, new_session_id, through, utcnow())
+        call = ForkSession(*self._at(session_id), check_session_id(new_session_id), through)
+        return await self._run(self._core.fork_session, call)
 
     async def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
         """Store records with their own positions, times and ids; return how many were new.
@@ -157,7 +158,8 @@ class AsyncRepository(Facade):
         check_session_id(session_id)
         new = 0
         for part in chunks(records):
-            new += await self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
+            call = LoadRecords(*self._at(session_id), rows_of(session_id, part))
+            new += await self._run(self._core.load_records, call)
         return new
 
     # ---- messages
@@ -176,12 +178,14 @@ class AsyncRepository(Facade):
         (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
         many messages are stored if a later one fails.
         """
-        revision, now = check_revision(expected_revision), utcnow()
+        revision = None if expected_revision is None else check_revision(expected_revision)
+        now = utcnow()
         made = batch(session_id, messages, now)
         if not made.drafts:
             return await self.get_records(session_id, last=0)
         try:
-            done = await self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+            call = AddMessages(self._scope, now, session_id, made.drafts, revision)
+            done = await self._run(self._core.add_messages, call)
         except PartialWrite as error:
             raise counted(session_id, made, error) from error.__cause__
         return answered(session_id, made, done)
@@ -200,9 +204,8 @@ class AsyncRepository(Facade):
         Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
         scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
         """
-        check_session_id(session_id)
         chosen = arguments.make_window(last, after, before, limit)
-        return await self._run(self._core.messages, self._scope, session_id, chosen, utcnow())
+        return await self._run(self._core.get_messages, GetMessages(*self._at(session_id), chosen))
 
     async def get_records(
         self,
@@ -214,9 +217,8 @@ class AsyncRepository(Facade):
         limit: int | None = None,
     ) -> Records:
         """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
-        check_session_id(session_id)
         chosen = arguments.make_window(last, after, before, limit)
-        return await self._run(self._core.records, self._scope, session_id, chosen, utcnow())
+        return await self._run(self._core.get_records, GetRecords(*self._at(session_id), chosen))
 
     async def iter_records(self, session_id: str, *, after: int | None = None) -> AsyncIterator[MessageRecord]:
         """Yield records, oldest first, from behind position *after*, in bounded memory.
@@ -239,10 +241,8 @@ class AsyncRepository(Facade):
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
-        check_session_id(session_id)
-        return await self._run(
-            self._core.message, self._scope, session_id, arguments.check_message_key(key), utcnow()
-        )
+        call = GetMessage(*self._at(session_id), arguments.check_message_key(key))
+        return await self._run(self._core.get_message, call)
 
     async def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
@@ -252,33 +252,31 @@ class AsyncRepository(Facade):
         Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
         `InvalidMessage` if *message* brings another id.
         """
-        check_session_id(session_id)
-        key, revision, now = arguments.check_message_key(key), check_revision(expected_revision), utcnow()
-        draft = codec.encode(message, now=now)
-        return await self._run(self._core.edit, self._scope, session_id, key, draft, revision, now)
+        scope, now, session_id = self._at(session_id)
+        key, revision = arguments.check_message_key(key), check_revision(expected_revision)
+        call = UpdateMessage(scope, now, session_id, key, codec.encode(message, now=now), revision)
+        return await self._run(self._core.update_message, call)
 
     async def delete_message(self, session_id: str, key: int | str) -> None:
         """Delete one message; its id is forgotten, its position is not reused.
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
-        check_session_id(session_id)
-        await self._run(self._core.remove, self._scope, session_id, arguments.check_message_key(key), utcnow())
+        call = DeleteMessage(*self._at(session_id), arguments.check_message_key(key))
+        await self._run(self._core.delete_message, call)
 
     async def pop_message(self, session_id: str) -> MessageRecord | None:
         """Delete the newest message and return its record; None if there is none."""
-        return await self._run(self._core.pop, self._scope, check_session_id(session_id), utcnow())
+        return await self._run(self._core.pop_message, PopMessage(*self._at(session_id)))
 
     async def count_messages(self, session_id: str) -> int:
         """Return the number of messages; 0 for a missing session."""
-        return await self._run(self._core.count, self._scope, check_session_id(session_id), utcnow())
+        return await self._run(self._core.count_messages, CountMessages(*self._at(session_id)))
 
     async def truncate(self, session_id: str, *, after: int) -> None:
         """Delete the messages behind position *after*; what follows gets new positions."""
-        check_session_id(session_id)
-        await self._run(
-            self._core.truncate, self._scope, session_id, arguments.check_natural(after, "after"), utcnow()
-        )
+        call = Truncate(*self._at(session_id), arguments.check_natural(after, "after"))
+        await self._run(self._core.truncate, call)
 
     async def clear(self, session_id: str) -> None:
         """Delete all messages and keep the session."""
@@ -294,11 +292,8 @@ class AsyncRepository(Facade):
         """
         revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
-        return answered(
-            session_id,
-            made,
-            await self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now),
-        )
+        call = ReplaceMessages(self._scope, now, session_id, made.drafts, revision)
+        return answered(session_id, made, await self._run(self._core.replace_messages, call))
 
     # ---- across sessions
 
@@ -332,7 +327,7 @@ class AsyncRepository(Facade):
         )
         if not wanted.words or not wanted.limit:
             return []
-        return await self._run(self._core.search, self._scope, wanted, utcnow())
+        return await self._run(self._core.search, Search(self._scope, utcnow(), wanted))
 
     async def usage(
         self,
@@ -353,7 +348,7 @@ class AsyncRepository(Facade):
         wanted = arguments.make_usage_filter(
             by, tenant_id=tenant_id, user_id=user_id, since=since, until=until
         )
-        return await self._run(self._core.usage, self._scope, wanted, utcnow())
+        return await self._run(self._core.usage, Usage(self._scope, utcnow(), wanted))
 
     async def purge(
         self,
@@ -372,13 +367,13 @@ class AsyncRepository(Facade):
         rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
         )
-        return await self._run(self._core.purge, self._scope, rule, utcnow())
+        return await self._run(self._core.purge, Purge(self._scope, utcnow(), rule))
 
     # ---- the repository itself
 
     async def durability(self) -> Durability:
         """Return what this storage keeps when the process, or the machine, stops."""
-        return await self._run(self._core.durability)
+        return await self._run(self._core.durability, AskDurability(self._scope, utcnow()))
 
     async def close(self) -> None:
         """Release what was made for this repository; an engine that was passed in stays open.

@@ -115,6 +115,10 @@ class Scope(NamedTuple):
         return Scope(tenant_id or self.tenant_id, user_id or self.user_id)
 
 
+#: The scope of an unscoped repository, which sees every session.
+EVERYBODY = Scope()
+
+
 # ------------------------------------------------------------------------------------------------ numbers and times
 
 

@@ -1,4 +1,4 @@
-"""What a backend is to a repository: a `Core` of operations, what is known of each, and how its answer is waited for.
+"""What a backend is to a repository: a `Core` of operations, the calls they take, and how an answer is waited for.
 
 This module knows operations and their checked arguments; it refuses to know where anything is kept.
 """
@@ -6,7 +6,8 @@ This module knows operations and their checked arguments; it refuses to know whe
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, TypeVarTuple, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,110 +37,271 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
-#: The arguments of an operation, which a repository hands on as they are.
-Args = TypeVarTuple("Args")
+#: A call of one operation.
+C = TypeVar("C", bound="Call")
 #: What an operation of a core returns: the answer, or a generator that yields what must be waited for first.
 Answer: TypeAlias = T | Generator[Any, Any, T]
 
 
-class Operation(NamedTuple):
-    """What is known of an operation, whatever the backend.
+@dataclass(slots=True)
+class Call:
+    """One call of an operation: its checked arguments, named once, from the repository down to a backend.
 
-    *method*: what it is called in a repository. *reads*: it changes nothing. *repeatable*: sent once more with the same
-    arguments it changes nothing more, so it is tried again where a connection broke and nobody knows whether it was
-    done; what is not repeatable raises `OutcomeUnknown` then. *in_session*: it works in the one session that its
-    second argument names. *deniable*: a backend may leave it out, and says so in `Capabilities.denied`.
+    *scope* says whose sessions are visible; *now* is the library's clock, aware, in UTC: the time of whatever is
+    created or changed. Of the operation, whatever the backend: *reads*: it changes nothing. *repeatable*: sent once
+    more with the same arguments it changes nothing more, so it is tried again where a connection broke and nobody
+    knows whether it was done; what is not repeatable raises `OutcomeUnknown` then. *deniable*: a backend may leave it
+    out, and says so in `Capabilities.denied`.
     """
 
-    method: str
-    reads: bool = False
-    repeatable: bool = False
-    in_session: bool = True
-    deniable: bool = False
+    reads: ClassVar[bool] = False
+    repeatable: ClassVar[bool] = False
+    deniable: ClassVar[bool] = False
+
+    scope: Scope
+    now: datetime
 
 
-#: Every operation of a `Core`, by its name there.
-OPERATIONS: Final[Mapping[str, Operation]] = {
-    "create": Operation("create_session", in_session=False, deniable=True),
-    "get": Operation("get_session", reads=True, repeatable=True),
-    "update": Operation("update_session", deniable=True),
-    "delete": Operation("delete_session", deniable=True),
-    "sessions": Operation("list_sessions", reads=True, repeatable=True, in_session=False, deniable=True),
-    "fork": Operation("fork_session", in_session=False, deniable=True),
-    "load": Operation("load_records", repeatable=True, deniable=True),
-    "append": Operation("add_messages", repeatable=True),
-    "replace": Operation("replace_messages"),
-    "messages": Operation("get_messages", reads=True, repeatable=True),
-    "records": Operation("get_records", reads=True, repeatable=True),
-    "message": Operation("get_message", reads=True, repeatable=True),
-    "edit": Operation("update_message"),
-    "remove": Operation("delete_message"),
-    "pop": Operation("pop_message"),
-    "count": Operation("count_messages", reads=True, repeatable=True),
-    "truncate": Operation("truncate", repeatable=True),
-    "search": Operation("search", reads=True, repeatable=True, in_session=False, deniable=True),
-    "usage": Operation("usage", reads=True, repeatable=True, in_session=False, deniable=True),
-    "purge": Operation("purge", repeatable=True, in_session=False, deniable=True),
-    "durability": Operation("durability", reads=True, repeatable=True, in_session=False),
+@dataclass(slots=True)
+class InSession(Call):
+    """A call in one session, that of *session_id*."""
+
+    session_id: str
+
+
+@dataclass(slots=True)
+class CreateSession(Call):
+    """Create *new*, which has its owner in it: the scope's where there is one."""
+
+    deniable = True
+    new: NewSession
+
+
+@dataclass(slots=True)
+class GetSession(InSession):
+    """Read the session's own data."""
+
+    reads = repeatable = True
+
+
+@dataclass(slots=True)
+class UpdateSession(InSession):
+    """Put *changes* (title, metadata, archived, expires_at, user_id, tenant_id) in place."""
+
+    deniable = True
+    changes: Mapping[str, Any]
+    expected_revision: int | None
+
+
+@dataclass(slots=True)
+class DeleteSession(InSession):
+    """Delete a session."""
+
+    deniable = True
+
+
+@dataclass(slots=True)
+class ListSessions(Call):
+    """List up to *limit* sessions that *wanted* keeps, from behind *start*, the last one of the page before."""
+
+    reads = repeatable = deniable = True
+    wanted: SessionFilter
+    limit: int
+    start: Keyset | None
+
+
+@dataclass(slots=True)
+class ForkSession(InSession):
+    """Copy a session up to position *through* (inclusive; None: all)."""
+
+    deniable = True
+    new_session_id: str
+    through: int | None
+
+
+@dataclass(slots=True)
+class LoadRecords(InSession):
+    """Store *rows*, whose positions grow, as they are."""
+
+    repeatable = deniable = True
+    rows: Sequence[Row]
+
+
+@dataclass(slots=True)
+class AddMessages(InSession):
+    """Append *drafts*: at least one, their ids distinct. *expected_revision* 0: there must be no session yet."""
+
+    repeatable = True
+    drafts: Sequence[Draft]
+    expected_revision: int | None
+
+
+@dataclass(slots=True)
+class ReplaceMessages(InSession):
+    """Put *drafts* in the place of all messages."""
+
+    drafts: Sequence[Draft]
+    expected_revision: int | None
+
+
+@dataclass(slots=True)
+class GetMessages(InSession):
+    """Read the messages inside *window*."""
+
+    reads = repeatable = True
+    window: Window
+
+
+@dataclass(slots=True)
+class GetRecords(GetMessages):
+    """Read the same as records."""
+
+
+@dataclass(slots=True)
+class GetMessage(InSession):
+    """Read the message at a position (an int *key*), or with an id (a str)."""
+
+    reads = repeatable = True
+    key: int | str
+
+
+@dataclass(slots=True)
+class UpdateMessage(InSession):
+    """Give the message of *key* the body of *draft*."""
+
+    key: int | str
+    draft: Draft
+    expected_revision: int | None
+
+
+@dataclass(slots=True)
+class DeleteMessage(InSession):
+    """Delete the message of *key*."""
+
+    key: int | str
+
+
+@dataclass(slots=True)
+class PopMessage(InSession):
+    """Delete the newest message."""
+
+
+@dataclass(slots=True)
+class CountMessages(InSession):
+    """Count messages."""
+
+    reads = repeatable = True
+
+
+@dataclass(slots=True)
+class Truncate(InSession):
+    """Delete the messages behind position *after*."""
+
+    repeatable = True
+    after: int
+
+
+@dataclass(slots=True)
+class Search(Call):
+    """Find messages."""
+
+    reads = repeatable = deniable = True
+    wanted: SearchFilter
+
+
+@dataclass(slots=True)
+class Usage(Call):
+    """Sum messages and tokens up."""
+
+    reads = repeatable = deniable = True
+    wanted: UsageFilter
+
+
+@dataclass(slots=True)
+class Purge(Call):
+    """Delete, or only count, the sessions that meet every condition of *rule*."""
+
+    repeatable = deniable = True
+    rule: PurgeRule
+
+
+@dataclass(slots=True)
+class AskDurability(Call):
+    """Ask what an acknowledged write survives."""
+
+    reads = repeatable = True
+
+
+#: Every operation of a `Core`, by its name there, which is that of the repository's method.
+OPERATIONS: Final[Mapping[str, type[Call]]] = {
+    "create_session": CreateSession,
+    "get_session": GetSession,
+    "update_session": UpdateSession,
+    "delete_session": DeleteSession,
+    "list_sessions": ListSessions,
+    "fork_session": ForkSession,
+    "load_records": LoadRecords,
+    "add_messages": AddMessages,
+    "replace_messages": ReplaceMessages,
+    "get_messages": GetMessages,
+    "get_records": GetRecords,
+    "get_message": GetMessage,
+    "update_message": UpdateMessage,
+    "delete_message": DeleteMessage,
+    "pop_message": PopMessage,
+    "count_messages": CountMessages,
+    "truncate": Truncate,
+    "search": Search,
+    "usage": Usage,
+    "purge": Purge,
+    "durability": AskDurability,
 }
 
 
 class Core(Protocol):
-    """The operations of a backend: what somebody who writes one implements.
+    """The operations of a backend: what somebody who writes one implements. Each takes its call, a value.
 
-    Arguments are checked already (`chatstore.arguments`), messages encoded into drafts. ``scope`` says whose sessions
-    are visible; another owner's session, and an expired one, are to be treated as missing. ``now`` is the library's
-    clock, aware, in UTC: the time of whatever is created or changed. Errors that every backend raises alike are made
-    by `missing`, `taken`, `no_message`, `stale`, `another_body` and `out_of_order`. An operation answers at once, or
-    is a generator that yields what must be waited for and returns its answer (`drive`, `adrive`). What it raises,
+    Arguments are checked already (`chatstore.arguments`), messages encoded into drafts. A session that is not in the
+    call's scope, and an expired one, are to be treated as missing. Errors that every backend raises alike are made by
+    `missing`, `taken`, `no_message`, `stale`, `another_body` and `out_of_order`. An operation answers at once, or is a
+    generator that yields what must be waited for and returns its answer (`drive`, `adrive`). What it raises,
     it raises before anything is written, unless a method says otherwise.
     """
 
     capabilities: Capabilities
 
-    def create(self, new: NewSession, now: datetime) -> Answer[ChatSession]:
-        """Create an empty session, whose owner is in *new*, and return it. Raises `taken`.
+    def create_session(self, call: CreateSession, /) -> Answer[ChatSession]:
+        """Create the new session, empty, and return it. Raises `taken`.
 
         An expired session does not take its id: its contents are removed in the same transaction.
         """
 
-    def get(self, scope: Scope, session_id: str, now: datetime) -> Answer[ChatSession | None]:
+    def get_session(self, call: GetSession, /) -> Answer[ChatSession | None]:
         """Return the session's own data, None for a missing one."""
 
-    def update(
-        self,
-        scope: Scope,
-        session_id: str,
-        changes: Mapping[str, Any],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Answer[ChatSession]:
+    def update_session(self, call: UpdateSession, /) -> Answer[ChatSession]:
         """Put *changes* (title, metadata, archived, expires_at, user_id, tenant_id) in place; return the session.
 
         Bumps the revision if anything differs. Raises `missing`, and `stale` where a revision was expected.
         """
 
-    def delete(self, scope: Scope, session_id: str, now: datetime) -> Answer[bool]:
+    def delete_session(self, call: DeleteSession, /) -> Answer[bool]:
         """Delete the session and its messages; tell whether there was one."""
 
-    def sessions(
-        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
-    ) -> Answer[list[ChatSession]]:
+    def list_sessions(self, call: ListSessions, /) -> Answer[list[ChatSession]]:
         """Return up to *limit* sessions that *wanted* keeps, newest first by (updated_at, session_id).
 
         *start* is the last session of the page before: only what comes after it in this order is returned.
         """
 
-    def fork(
-        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
-    ) -> Answer[ChatSession]:
+    def fork_session(self, call: ForkSession, /) -> Answer[ChatSession]:
         """Copy a session and its messages up to position *through* (inclusive; None: all); return the copy.
 
         Positions, ids, times, title and metadata stay; the copy's owner is the scope's, else the source's. Raises
         `missing` for the source, `taken` for the target.
         """
 
-    def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> Answer[int]:
+    def load_records(self, call: LoadRecords, /) -> Answer[int]:
         """Store *rows*, whose positions grow, as they are; return how many were new.
 
         Creates the session for the scope's owner where it is missing; one without a message of its own gets the first
@@ -147,14 +309,7 @@ class Core(Protocol):
         `another_body`. Raises `out_of_order` for a new row at or below `last_position`, `taken`.
         """
 
-    def append(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Answer[Appended]:
+    def add_messages(self, call: AddMessages, /) -> Answer[Appended]:
         """Store *drafts* (at least one; ids distinct) behind the last position ever used, all or none.
 
         Creates the session for the scope's owner where it is missing. A draft whose id is stored is not stored again:
@@ -164,72 +319,57 @@ class Core(Protocol):
         raises `partly` if a later one fails.
         """
 
-    def replace(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Answer[Appended]:
-        """Put *drafts* in the place of all messages, at new positions; else as `append`, but no id is looked up."""
+    def replace_messages(self, call: ReplaceMessages, /) -> Answer[Appended]:
+        """Put *drafts* in the place of all messages, at new positions; as `add_messages`, but looks no id up."""
 
-    def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Answer[list[Message]]:
+    def get_messages(self, call: GetMessages, /) -> Answer[list[Message]]:
         """Return the messages inside *window*, oldest first; none for a missing session.
 
         Damaged ones are named together in one `CorruptRecord`, which carries the others (`messages_of`).
         """
 
-    def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Answer[Records]:
+    def get_records(self, call: GetRecords, /) -> Answer[Records]:
         """Return the same as records, with the session's revision at that moment (0: no session)."""
 
-    def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Answer[MessageRecord]:
+    def get_message(self, call: GetMessage, /) -> Answer[MessageRecord]:
         """Return the record at a position (int) or with a message id (str). Raises `missing`, `no_message`."""
 
-    def edit(
-        self,
-        scope: Scope,
-        session_id: str,
-        key: int | str,
-        draft: Draft,
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Answer[MessageRecord]:
+    def update_message(self, call: UpdateMessage, /) -> Answer[MessageRecord]:
         """Give a stored message the body of *draft*; position, id, time and source stay. Returns the record.
 
         Bumps the revision if the body differs. Raises `missing`, `no_message`, `stale`, and `InvalidMessage` for a
         draft with an id of its own that is another one.
         """
 
-    def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> Answer[None]:
-        """Delete a message, whose id is forgotten and whose position is never used again. Raises as `message`."""
+    def delete_message(self, call: DeleteMessage, /) -> Answer[None]:
+        """Delete a message, whose id is forgotten and whose position is never used again. Raises as `get_message`."""
 
-    def pop(self, scope: Scope, session_id: str, now: datetime) -> Answer[MessageRecord | None]:
+    def pop_message(self, call: PopMessage, /) -> Answer[MessageRecord | None]:
         """Delete the newest message and return its record; None where there is none."""
 
-    def count(self, scope: Scope, session_id: str, now: datetime) -> Answer[int]:
+    def count_messages(self, call: CountMessages, /) -> Answer[int]:
         """Return how many messages the session has; 0 for a missing one."""
 
-    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> Answer[None]:
+    def truncate(self, call: Truncate, /) -> Answer[None]:
         """Delete the messages behind position *after*; nothing happens where there are none, or no session."""
 
-    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> Answer[list[SearchHit]]:
+    def search(self, call: Search, /) -> Answer[list[SearchHit]]:
         """Return hits in the order that *wanted* asks for, at most its limit."""
 
-    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Answer[list[UsageRow]]:
+    def usage(self, call: Usage, /) -> Answer[list[UsageRow]]:
         """Return counts and sums of tokens by the keys of *wanted*, in the order of these keys.
 
         What a fork copied, up to its ``forked_at``, is no usage.
         """
 
-    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Answer[PurgeReport]:
+    def purge(self, call: Purge, /) -> Answer[PurgeReport]:
         """Delete the sessions that meet every condition of *rule*, or only count them.
 
         Works in pieces: an error in the middle leaves some deleted. Where a connection breaks, what was deleted just
         then may be missing from the counts.
         """
 
-    def durability(self) -> Answer[Durability]:
+    def durability(self, call: AskDurability, /) -> Answer[Durability]:
         """Say what an acknowledged write survives."""
 
 

@@ -150,9 +150,9 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
 
     def prepare_cosmos(self) -> None:
         """Create the database and the container where they are missing; ``with`` does it too."""
-        from chatstore.backends.cosmosdb.tables import tables_of
+        from chatstore.backends.cosmosdb.provisioning import provisioner_of
 
-        tables_of(self.repository).upgrade()
+        provisioner_of(self.repository).upgrade()
 
     def __enter__(self) -> Self:
         self.prepare_cosmos()

@@ -19,9 +19,33 @@ from weakref import WeakKeyDictionary, WeakSet
 from chatstore import arguments, codec
 from chatstore.arguments import UNSET, Scope, check_revision, make_changes, make_page, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, rows_of
+from chatstore.contract import (
+    AddMessages,
+    AskDurability,
+    CountMessages,
+    CreateSession,
+    DeleteMessage,
+    DeleteSession,
+    ForkSession,
+    GetMessage,
+    GetMessages,
+    GetRecords,
+    GetSession,
+    ListSessions,
+    LoadRecords,
+    PopMessage,
+    Purge,
+    ReplaceMessages,
+    Search,
+    Truncate,
+    UpdateMessage,
+    UpdateSession,
+    Usage,
+)
 from chatstore.errors import CorruptRecord, NotSupported, PartialWrite
 from chatstore.failures import corrupt, missing
 from chatstore.ids import check_session_id
+from chatstore.schemes import schemes_where
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -29,7 +53,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.aio import AsyncRepository
-    from chatstore.contract import Answer, Args, Core, T
+    from chatstore.contract import Answer, C, Core, T
     from chatstore.history import ChatMessageHistory
     from chatstore.messages import (
         Capabilities,
@@ -98,9 +122,8 @@ class Facade(ABC):
         raise self._no_transactions()
 
     def _no_transactions(self) -> NotSupported:
-        return NotSupported(
-            f"{type(self).__name__} has no transactions to share: use a SQL database (sqlite:, postgresql:, mysql:)"
-        )
+        can = schemes_where(lambda backend: backend.is_sql)
+        return NotSupported(f"{type(self).__name__} has no transactions to share: use a SQL database ({can})")
 
     def history(self, session_id: str, *, last: int | None = None) -> ChatMessageHistory:
         """Return the session as a chat message history; *last* limits what its ``messages`` reads."""
@@ -112,6 +135,10 @@ class Facade(ABC):
     def capabilities(self) -> Capabilities:
         """What this backend can and cannot do."""
         return self._core.capabilities
+
+    def _at(self, session_id: str) -> tuple[Scope, datetime, str]:
+        """Return what a call in a session begins with: scope, time, and the id, checked. Raises `InvalidSessionId`."""
+        return self._scope, utcnow(), check_session_id(session_id)
 
     def _copied(self, **changes: Any) -> Self:
         copied = copy.copy(self)
@@ -127,8 +154,8 @@ class Repository(Facade):
     """
 
     @abstractmethod
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        """Lend *operation*, a method of the core, the resource it works on."""
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        """Carry out *call* by *operation*, a method of the core, which is lent what it works on."""
 
     # ---- sessions
 
@@ -155,11 +182,12 @@ class Repository(Facade):
             "metadata": metadata,
             "expires_at": expires_at,
         }
-        return self._run(self._core.create, make_session(self._scope, session_id, given), utcnow())
+        new = make_session(self._scope, session_id, given)
+        return self._run(self._core.create_session, CreateSession(self._scope, utcnow(), new))
 
     def get_session(self, session_id: str) -> ChatSession:
         """Return the session's own data. Raises `SessionNotFound`."""
-        found = self._run(self._core.get, self._scope, check_session_id(session_id), utcnow())
+        found = self._run(self._core.get_session, GetSession(*self._at(session_id)))
         if found is None:
             raise missing(session_id)
         return found
@@ -189,15 +217,13 @@ class Repository(Facade):
             "user_id": user_id,
             "tenant_id": tenant_id,
         }
-        changes = make_changes(self._scope, given)
-        check_session_id(session_id)
-        return self._run(
-            self._core.update, self._scope, session_id, changes, check_revision(expected_revision), utcnow()
-        )
+        changes, revision = make_changes(self._scope, given), check_revision(expected_revision)
+        call = UpdateSession(*self._at(session_id), changes, revision)
+        return self._run(self._core.update_session, call)
 
     def delete_session(self, session_id: str) -> bool:
         """Delete the session with all its messages; return whether there was one."""
-        return self._run(self._core.delete, self._scope, check_session_id(session_id), utcnow())
+        return self._run(self._core.delete_session, DeleteSession(*self._at(session_id)))
 
     def list_sessions(
         self,
@@ -225,7 +251,8 @@ class Repository(Facade):
         )
         digest = wanted.digest(self._scope)
         start, size = arguments.decode_cursor(cursor, digest), arguments.check_page_limit(limit)
-        found = self._run(self._core.sessions, self._scope, wanted, size + 1, start, utcnow()) if size else []
+        call = ListSessions(self._scope, utcnow(), wanted, size + 1, start)
+        found = self._run(self._core.list_sessions, call) if size else []
         return make_page(found, size, digest)
 
     def fork_session(
@@ -236,10 +263,10 @@ class Repository(Facade):
         Positions, ids and times stay; title, metadata and owner are copied. Raises `SessionNotFound` for the
         source, `SessionExists` for the target.
         """
-        check_session_id(session_id), check_session_id(new_session_id)
         if through is not None:
             through = arguments.check_natural(through, "through")
-        return self._run(self._core.fork, self._scope, session_id, new_session_id, through, utcnow())
+        call = ForkSession(*self._at(session_id), check_session_id(new_session_id), through)
+        return self._run(self._core.fork_session, call)
 
     def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
         """Store records with their own positions, times and ids; return how many were new.
@@ -253,7 +280,8 @@ class Repository(Facade):
         check_session_id(session_id)
         new = 0
         for part in chunks(records):
-            new += self._run(self._core.load, self._scope, session_id, rows_of(session_id, part), utcnow())
+            call = LoadRecords(*self._at(session_id), rows_of(session_id, part))
+            new += self._run(self._core.load_records, call)
         return new
 
     # ---- messages
@@ -272,12 +300,14 @@ class Repository(Facade):
         (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
         many messages are stored if a later one fails.
         """
-        revision, now = check_revision(expected_revision), utcnow()
+        revision = None if expected_revision is None else check_revision(expected_revision)
+        now = utcnow()
         made = batch(session_id, messages, now)
         if not made.drafts:
             return self.get_records(session_id, last=0)
         try:
-            done = self._run(self._core.append, self._scope, session_id, made.drafts, revision, now)
+            call = AddMessages(self._scope, now, session_id, made.drafts, revision)
+            done = self._run(self._core.add_messages, call)
         except PartialWrite as error:
             raise counted(session_id, made, error) from error.__cause__
         return answered(session_id, made, done)
@@ -296,9 +326,8 @@ class Repository(Facade):
         Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
         scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
         """
-        check_session_id(session_id)
         chosen = arguments.make_window(last, after, before, limit)
-        return self._run(self._core.messages, self._scope, session_id, chosen, utcnow())
+        return self._run(self._core.get_messages, GetMessages(*self._at(session_id), chosen))
 
     def get_records(
         self,
@@ -310,9 +339,8 @@ class Repository(Facade):
         limit: int | None = None,
     ) -> Records:
         """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
-        check_session_id(session_id)
         chosen = arguments.make_window(last, after, before, limit)
-        return self._run(self._core.records, self._scope, session_id, chosen, utcnow())
+        return self._run(self._core.get_records, GetRecords(*self._at(session_id), chosen))
 
     def iter_records(self, session_id: str, *, after: int | None = None) -> Iterator[MessageRecord]:
         """Yield records, oldest first, from behind position *after*, in bounded memory.
@@ -334,10 +362,8 @@ class Repository(Facade):
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
-        check_session_id(session_id)
-        return self._run(
-            self._core.message, self._scope, session_id, arguments.check_message_key(key), utcnow()
-        )
+        call = GetMessage(*self._at(session_id), arguments.check_message_key(key))
+        return self._run(self._core.get_message, call)
 
     def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
@@ -347,33 +373,31 @@ class Repository(Facade):
         Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
         `InvalidMessage` if *message* brings another id.
         """
-        check_session_id(session_id)
-        key, revision, now = arguments.check_message_key(key), check_revision(expected_revision), utcnow()
-        draft = codec.encode(message, now=now)
-        return self._run(self._core.edit, self._scope, session_id, key, draft, revision, now)
+        scope, now, session_id = self._at(session_id)
+        key, revision = arguments.check_message_key(key), check_revision(expected_revision)
+        call = UpdateMessage(scope, now, session_id, key, codec.encode(message, now=now), revision)
+        return self._run(self._core.update_message, call)
 
     def delete_message(self, session_id: str, key: int | str) -> None:
         """Delete one message; its id is forgotten, its position is not reused.
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
-        check_session_id(session_id)
-        self._run(self._core.remove, self._scope, session_id, arguments.check_message_key(key), utcnow())
+        call = DeleteMessage(*self._at(session_id), arguments.check_message_key(key))
+        self._run(self._core.delete_message, call)
 
     def pop_message(self, session_id: str) -> MessageRecord | None:
         """Delete the newest message and return its record; None if there is none."""
-        return self._run(self._core.pop, self._scope, check_session_id(session_id), utcnow())
+        return self._run(self._core.pop_message, PopMessage(*self._at(session_id)))
 
     def count_messages(self, session_id: str) -> int:
         """Return the number of messages; 0 for a missing session."""
-        return self._run(self._core.count, self._scope, check_session_id(session_id), utcnow())
+        return self._run(self._core.count_messages, CountMessages(*self._at(session_id)))
 
     def truncate(self, session_id: str, *, after: int) -> None:
         """Delete the messages behind position *after*; what follows gets new positions."""
-        check_session_id(session_id)
-        self._run(
-            self._core.truncate, self._scope, session_id, arguments.check_natural(after, "after"), utcnow()
-        )
+        call = Truncate(*self._at(session_id), arguments.check_natural(after, "after"))
+        self._run(self._core.truncate, call)
 
     def clear(self, session_id: str) -> None:
         """Delete all messages and keep the session."""
@@ -389,11 +413,8 @@ class Repository(Facade):
         """
         revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
-        return answered(
-            session_id,
-            made,
-            self._run(self._core.replace, self._scope, session_id, made.drafts, revision, now),
-        )
+        call = ReplaceMessages(self._scope, now, session_id, made.drafts, revision)
+        return answered(session_id, made, self._run(self._core.replace_messages, call))
 
     # ---- across sessions
 
@@ -427,7 +448,7 @@ class Repository(Facade):
         )
         if not wanted.words or not wanted.limit:
             return []
-        return self._run(self._core.search, self._scope, wanted, utcnow())
+        return self._run(self._core.search, Search(self._scope, utcnow(), wanted))
 
     def usage(
         self,
@@ -448,7 +469,7 @@ class Repository(Facade):
         wanted = arguments.make_usage_filter(
             by, tenant_id=tenant_id, user_id=user_id, since=since, until=until
         )
-        return self._run(self._core.usage, self._scope, wanted, utcnow())
+        return self._run(self._core.usage, Usage(self._scope, utcnow(), wanted))
 
     def purge(
         self,
@@ -467,13 +488,13 @@ class Repository(Facade):
         rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
         )
-        return self._run(self._core.purge, self._scope, rule, utcnow())
+        return self._run(self._core.purge, Purge(self._scope, utcnow(), rule))
 
     # ---- the repository itself
 
     def durability(self) -> Durability:
         """Return what this storage keeps when the process, or the machine, stops."""
-        return self._run(self._core.durability)
+        return self._run(self._core.durability, AskDurability(self._scope, utcnow()))
 
     @abstractmethod
     def _asynchronous(self) -> AsyncRepository:

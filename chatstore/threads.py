@@ -13,13 +13,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
-from chatstore.contract import OPERATIONS
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
     from chatstore.repository import Repository
 
 READERS = 4
@@ -80,9 +79,8 @@ class ThreadedRepository(AsyncRepository):
         self._scope = inner._scope
         self._workers = _Workers()
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        write = not OPERATIONS[operation.__name__].reads
-        return await self._workers.run(partial(self._inner._run, operation, *args), write=write)
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return await self._workers.run(partial(self._inner._run, operation, call), write=not call.reads)
 
     def using(self, transaction: Any) -> Any:
         """As `Repository.using`: nothing of it runs in threads, the caller's transaction is awaited."""

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlsplit
 
 from azure.cosmos import ContainerProxy, CosmosClient
 
-from chatstore.backends.cosmosdb.address import parse_url
-from chatstore.backends.cosmosdb.tables import tables_for
+from chatstore.backends.cosmosdb.provisioning import provisioner_for
+from chatstore.backends.cosmosdb.url import parse_url
 from tests.cosmos_fake import Fake
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Account:
         """Give the URL of a new container in a database of its own, which goes at the end."""
         database = f"chatstore_test_{os.getpid()}_{secrets.token_hex(4)}"
         url = f"{self.base}/{database}/chats"
-        with contextlib.closing(tables_for(url)) as tables:
+        with contextlib.closing(provisioner_for(url)) as tables:
             tables.upgrade()
         try:
             yield url

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from chatstore.backends.documents.header import Header
     from chatstore.codec import Row
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
 
 Key = tuple[str, str, int]
 LIMITS = steps.Limits(messages=7, size=100_000, message=90_000, header=50_000)
@@ -154,8 +154,8 @@ class DictRepository(Repository):
         self.store = store
         self._core: DocumentsCore = DocumentsCore(store, ttl)
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return drive(operation(*args), self.store.carry_out)
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return drive(operation(call), self.store.carry_out)
 
     def _asynchronous(self) -> AsyncRepository:
         return AsyncDictRepository(self.store)._copied(_scope=self._scope)
@@ -168,11 +168,11 @@ class AsyncDictRepository(AsyncRepository):
         self.store = store
         self._core = DocumentsCore(store)
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         async def carry_out(step: Any) -> Any:
             return self.store.carry_out(step)
 
-        return await adrive(operation(*args), carry_out)
+        return await adrive(operation(call), carry_out)
 
 
 def failed(*, unclear: bool = False, soon: bool = False) -> steps.Failed:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from chatstore import schemes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -26,6 +28,9 @@ LAYERS = {
     "codec": 0,
     "arguments": 0,
     "contract": 1,
+    "backend": 1,
+    "provisioning": 1,
+    "schemes": 1,
     "failures": 0,
     "repository": 1,
     "aio": 1,
@@ -45,14 +50,8 @@ LAYERS = {
     "__main__": 5,
 }
 VALUES, CONTRACT, CONNECT, ADAPTERS, TOP = 0, 1, 3, 4, 5
-BACKENDS = {
-    "memory",
-    "file",
-    "sql",
-    "redis",
-    "dynamodb",
-    "cosmosdb",
-}  # what else lies there is shared by them
+#: By their folders or modules; what else lies in `backends` is shared by them.
+BACKENDS = {place.partition(":")[0].split(".")[2] for place in schemes.BACKENDS.values()}
 ALEMBIC_MODULES = ("chatstore.backends.sql.migration", "chatstore.backends.sql.search_objects")
 _DOOR = "whoever imports the door to the migrations wants what is behind it"
 ALLOWED = {

@@ -152,12 +152,12 @@ def fresh_database(kind: str) -> Iterator[str]:
 @contextlib.contextmanager
 def unmade_table() -> Iterator[str]:
     """Give the URL of a DynamoDB table that nobody has made; at the end it is deleted if somebody has."""
-    from chatstore.backends.dynamodb.tables import tables_for
+    from chatstore.backends.dynamodb.provisioning import provisioner_for
 
     at, name = make_url(obtain("dynamodb")), f"chatstore-test-{os.getpid()}-{secrets.token_hex(4)}"
     url = str(at.set(database=name))
     yield url
-    tables = tables_for(url)
+    tables = provisioner_for(url)
     tables.downgrade()
     tables.close()
 
@@ -165,10 +165,10 @@ def unmade_table() -> Iterator[str]:
 @contextlib.contextmanager
 def fresh_table() -> Iterator[str]:
     """Give the URL of a new, empty DynamoDB table as ``chatstore upgrade`` makes it; it is deleted at the end."""
-    from chatstore.backends.dynamodb.tables import tables_for
+    from chatstore.backends.dynamodb.provisioning import provisioner_for
 
     with unmade_table() as url:
-        tables = tables_for(url)
+        tables = provisioner_for(url)
         tables.upgrade()
         tables.close()
         yield url

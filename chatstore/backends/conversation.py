@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chatstore import arguments
-from chatstore.arguments import Scope, microseconds
+from chatstore.arguments import EVERYBODY, Scope, microseconds
 from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.errors import InvalidMessage
 from chatstore.failures import another_body, no_message, out_of_order, stale
@@ -67,9 +67,9 @@ def expired(session: ChatSession, now: datetime) -> bool:
 
 def visible(session: ChatSession | None, scope: Scope, now: datetime) -> bool:
     """Tell whether *scope* sees this session now."""
-    return (
-        session is not None and scope.sees(session.tenant_id, session.user_id) and not expired(session, now)
-    )
+    if session is None or (session.expires_at is not None and session.expires_at <= now):
+        return False
+    return scope == EVERYBODY or scope.sees(session.tenant_id, session.user_id)
 
 
 def purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -> bool:
@@ -122,11 +122,23 @@ def _equal(left: object, right: object) -> bool:
 
 @dataclass(slots=True)
 class Conversation:
-    """A session's data and its rows, oldest first."""
+    """A session's data and its rows, oldest first.
+
+    Appending adds to `rows` in place; every other change makes a new list. So a conversation that is kept stays as
+    it was whenever a change of one that was `opened` from it is broken off, but for rows behind its ``message_count``.
+    """
 
     session: ChatSession
     rows: list[Row] = field(default_factory=list)
     _ids: dict[str, Row] | None = None
+
+    def opened(self) -> Conversation:
+        """Return the same conversation to change, without what a broken-off append left behind the rows."""
+        count = self.session.message_count
+        if len(self.rows) > count:
+            self._ids = None
+            del self.rows[count:]
+        return Conversation(self.session, self.rows, self.ids())
 
     def ids(self) -> dict[str, Row]:
         """Return the rows by message id."""
@@ -170,11 +182,14 @@ class Conversation:
     def known(self, drafts: Sequence[Draft]) -> dict[str, Row]:
         """Return the rows of those *drafts* whose id is stored; raise `MessageConflict` for another body."""
         ids = self.ids()
-        found = {draft.message_id: ids[draft.message_id] for draft in drafts if draft.message_id in ids}
+        found = {}
         for draft in drafts:
-            row = found.get(draft.message_id)
-            if row is not None and not same_body(draft, row.draft):
+            row = ids.get(draft.message_id)
+            if row is None:
+                continue
+            if not same_body(draft, row.draft):
                 raise another_body(self.session.session_id, draft.message_id)
+            found[draft.message_id] = row
         return found
 
     # ---- writing
@@ -215,15 +230,13 @@ class Conversation:
         edited = row._replace(draft=edited_draft(self.session.session_id, row.draft, draft))
         self.expect(revision)
         if not same_body(edited.draft, row.draft):
-            self.rows[bisect_left(self.rows, row.position, key=_position)] = edited
-            self.ids()[row.draft.message_id] = edited
+            self._put(bisect_left(self.rows, row.position, key=_position), edited)
             self._touch(now)
         return record_of(self.session.session_id, edited)
 
     def remove(self, row: Row, now: datetime) -> None:
         """Delete *row*; its id is forgotten, its position is never used again."""
-        self.ids().pop(row.draft.message_id)  # first: the ids may still have to be read from the rows
-        del self.rows[bisect_left(self.rows, row.position, key=_position)]
+        self._put(bisect_left(self.rows, row.position, key=_position))
         self._touch(now)
 
     def truncate(self, after: int, now: datetime) -> bool:
@@ -231,8 +244,7 @@ class Conversation:
         place = bisect_right(self.rows, after, key=_position)
         if place == len(self.rows):
             return False
-        del self.rows[place:]
-        self._ids = None
+        self.rows, self._ids = self.rows[:place], None
         self._touch(now)
         return True
 
@@ -265,6 +277,10 @@ class Conversation:
             expires_at=None,
         )
         return Conversation(session, list(rows))
+
+    def _put(self, place: int, *rows: Row) -> None:
+        """Put *rows* in the place of the one at *place*."""
+        self.rows, self._ids = [*self.rows[:place], *rows, *self.rows[place + 1 :]], None
 
     def _push(self, row: Row) -> None:
         self.rows.append(row)

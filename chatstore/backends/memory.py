@@ -7,9 +7,10 @@ This module knows a dictionary and a lock. The rules are in `chatstore.backends.
 from __future__ import annotations
 
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
+from chatstore.backend import Backend
 from chatstore.backends.sessions import SessionsCore
 from chatstore.forks import taken_by_forks
 from chatstore.messages import Durability
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from chatstore.backends.conversation import Conversation
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, AskDurability, C, T
     from chatstore.messages import ChatSession
 
 
@@ -34,9 +35,10 @@ class _Memory(SessionsCore):
         return self._lock
 
     def find(self, session_id: str) -> Conversation | None:
-        return self._shelf.get(session_id)
+        found = self._shelf.get(session_id)
+        return None if found is None else found.opened()
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - rows are changed in place
+    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - both count from here on
         self._shelf[conversation.session.session_id] = conversation
 
     def drop(self, session_id: str) -> None:
@@ -46,7 +48,7 @@ class _Memory(SessionsCore):
         with self._lock:
             return [conversation.session for conversation in self._shelf.values()]
 
-    def durability(self) -> Durability:
+    def durability(self, call: AskDurability) -> Durability:  # noqa: ARG002 - there is but one answer
         return Durability("none", "messages live in this process only and end with it")
 
 
@@ -57,8 +59,8 @@ class MemoryRepository(Repository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for
 
     def _asynchronous(self) -> AsyncRepository:
         twin = AsyncMemoryRepository()
@@ -72,5 +74,16 @@ class AsyncMemoryRepository(AsyncRepository):
         """Begin empty."""
         self._core: _Memory = _Memory()
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for
+
+
+def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - there is nothing to choose
+    return MemoryRepository()
+
+
+def _open_async(target: Any, schema: str | None) -> AsyncRepository:  # noqa: ARG001
+    return AsyncMemoryRepository()
+
+
+BACKEND = Backend(open=_open, open_async=_open_async, in_process=lambda _url: True)

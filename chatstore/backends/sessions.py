@@ -7,22 +7,43 @@ This module knows when a session is found, made, taken, expired or dropped; it r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatstore.arguments import NewSession, Scope
 from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.codec import Appended, messages_of, record_of, records_of
+from chatstore.contract import InSession
 from chatstore.failures import missing, stale, taken
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
-    from chatstore.codec import Draft, Row
+    from chatstore.contract import (
+        AddMessages,
+        AskDurability,
+        CountMessages,
+        CreateSession,
+        DeleteMessage,
+        DeleteSession,
+        ForkSession,
+        GetMessage,
+        GetMessages,
+        GetRecords,
+        ListSessions,
+        LoadRecords,
+        PopMessage,
+        Purge,
+        ReplaceMessages,
+        Search,
+        Truncate,
+        UpdateMessage,
+        UpdateSession,
+        Usage,
+    )
     from chatstore.messages import (
         ChatSession,
         Durability,
@@ -37,7 +58,8 @@ if TYPE_CHECKING:
 class SessionsCore(ABC):
     """Every operation, on five hooks: lock a session, find it, save it, drop it, walk over all of them.
 
-    What the hooks hand out may be changed in place before `save`: a conversation checks before it changes anything.
+    What the hooks hand out may be changed before `save`, from which on it counts. The lock is held by the operations
+    themselves, in plain ``with`` statements: no interrupt comes between such a lock and its release.
     """
 
     capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=("search scans every message",))
@@ -65,207 +87,178 @@ class SessionsCore(ABC):
         """Return the own data of all sessions, expired or not, in any order."""
 
     @abstractmethod
-    def durability(self) -> Durability:
+    def durability(self, call: AskDurability) -> Durability:
         """Say what is kept when the process, or the machine, stops."""
 
     # ---- sessions
 
-    def create(self, new: NewSession, now: datetime) -> ChatSession:
+    def create_session(self, call: CreateSession) -> ChatSession:
         """As `Repository.create_session`."""
-        with self.locked(new.session_id, write=True):
-            made = self._made(new, now)
+        with self.locked(call.new.session_id, write=True):
+            made = self._made(call.new, call.now)
             self.save(made, rows=True)
             return rules.handed_out(made.session)
 
-    def get(self, scope: Scope, session_id: str, now: datetime) -> ChatSession | None:
+    def get_session(self, call: InSession) -> ChatSession | None:
         """As `Repository.get_session`; None for a missing one."""
-        with self.locked(session_id, write=False):
-            found = self._seen(scope, session_id, now)
+        with self.locked(call.session_id, write=False):
+            found = self._seen(call)
             return rules.handed_out(found.session) if found else None
 
-    def update(
-        self,
-        scope: Scope,
-        session_id: str,
-        changes: Mapping[str, Any],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> ChatSession:
+    def update_session(self, call: UpdateSession) -> ChatSession:
         """As `Repository.update_session`."""
-        with self.locked(session_id, write=True):
-            found = self._require(scope, session_id, now)
-            found.expect(expected_revision)
-            changed = rules.changed(found.session, changes, now)
+        with self.locked(call.session_id, write=True):
+            found = self._require(call)
+            found.expect(call.expected_revision)
+            changed = rules.changed(found.session, call.changes, call.now)
             if changed is not found.session:
                 found.session = changed
                 self.save(found, rows=False)
             return rules.handed_out(changed)
 
-    def delete(self, scope: Scope, session_id: str, now: datetime) -> bool:
+    def delete_session(self, call: DeleteSession) -> bool:
         """As `Repository.delete_session`."""
-        with self.locked(session_id, write=True):
-            if self._seen(scope, session_id, now) is None:
+        with self.locked(call.session_id, write=True):
+            if self._seen(call) is None:
                 return False
-            self.drop(session_id)
+            self.drop(call.session_id)
             return True
 
-    def sessions(
-        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
-    ) -> list[ChatSession]:
+    def list_sessions(self, call: ListSessions) -> list[ChatSession]:
         """As `Repository.list_sessions`: at most *limit* sessions behind *start*."""
-        found = [session for session in self.session_data() if rules.wanted(session, scope, wanted, now)]
+        found = [
+            session
+            for session in self.session_data()
+            if rules.wanted(session, call.scope, call.wanted, call.now)
+        ]
         found.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
-        if start is not None:
-            found = [session for session in found if (session.updated_at, session.session_id) < start]
-        return [rules.handed_out(session) for session in found[:limit]]
+        if call.start is not None:
+            found = [session for session in found if (session.updated_at, session.session_id) < call.start]
+        return [rules.handed_out(session) for session in found[: call.limit]]
 
-    def fork(
-        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
-    ) -> ChatSession:
+    def fork_session(self, call: ForkSession) -> ChatSession:
         """As `Repository.fork_session`."""
-        with self.locked(session_id, write=False):
-            copy = self._require(scope, session_id, now).fork(new_session_id, through, scope, now)
-        with self.locked(new_session_id, write=True):
-            self._vacate(new_session_id, now)
+        with self.locked(call.session_id, write=False):
+            copy = self._require(call).fork(call.new_session_id, call.through, call.scope, call.now)
+        with self.locked(call.new_session_id, write=True):
+            self._vacate(call.new_session_id, call.now)
             self.save(copy, rows=True)
             return rules.handed_out(copy.session)
 
-    def load(self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime) -> int:
+    def load_records(self, call: LoadRecords) -> int:
         """As `Repository.load_records`, for one chunk."""
-        with self.locked(session_id, write=True):
-            found, _ = self._find_or_make(scope, session_id, None, now)
-            new = found.load(rows, now)
+        with self.locked(call.session_id, write=True):
+            found, _ = self._find_or_make(call)
+            new = found.load(call.rows, call.now)
             self.save(found, rows=True)
             return new
 
     # ---- messages
 
-    def append(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Appended:
+    def add_messages(self, call: AddMessages) -> Appended:
         """As `Repository.add_messages`."""
-        with self.locked(session_id, write=True):
-            found, revision = self._find_or_make(scope, session_id, expected_revision, now)
-            done = found.append(drafts, revision, now)
+        with self.locked(call.session_id, write=True):
+            found, revision = self._find_or_make(call, call.expected_revision)
+            done = found.append(call.drafts, revision, call.now)
             self.save(found, rows=True)
             return done
 
-    def replace(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Appended:
+    def replace_messages(self, call: ReplaceMessages) -> Appended:
         """As `Repository.replace_messages`."""
-        with self.locked(session_id, write=True):
-            found, revision = self._find_or_make(scope, session_id, expected_revision, now)
-            done = found.replace(drafts, revision, now)
+        with self.locked(call.session_id, write=True):
+            found, revision = self._find_or_make(call, call.expected_revision)
+            done = found.replace(call.drafts, revision, call.now)
             self.save(found, rows=True)
             return done
 
-    def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
+    def get_messages(self, call: GetMessages) -> list[Message]:
         """As `Repository.get_messages`."""
-        with self.locked(session_id, write=False):
-            found = self._seen(scope, session_id, now)
-            rows = found.window(window) if found else ()
-        return messages_of(session_id, rows)
+        with self.locked(call.session_id, write=False):
+            found = self._seen(call)
+            rows = found.window(call.window) if found else ()
+        return messages_of(call.session_id, rows)
 
-    def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
+    def get_records(self, call: GetRecords) -> Records:
         """As `Repository.get_records`."""
-        with self.locked(session_id, write=False):
-            found = self._seen(scope, session_id, now)
-            rows, revision = (found.window(window), found.session.revision) if found else ((), 0)
-        return records_of(session_id, rows, revision)
+        with self.locked(call.session_id, write=False):
+            found = self._seen(call)
+            rows, revision = (found.window(call.window), found.session.revision) if found else ((), 0)
+        return records_of(call.session_id, rows, revision)
 
-    def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
+    def get_message(self, call: GetMessage) -> MessageRecord:
         """As `Repository.get_message`."""
-        with self.locked(session_id, write=False):
-            row = self._require(scope, session_id, now).row(key)
-        return record_of(session_id, row)
+        with self.locked(call.session_id, write=False):
+            row = self._require(call).row(call.key)
+        return record_of(call.session_id, row)
 
-    def edit(
-        self,
-        scope: Scope,
-        session_id: str,
-        key: int | str,
-        draft: Draft,
-        expected_revision: int | None,
-        now: datetime,
-    ) -> MessageRecord:
+    def update_message(self, call: UpdateMessage) -> MessageRecord:
         """As `Repository.update_message`."""
-        with self.locked(session_id, write=True):
-            found = self._require(scope, session_id, now)
+        with self.locked(call.session_id, write=True):
+            found = self._require(call)
             before = found.session
-            record = found.edit(key, draft, expected_revision, now)
+            record = found.edit(call.key, call.draft, call.expected_revision, call.now)
             if found.session is not before:
                 self.save(found, rows=True)
             return record
 
-    def remove(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> None:
+    def delete_message(self, call: DeleteMessage) -> None:
         """As `Repository.delete_message`."""
-        with self.locked(session_id, write=True):
-            found = self._require(scope, session_id, now)
-            found.remove(found.row(key), now)
+        with self.locked(call.session_id, write=True):
+            found = self._require(call)
+            found.remove(found.row(call.key), call.now)
             self.save(found, rows=True)
 
-    def pop(self, scope: Scope, session_id: str, now: datetime) -> MessageRecord | None:
+    def pop_message(self, call: PopMessage) -> MessageRecord | None:
         """As `Repository.pop_message`."""
-        with self.locked(session_id, write=True):
-            found = self._seen(scope, session_id, now)
+        with self.locked(call.session_id, write=True):
+            found = self._seen(call)
             if found is None or not found.rows:
                 return None
-            record = record_of(session_id, found.rows[-1])
-            found.remove(found.rows[-1], now)
+            record = record_of(call.session_id, found.rows[-1])
+            found.remove(found.rows[-1], call.now)
             self.save(found, rows=True)
             return record
 
-    def count(self, scope: Scope, session_id: str, now: datetime) -> int:
+    def count_messages(self, call: CountMessages) -> int:
         """As `Repository.count_messages`."""
-        found = self.get(scope, session_id, now)
+        found = self.get_session(call)
         return found.message_count if found else 0
 
-    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> None:
+    def truncate(self, call: Truncate) -> None:
         """As `Repository.truncate`."""
-        with self.locked(session_id, write=True):
-            found = self._seen(scope, session_id, now)
-            if found is not None and found.truncate(after, now):
+        with self.locked(call.session_id, write=True):
+            found = self._seen(call)
+            if found is not None and found.truncate(call.after, call.now):
                 self.save(found, rows=True)
 
     # ---- across sessions
 
-    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:
+    def search(self, call: Search) -> list[SearchHit]:
         """As `Repository.search`: a scan."""
-        return rules.hits(self._owned(scope, wanted, now), wanted)
+        return rules.hits(self._owned(call), call.wanted)
 
-    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> list[UsageRow]:
+    def usage(self, call: Usage) -> list[UsageRow]:
         """As `Repository.usage`."""
-        return rules.usage(self._owned(scope, wanted, now), wanted)
+        return rules.usage(self._owned(call), call.wanted)
 
-    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> PurgeReport:
+    def purge(self, call: Purge) -> PurgeReport:
         """As `Repository.purge`."""
         sessions = messages = 0
         for session in list(self.session_data()):
             with self.locked(session.session_id, write=True):
                 found = self.find(session.session_id)
-                if found is None or not rules.purged(found.session, scope, rule, now):
+                if found is None or not rules.purged(found.session, call.scope, call.rule, call.now):
                     continue
                 sessions, messages = sessions + 1, messages + found.session.message_count
-                if not rule.dry_run:
+                if not call.rule.dry_run:
                     self.drop(session.session_id)
-        return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
+        return PurgeReport(sessions=sessions, messages=messages, dry_run=call.rule.dry_run)
 
     # ---- finding and making
 
-    def _seen(self, scope: Scope, session_id: str, now: datetime) -> Conversation | None:
-        found = self.find(session_id)
-        return found if found is not None and rules.visible(found.session, scope, now) else None
+    def _seen(self, call: InSession) -> Conversation | None:
+        found = self.find(call.session_id)
+        return found if found is not None and rules.visible(found.session, call.scope, call.now) else None
 
     def _free(self, session_id: str, now: datetime) -> bool:
         """Raise `SessionExists` unless the id is free; tell whether an expired session must go first."""
@@ -283,32 +276,30 @@ class SessionsCore(ABC):
         self._vacate(new.session_id, now)
         return Conversation(rules.fresh(new, now))
 
-    def _find_or_make(
-        self, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
-    ) -> tuple[Conversation, int | None]:
+    def _find_or_make(self, call: InSession, expected: int | None = None) -> tuple[Conversation, int | None]:
         """Return the session, made where it is missing, and the revision that is still to be expected of it."""
-        found = self._seen(scope, session_id, now)
+        found = self._seen(call)
         if found is not None:
-            return found, expected_revision
-        self._free(session_id, now)
-        if expected_revision:
-            raise stale(session_id, expected_revision, 0)
-        return self._made(NewSession(session_id, scope, None, {}, None), now), None
+            return found, expected
+        self._free(call.session_id, call.now)
+        if expected:
+            raise stale(call.session_id, expected, 0)
+        return self._made(NewSession(call.session_id, call.scope, None, {}, None), call.now), None
 
-    def _require(self, scope: Scope, session_id: str, now: datetime) -> Conversation:
+    def _require(self, call: InSession) -> Conversation:
         """Return the session; raise `SessionNotFound` where there is none."""
-        found = self._seen(scope, session_id, now)
+        found = self._seen(call)
         if found is None:
-            raise missing(session_id)
+            raise missing(call.session_id)
         return found
 
-    def _owned(
-        self, scope: Scope, wanted: SearchFilter | UsageFilter, now: datetime
-    ) -> Iterator[Conversation]:
-        owner = Scope(wanted.tenant_id, wanted.user_id)
+    def _owned(self, call: Search | Usage) -> Iterator[Conversation]:
+        owner = Scope(call.wanted.tenant_id, call.wanted.user_id)
         for session in list(self.session_data()):
-            if rules.visible(session, scope, now) and owner.sees(session.tenant_id, session.user_id):
+            if rules.visible(session, call.scope, call.now) and owner.sees(
+                session.tenant_id, session.user_id
+            ):
                 with self.locked(session.session_id, write=False):
-                    found = self._seen(scope, session.session_id, now)
+                    found = self._seen(InSession(call.scope, call.now, session.session_id))
                 if found is not None:
                     yield found

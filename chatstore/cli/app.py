@@ -20,6 +20,7 @@ from chatstore.cli import copy, demo, doctor, import_export, index, reading, rem
 from chatstore.cli.demo import TORN
 from chatstore.cli.output import scrubbed
 from chatstore.errors import ChatstoreError, SessionNotFound
+from chatstore.schemes import schemes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +46,14 @@ class App(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             ctx.exit(TORN)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the text, and which URLs there are here: other packages bring some."""
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            known = ", ".join(f"{scheme}:" for scheme in schemes())
+            formatter.write_text(f"A URL begins with {known} or with the name of another SQLAlchemy dialect.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the commands in the order of their subjects, as they were added."""
@@ -134,8 +143,7 @@ def _commands() -> Iterator[click.Command]:
 def main() -> None:
     """Keep the conversations of an LLM application in its own database.
 
-    Begin with `chatstore demo`. Every command takes --url, or reads CHATSTORE_URL: memory:, file:DIRECTORY,
-    sqlite:///FILE, postgresql://…, mysql://…, mariadb://…
+    Begin with `chatstore demo`. Every command takes --url, or reads CHATSTORE_URL.
     """
 
 

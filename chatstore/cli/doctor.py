@@ -126,9 +126,9 @@ def _look_at_database(target: Target, facts: dict[str, Any]) -> None:
 def _look_closer(target: Target, facts: dict[str, Any]) -> None:
     """Raise what a first look does not show: tables that somebody changed, a place that cannot be written."""
     if target.is_sql and facts["revision"] == facts["head"]:
-        from chatstore.cli.schema import tables_differ
-
-        if differing := tables_differ(target):
+        with target.provisioner() as tables:
+            differing = tables.check().differences
+        if differing:
             msg = f"the tables are not as this release expects them ({differing[0]}): see chatstore check, undo that"
             raise SchemaError(msg)
     path = target.path
@@ -159,9 +159,8 @@ def _look_at_repository(target: Target, repository: Repository, facts: dict[str,
     facts["cannot"], facts["notes"] = sorted(capabilities.denied), list(capabilities.notes)
     facts["expired_sessions"] = repository.purge(dry_run=True).sessions
     if target.is_sql:
-        from chatstore.cli.schema import rows
-
-        facts["sessions"], facts["messages"] = rows(target)
+        with target.provisioner() as tables:
+            facts["sessions"], facts["messages"] = tables.held()
     else:
         facts["sessions"], facts["messages"] = _counted(repository)
 

@@ -1,22 +1,21 @@
 """``upgrade``, ``downgrade``, ``current``, ``check`` and ``alembic-ini``: the tables and their revisions.
 
-This module knows what to say before and after a migration; it refuses to know how one runs
-(`chatstore.backends.sql.migrations`).
+This module knows what to say before and after a migration; how one runs is the backend's own
+(`chatstore.provisioning.Provisioner`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from chatstore.cli.options import json_option
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, Target, agree, on_target
-from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated
 
 if TYPE_CHECKING:
-    from chatstore.backends.provisioning import Moved
+    from chatstore.provisioning import Moved, Provisioner
 
 
 @click.command()
@@ -30,22 +29,14 @@ def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> Non
     REVISION is head where none is named. Several processes may do this at once. With --sql, REVISION may be
     a range such as chatstore_0001:head.
     """
-    if target.is_service:
-        from chatstore.cli import services
-
-        services.upgrade(target, revision, offline=offline, json_=json_)
-        return
-    from chatstore.backends.sql import migrations
-
-    if offline:
-        if json_:
-            msg = "--sql prints SQL, which --json cannot be: leave one of them out"
-            raise Refused(msg)
-        click.echo(migrations.upgrade_sql(target.sql, revision, schema=target.schema), nl=False)
-        return
-    target.must_be_possible()
-    with progress(f"upgrading {target.shown}"):
-        moved = migrations.upgrade(target.sql, revision, schema=target.schema)
+    with target.provisioner() as tables:
+        if offline:
+            _print_script(tables, revision, json_=json_)
+            return
+        _refuse_unknown(tables, revision, "head", tables.head)
+        target.must_be_possible()
+        with progress(f"upgrading {target.shown}"):
+            moved = tables.upgrade(revision)
     report(target, moved, json_=json_)
 
 
@@ -59,27 +50,24 @@ def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
 
     "base" drops them, with every conversation in them.
     """
-    if target.is_service:
-        from chatstore.cli import services
-
-        services.downgrade(target, revision, yes=yes, json_=json_)
-        return
-    from chatstore.backends.sql import migrations
-
     target.must_exist()
-    before = migrations.current(target.sql, schema=target.schema)
-    migrations.refuse_unreachable(revision, before)
-    note(f"database   {target.shown}")
-    note(f"revision   {before or 'none'} -> {revision}")
-    if before not in (None, revision):
-        sessions, messages = rows(target)
-        note(f"holds      {counted(sessions, 'session')}, {counted(messages, 'message')}")
-        lost = (
-            "All of it will be lost." if revision == "base" else "What later revisions brought will be lost."
-        )
-        agree(f"{lost} Downgrade?", yes=yes)
-    with progress(f"downgrading {target.shown}"):
-        moved = migrations.downgrade(target.sql, revision, schema=target.schema)
+    with target.provisioner() as tables:
+        _refuse_unknown(tables, revision, "base")
+        before = tables.current()
+        tables.refuse_unreachable(revision, before)
+        note(f"database   {target.shown}")
+        note(f"revision   {before or 'none'} -> {revision}")
+        if before not in (None, revision):
+            held = tables.held()
+            note(f"holds      {counted(held.sessions, 'session')}, {counted(held.messages, 'message')}")
+            lost = (
+                "All of it will be lost."
+                if revision == "base"
+                else "What later revisions brought will be lost."
+            )
+            agree(f"{lost} Downgrade?", yes=yes)
+        with progress(f"downgrading {target.shown}"):
+            moved = tables.downgrade(revision)
     report(target, moved, json_=json_)
 
 
@@ -88,21 +76,14 @@ def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
 @on_target(tables=True)
 def current(target: Target, *, json_: bool) -> None:
     """Show the revision the tables are at."""
-    if target.is_service:
-        from chatstore.cli import services
-
-        services.current(target, json_=json_)
-        return
-    from chatstore.backends.sql import migrations
-
     target.must_exist()
-    found = migrations.current(target.sql, schema=target.schema)
+    with target.provisioner() as tables:
+        found, head = tables.current(), tables.head
     if json_:
-        about = {"url": target.shown, "revision": found, "head": migrations.HEAD}
-        as_json({**about, "at_head": found == migrations.HEAD})
+        as_json({"url": target.shown, "revision": found, "head": head, "at_head": found == head})
         return
     say(f"database   {target.shown}")
-    say(f"revision   {found or 'none'}{standing(found, migrations.HEAD)}")
+    say(f"revision   {found or 'none'}{standing(found, head)}")
 
 
 @click.command()
@@ -113,30 +94,21 @@ def check(target: Target, *, json_: bool) -> None:
 
     The exit code is 1 if they differ. Other tables, views and the search index are not looked at.
     """
-    if target.is_service:
-        from chatstore.cli import services
-
-        services.check(target, json_=json_)
-        return
-    from chatstore.backends.sql import migrations
-
     target.must_exist()
-    found = migrations.current(target.sql, schema=target.schema)
-    there = found is not None or has_tables(target)
-    differences = tables_differ(target) if there else []
-    sound = found is not None and found >= migrations.HEAD and not differences
+    with target.provisioner() as tables:
+        found, head = tables.check(), tables.head
     if json_:
-        about = {"url": target.shown, "revision": found, "head": migrations.HEAD}
-        as_json({**about, "differences": differences, "ok": sound})
+        about = {"url": target.shown, "revision": found.revision, "head": head}
+        as_json({**about, "differences": found.differences, "ok": found.fault is None})
     else:
         say(f"database   {target.shown}")
-        say(f"revision   {found or 'none'}{standing(found, migrations.HEAD)}")
-        for difference in differences:
+        say(f"revision   {found.revision or 'none'}{standing(found.revision, head)}")
+        for difference in found.differences:
             say(f"differs    {difference}")
-        if sound:
+        if found.fault is None:
             say("tables     as this release expects them")
-    if not sound:
-        _complain(found, migrations.HEAD, there=there)
+    if found.fault is not None:
+        raise found.fault
 
 
 @click.command("alembic-ini")
@@ -153,37 +125,22 @@ def alembic_ini() -> None:
 COMMANDS = (upgrade, downgrade, current, check, alembic_ini)
 
 
-def has_tables(target: Target) -> bool:
-    """Tell whether there is a table of sessions, whatever is known about it."""
-    from sqlalchemy import inspect
-
-    with target.connection() as connection:
-        return inspect(connection).has_table("chatstore_sessions", schema=target.schema)
-
-
-def tables_differ(target: Target) -> list[str]:
-    """Say how the tables differ from what this release expects, a line each."""
-    from chatstore.backends.sql import migrations
-
-    return [_difference(one) for one in migrations.check(target.sql, schema=target.schema)]
+def _print_script(tables: Provisioner, revision: str, *, json_: bool) -> None:
+    script = tables.script(revision)
+    if script is None:
+        msg = "--sql prints SQL, and this service has none: run the command without it"
+        raise Refused(msg)
+    if json_:
+        msg = "--sql prints SQL, which --json cannot be: leave one of them out"
+        raise Refused(msg)
+    click.echo(script, nl=False)
 
 
-def rows(target: Target) -> tuple[int, int]:
-    """Count the sessions and messages of a database at any revision that has the tables."""
-    from sqlalchemy import func, inspect, select, table
-
-    with target.connection() as connection:
-        inspector = inspect(connection)
-        names = ("chatstore_sessions", "chatstore_messages")
-        found = [
-            connection.execute(
-                select(func.count()).select_from(table(name, schema=target.schema))
-            ).scalar_one()
-            if inspector.has_table(name, schema=target.schema)
-            else 0
-            for name in names
-        ]
-    return found[0], found[1]
+def _refuse_unknown(tables: Provisioner, revision: str, *names: str) -> None:
+    """Raise `Refused` where there is one revision only, and *names* are all that it can be called here."""
+    if tables.single and revision not in names:
+        msg = f"this service has no revision {revision!r}: say {names[0]}"
+        raise Refused(msg)
 
 
 def report(target: Target, moved: Moved, *, json_: bool) -> None:
@@ -211,30 +168,3 @@ def standing(found: str | None, head: str) -> str:
     if found < head:
         return f" (head is {head}: run chatstore upgrade)"
     return f" (this release knows {head}: upgrade chatstore)"
-
-
-def _complain(found: str | None, head: str, *, there: bool) -> None:
-    """Raise the error that ends a check of tables that are not in order, or not *there* at all."""
-    if found is None and there:
-        msg = (
-            "nothing says at which revision these tables are: run chatstore upgrade on them, which goes on if "
-            "they do not differ"
-        )
-        raise SchemaError(msg)
-    if found is None:
-        msg = "the database has no chatstore tables: run chatstore upgrade on it"
-        raise SchemaMissing(msg)
-    if found < head:
-        msg = f"the database is at {found}, this release needs {head}: run chatstore upgrade on it"
-        raise SchemaOutdated(msg)
-    msg = "something else changed the tables: undo that; chatstore upgrade --sql shows how they should be"
-    raise SchemaOutdated(msg)
-
-
-def _difference(one: Any) -> str:
-    """Say one of Alembic's differences in a line: what it would do, to what."""
-    if isinstance(one, list):
-        return "; ".join(_difference(part) for part in one)
-    what, *about = one
-    names = [getattr(part, "name", part) for part in about if isinstance(part, str) or hasattr(part, "name")]
-    return f"{str(what).replace('_', ' ')}: {' '.join(str(name) for name in names)}"

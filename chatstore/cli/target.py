@@ -6,12 +6,10 @@ This module knows URLs and how to name one without its password; it refuses to k
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -19,12 +17,16 @@ import click
 from chatstore.cli.output import line, note
 from chatstore.connect import ENVIRONMENT, SCHEMA_ENVIRONMENT, connect
 from chatstore.errors import SchemaMissing, StorageError
+from chatstore.schemes import backend_of, schemes_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sqlalchemy import URL, Connection
 
+    from chatstore.backend import Backend
+    from chatstore.provisioning import Provisioner
     from chatstore.repository import Repository
 
 P = ParamSpec("P")
@@ -32,10 +34,6 @@ R = TypeVar("R")
 
 #: Where conversations are read from and appended to when nobody says.
 DEFAULT: Final = "sqlite:///chatstore.db"
-#: The services that have something to make before they can be used, each by a module ``tables`` of its backend.
-SERVICES: Final = frozenset({"dynamodb", "cosmosdb", "cosmosdb+http"})
-#: What stands before the host of a URL: a user, and a password that is nobody's business.
-_PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*:)?.*@")
 
 
 class Refused(click.ClickException):
@@ -64,18 +62,18 @@ class Target:
         return self.url.partition(":")[0]
 
     @property
-    def is_sql(self) -> bool:
-        """Tell whether this is a database with a schema."""
-        return self.scheme not in {"memory", "file", "redis", "rediss", *SERVICES}
+    def backend(self) -> Backend:
+        """Who keeps what is there."""
+        return backend_of(self.url)
 
     @property
-    def is_service(self) -> bool:
-        """Tell whether this is a service that has tables of its own kind."""
-        return self.scheme in SERVICES
+    def is_sql(self) -> bool:
+        """Tell whether this is a database that SQL reads."""
+        return self.backend.is_sql
 
     @property
     def sql(self) -> URL:
-        """The parsed URL. Raises `Invalid`."""
+        """The parsed URL of a database. Raises `Invalid`."""
         from chatstore.backends.sql.dialects import parse_url
 
         return parse_url(self.url)
@@ -83,26 +81,13 @@ class Target:
     @property
     def shown(self) -> str:
         """The URL without passwords, in one line."""
-        if not self.is_sql:
-            return line(_PASSWORD.sub(r"\1***@", self.url))
-        from sqlalchemy import make_url
-
-        from chatstore.backends.sql.dialects import parse_url, shown
-
-        parse_url(self.url)  # first, for our error where it is no URL
-        return line(shown(make_url(self.url)) + (f" (schema {self.schema})" if self.schema else ""))
+        schema = f" (schema {self.schema})" if self.schema and self.is_sql else ""
+        return line(self.backend.show(self.url) + schema)
 
     @property
     def path(self) -> Path | None:
         """The file or folder it lies in; None for servers and for memory."""
-        if self.scheme == "file":
-            rest = self.url.removeprefix("file:")
-            return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
-        if not self.is_sql:
-            return None
-        from chatstore.backends.sql.dialects import sqlite_path
-
-        return sqlite_path(self.sql)
+        return self.backend.path(self.url)
 
     # ---- opening
 
@@ -116,9 +101,7 @@ class Target:
     @contextmanager
     def writing(self) -> Iterator[Repository]:
         """Lend the repository; a SQLite file that is missing is made."""
-        if self.scheme == "memory" or (
-            self.is_sql and self.path is None and self.sql.get_backend_name() == "sqlite"
-        ):
+        if self.backend.in_process(self.url):
             note("a store in memory ends with this command")
         with connect(self.url, schema=self.schema) as repository:
             yield repository
@@ -130,7 +113,7 @@ class Target:
         if path is None or str(path).startswith("file:"):
             return
         if not path.exists():
-            what = "upgrade or append" if self.is_sql else "import or append"
+            what = "upgrade or append" if self.backend.provisioner else "import or append"
             msg = f"there is nothing at {self.shown}: check the path, or create it with chatstore {what}"
             raise StorageError(msg)
         if self.is_sql and is_bare(path):
@@ -148,6 +131,22 @@ class Target:
         if path is not None and path.is_dir():
             msg = f"{self.shown} is a folder, not a SQLite file: name a file inside it"
             raise StorageError(msg)
+
+    @contextmanager
+    def provisioner(self) -> Iterator[Provisioner]:
+        """Lend what makes, compares and takes away the tables. Raises `Refused` where there are none."""
+        if self.backend.provisioner is None:
+            raise self.has_no_tables()
+        lent = self.backend.provisioner(self.url, self.schema)
+        try:
+            yield lent
+        finally:
+            lent.close()
+
+    def has_no_tables(self) -> Refused:
+        """Make the error for a command that is about tables."""
+        known = schemes_where(lambda backend: backend.is_sql)
+        return Refused(f"{self.shown} has no tables to migrate: name a SQL database ({known})")
 
     @contextmanager
     def connection(self, *, write: bool = False) -> Iterator[Connection]:
@@ -215,9 +214,8 @@ def target(
         msg = f"which storage? This command changes it and takes no default: pass --url, or set {ENVIRONMENT}"
         raise Refused(msg)
     found = Target(named or DEFAULT, schema or os.environ.get(SCHEMA_ENVIRONMENT) or None, bool(named))
-    if (sql or tables) and not (found.is_sql or (tables and found.is_service)):
-        msg = f"{found.shown} has no tables to migrate: name a SQL database (sqlite:, postgresql:, mysql:)"
-        raise Refused(msg)
+    if (sql and not found.is_sql) or (tables and found.backend.provisioner is None):
+        raise found.has_no_tables()
     if not named:
         note(f"using {DEFAULT} (pass --url or set {ENVIRONMENT} for another)")
     return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
     from tests.cli.conftest import Run
 
 
@@ -260,12 +260,12 @@ class Failing(MemoryRepository):
 
     left = -1
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if operation.__name__ in ("create", "load", "fork", "update"):
             if self.left == 0:
                 raise StorageUnavailable("it went away: start it")
             self.left -= 1
-        return super()._run(operation, *args)
+        return super()._run(operation, call)
 
 
 def test_interrupted_at_every_write_and_repeated() -> None:

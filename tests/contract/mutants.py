@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +23,25 @@ from chatstore.messages import Capabilities
 from chatstore.testing import RepositoryContract
 from chatstore.testing.samples import PAST
 
+if TYPE_CHECKING:
+    from chatstore.contract import (
+        AddMessages,
+        CreateSession,
+        DeleteMessage,
+        DeleteSession,
+        ForkSession,
+        GetMessage,
+        GetRecords,
+        InSession,
+        ListSessions,
+        LoadRecords,
+        PopMessage,
+        Purge,
+        Search,
+        Truncate,
+        Usage,
+    )
+
 
 class Sound(_Memory):
     """Breaks nothing."""
@@ -33,11 +52,11 @@ class ReusesPositions(_Memory):
 
     caught_by = "test_a_position_is_never_used_again"
 
-    def append(self, scope: Scope, session_id: str, *args: Any, **named: Any) -> Appended:
-        if found := self.find(session_id):
+    def add_messages(self, call: AddMessages) -> Appended:
+        if found := self.find(call.session_id):
             last = max((row.position for row in found.rows), default=0)
             found.session = replace(found.session, last_position=last)
-        return super().append(scope, session_id, *args, **named)
+        return super().add_messages(call)
 
 
 class ReadsForAnybody(_Memory):
@@ -45,8 +64,8 @@ class ReadsForAnybody(_Memory):
 
     caught_by = "test_a_stranger_changes_nothing"
 
-    def message(self, scope: Scope, *args: Any, **named: Any) -> Any:
-        return super().message(Scope(), *args, **named)
+    def get_message(self, call: GetMessage) -> Any:
+        return super().get_message(replace(call, scope=Scope()))
 
 
 class DeletesForAnybody(_Memory):
@@ -54,8 +73,8 @@ class DeletesForAnybody(_Memory):
 
     caught_by = "test_a_stranger_changes_nothing"
 
-    def pop(self, scope: Scope, *args: Any, **named: Any) -> Any:
-        return super().pop(Scope(), *args, **named)
+    def pop_message(self, call: PopMessage) -> Any:
+        return super().pop_message(replace(call, scope=Scope()))
 
 
 class TellsStrangers(_Memory):
@@ -63,11 +82,11 @@ class TellsStrangers(_Memory):
 
     caught_by = "test_a_stranger_cannot_take_the_id"
 
-    def append(self, scope: Scope, session_id: str, *args: Any, **named: Any) -> Appended:
-        found = self.find(session_id)
-        if found and not scope.sees(found.session.tenant_id, found.session.user_id):
-            raise SessionNotFound(f"there is no session {session_id!r}: create it first")
-        return super().append(scope, session_id, *args, **named)
+    def add_messages(self, call: AddMessages) -> Appended:
+        found = self.find(call.session_id)
+        if found and not call.scope.sees(found.session.tenant_id, found.session.user_id):
+            raise SessionNotFound(f"there is no session {call.session_id!r}: create it first")
+        return super().add_messages(call)
 
 
 class IgnoresCase(_Memory):
@@ -86,11 +105,11 @@ class StoresRepeats(_Memory):
 
     caught_by = "test_a_known_id_is_not_stored_again"
 
-    def append(self, scope: Scope, session_id: str, drafts: Any, *args: Any, **named: Any) -> Appended:
+    def add_messages(self, call: AddMessages) -> Appended:
         try:
-            return super().append(scope, session_id, drafts, *args, **named)
+            return super().add_messages(call)
         finally:
-            if found := self.find(session_id):
+            if found := self.find(call.session_id):
                 found._ids = {}
 
 
@@ -99,13 +118,13 @@ class SwallowsConflicts(_Memory):
 
     caught_by = "test_a_known_id_with_another_body"
 
-    def append(self, scope: Scope, session_id: str, drafts: Any, *args: Any, **named: Any) -> Appended:
+    def add_messages(self, call: AddMessages) -> Appended:
         try:
-            return super().append(scope, session_id, drafts, *args, **named)
+            return super().add_messages(call)
         except MessageConflict:
-            ids = self._shelf[session_id].ids()
-            known = [ids.get(draft.message_id) or next(iter(ids.values())) for draft in drafts]
-            return Appended(self._shelf[session_id].session.revision, known)
+            ids = self._shelf[call.session_id].ids()
+            known = [ids.get(draft.message_id) or next(iter(ids.values())) for draft in call.drafts]
+            return Appended(self._shelf[call.session_id].session.revision, known)
 
 
 class WritesHalf(_Memory):
@@ -113,13 +132,11 @@ class WritesHalf(_Memory):
 
     caught_by = "test_half_a_retry_is_a_conflict"
 
-    def append(
-        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
-    ) -> Appended:
+    def add_messages(self, call: AddMessages) -> Appended:
         rows: list[Any] = []
-        for draft in drafts:
-            done = super().append(scope, session_id, [draft], expected_revision, now)
-            rows, expected_revision = [*rows, *done.rows], None
+        for draft in call.drafts:
+            done = super().add_messages(replace(call, drafts=[draft]))
+            rows, call = [*rows, *done.rows], replace(call, expected_revision=None)
         return Appended(done.revision, rows)
 
 
@@ -128,11 +145,8 @@ class IgnoresRevisions(_Memory):
 
     caught_by = "test_any_other_revision_is_a_conflict"
 
-    def append(
-        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
-    ) -> Appended:
-        del expected_revision
-        return super().append(scope, session_id, drafts, None, now)
+    def add_messages(self, call: AddMessages) -> Appended:
+        return super().add_messages(replace(call, expected_revision=None))
 
 
 class RefusesRetries(_Memory):
@@ -140,12 +154,10 @@ class RefusesRetries(_Memory):
 
     caught_by = "test_a_retry_never_meets_a_false_conflict"
 
-    def append(
-        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
-    ) -> Appended:
-        if found := self._seen(scope, session_id, now):
-            found.expect(expected_revision)
-        return super().append(scope, session_id, drafts, expected_revision, now)
+    def add_messages(self, call: AddMessages) -> Appended:
+        if found := self._seen(call):
+            found.expect(call.expected_revision)
+        return super().add_messages(call)
 
 
 class BumpsForNothing(_Memory):
@@ -153,10 +165,10 @@ class BumpsForNothing(_Memory):
 
     caught_by = "test_truncating_nothing_changes_nothing"
 
-    def truncate(self, scope: Scope, session_id: str, after: int, now: Any) -> None:
-        super().truncate(scope, session_id, after, now)
-        if found := self._seen(scope, session_id, now):
-            found._touch(now)
+    def truncate(self, call: Truncate) -> None:
+        super().truncate(call)
+        if found := self._seen(call):
+            found._touch(call.now)
 
 
 class StartsRevisionsAtOne(_Memory):
@@ -164,8 +176,8 @@ class StartsRevisionsAtOne(_Memory):
 
     caught_by = "test_a_revision_never_comes_again"
 
-    def create(self, *args: Any, **named: Any) -> Any:
-        made = super().create(*args, **named)
+    def create_session(self, call: CreateSession) -> Any:
+        made = super().create_session(call)
         self._shelf[made.session_id].session = replace(made, revision=1)
         return replace(made, revision=1)
 
@@ -175,10 +187,10 @@ class RemembersDeleted(_Memory):
 
     caught_by = "test_delete_one_message"
 
-    def remove(self, scope: Scope, session_id: str, key: Any, now: Any) -> None:
-        found = self._seen(scope, session_id, now)
+    def delete_message(self, call: DeleteMessage) -> None:
+        found = self._seen(call)
         ids = dict(found.ids()) if found else {}
-        super().remove(scope, session_id, key, now)
+        super().delete_message(call)
         if found:
             found._ids = ids
 
@@ -188,9 +200,9 @@ class OffByOne(_Memory):
 
     caught_by = "test_windows_agree_with_a_list"
 
-    def records(self, scope: Scope, session_id: str, window: Any, now: Any) -> Any:
-        before = None if window.before is None else window.before + 1
-        return super().records(scope, session_id, window._replace(before=before), now)
+    def get_records(self, call: GetRecords) -> Any:
+        before = None if call.window.before is None else call.window.before + 1
+        return super().get_records(replace(call, window=call.window._replace(before=before)))
 
 
 class SkipsAtPages(_Memory):
@@ -198,8 +210,8 @@ class SkipsAtPages(_Memory):
 
     caught_by = "test_pages_hold_everything_once"
 
-    def sessions(self, scope: Scope, wanted: Any, limit: int, start: Any, now: Any) -> Any:
-        return super().sessions(scope, wanted, limit, start, now)[1 if start else 0 :]
+    def list_sessions(self, call: ListSessions) -> Any:
+        return super().list_sessions(call)[1 if call.start else 0 :]
 
 
 class ShowsExpired(_Memory):
@@ -207,8 +219,8 @@ class ShowsExpired(_Memory):
 
     caught_by = "test_an_expired_session_is_in_no_list"
 
-    def sessions(self, scope: Scope, wanted: Any, limit: int, start: Any, now: Any) -> Any:
-        return super().sessions(scope, wanted, limit, start, PAST - timedelta(days=1))
+    def list_sessions(self, call: ListSessions) -> Any:
+        return super().list_sessions(replace(call, now=PAST - timedelta(days=1)))
 
 
 class KeepsExpired(_Memory):
@@ -234,15 +246,15 @@ class MatchesPrefixes(_Memory):
 
     caught_by = "test_every_word_counts"
 
-    def search(self, scope: Scope, wanted: Any, now: Any) -> Any:
+    def search(self, call: Search) -> Any:
         known = {
             word
             for found in self._shelf.values()
             for row in found.rows
             for word in row.draft.content.lower().split()
         }
-        longer = [next((word for word in known if word.startswith(one)), one) for one in wanted.words]
-        return super().search(scope, wanted._replace(words=tuple(longer)), now)
+        longer = [next((word for word in known if word.startswith(one)), one) for one in call.wanted.words]
+        return super().search(replace(call, wanted=call.wanted._replace(words=tuple(longer))))
 
 
 class PurgesMore(_Memory):
@@ -250,10 +262,10 @@ class PurgesMore(_Memory):
 
     caught_by = "test_conditions_join_with_and"
 
-    def purge(self, scope: Scope, rule: Any, now: Any) -> Any:
-        if rule.archived_only and rule.expired_only:
-            super().purge(scope, rule._replace(archived_only=False), now)
-        return super().purge(scope, rule, now)
+    def purge(self, call: Purge) -> Any:
+        if call.rule.archived_only and call.rule.expired_only:
+            super().purge(replace(call, rule=call.rule._replace(archived_only=False)))
+        return super().purge(call)
 
 
 class SharesForks(_Memory):
@@ -261,10 +273,10 @@ class SharesForks(_Memory):
 
     caught_by = "test_source_and_fork_go_separate_ways"
 
-    def fork(self, scope: Scope, session_id: str, new_session_id: str, through: Any, now: Any) -> Any:
-        made = super().fork(scope, session_id, new_session_id, through, now)
-        if made.message_count == len(self._shelf[session_id].rows):
-            self._shelf[new_session_id].rows = self._shelf[session_id].rows
+    def fork_session(self, call: ForkSession) -> Any:
+        made = super().fork_session(call)
+        if made.message_count == len(self._shelf[call.session_id].rows):
+            self._shelf[call.new_session_id].rows = self._shelf[call.session_id].rows
         return made
 
 
@@ -273,10 +285,10 @@ class BeginsToday(_Memory):
 
     caught_by = "test_a_loaded_session_began_with_its_first_message"
 
-    def load(self, scope: Scope, session_id: str, rows: Any, now: Any) -> Any:
-        new = super().load(scope, session_id, rows, now)
-        found = self._shelf[session_id]
-        found.session = replace(found.session, created_at=now)
+    def load_records(self, call: LoadRecords) -> Any:
+        new = super().load_records(call)
+        found = self._shelf[call.session_id]
+        found.session = replace(found.session, created_at=call.now)
         return new
 
 
@@ -285,12 +297,11 @@ class CountsCopies(_Memory):
 
     caught_by = "test_copies_of_a_fork_are_no_usage"
 
-    def usage(self, scope: Scope, wanted: Any, now: Any) -> Any:
+    def usage(self, call: Usage) -> Any:
         every = [
-            Conversation(replace(found.session, forked_at=None), found.rows)
-            for found in self._owned(scope, wanted, now)
+            Conversation(replace(found.session, forked_at=None), found.rows) for found in self._owned(call)
         ]
-        return rules.usage(every, wanted)
+        return rules.usage(every, call.wanted)
 
 
 class ForgetsForks(_Memory):
@@ -298,10 +309,10 @@ class ForgetsForks(_Memory):
 
     caught_by = "test_a_copy_stays_a_copy"
 
-    def delete(self, scope: Scope, session_id: str, now: Any) -> Any:
-        done = super().delete(scope, session_id, now)
+    def delete_session(self, call: DeleteSession) -> Any:
+        done = super().delete_session(call)
         for found in self._shelf.values():
-            if found.session.forked_from == session_id:
+            if found.session.forked_from == call.session_id:
                 found.session = replace(found.session, forked_at=None)
         return done
 
@@ -311,8 +322,8 @@ class HandsOutItsOwn(_Memory):
 
     caught_by = "test_what_is_handed_out_is_the_callers"
 
-    def get(self, *args: Any, **named: Any) -> Any:
-        found = super().get(*args, **named)
+    def get_session(self, call: InSession) -> Any:
+        found = super().get_session(call)
         return self._shelf[found.session_id].session if found else None
 
 
@@ -329,11 +340,11 @@ class Blabs(_Memory):
 
     caught_by = "test_no_error_repeats_a_message"
 
-    def append(self, scope: Scope, session_id: str, drafts: Any, *args: Any, **named: Any) -> Appended:
+    def add_messages(self, call: AddMessages) -> Appended:
         try:
-            return super().append(scope, session_id, drafts, *args, **named)
+            return super().add_messages(call)
         except MessageConflict as error:
-            raise MessageConflict(f"{drafts[0].content!r} is another body: use a new id") from error
+            raise MessageConflict(f"{call.drafts[0].content!r} is another body: use a new id") from error
 
 
 class Shrugs(_Memory):
@@ -341,9 +352,9 @@ class Shrugs(_Memory):
 
     caught_by = "test_every_error_says_what_to_do"
 
-    def message(self, *args: Any, **named: Any) -> Any:
+    def get_message(self, call: GetMessage) -> Any:
         try:
-            return super().message(*args, **named)
+            return super().get_message(call)
         except SessionNotFound:
             raise
         except LookupError as error:
@@ -355,16 +366,14 @@ class LosesRaces(_Memory):
 
     caught_by = "test_nothing_is_lost_and_turns_stay_together"
 
-    def append(
-        self, scope: Scope, session_id: str, drafts: Any, expected_revision: Any, now: Any
-    ) -> Appended:
-        found = self.find(session_id)
-        if found is None or expected_revision is not None or threading.active_count() == 1:
-            return super().append(scope, session_id, drafts, expected_revision, now)
+    def add_messages(self, call: AddMessages) -> Appended:
+        found = self.find(call.session_id)
+        if found is None or call.expected_revision is not None or threading.active_count() == 1:
+            return super().add_messages(call)
         rows, session = list(found.rows), found.session
         time.sleep(0.001)
         found.rows, found.session, found._ids = rows, session, None
-        return super().append(scope, session_id, drafts, expected_revision, now)
+        return super().add_messages(call)
 
 
 class BreaksLate(_Memory):
@@ -372,11 +381,11 @@ class BreaksLate(_Memory):
 
     caught_by = "test_any_sequence_agrees_with_memory"
 
-    def pop(self, scope: Scope, session_id: str, now: Any) -> Any:
-        found = self._seen(scope, session_id, now)
+    def pop_message(self, call: PopMessage) -> Any:
+        found = self._seen(call)
         if found and found.rows and found.rows[-1].position - len(found.rows) > 1:
             raise StorageError("this cannot be: look again")
-        return super().pop(scope, session_id, now)
+        return super().pop_message(call)
 
 
 MUTANTS: dict[str, Any] = {

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import chatstore
 from chatstore import CosmosDBChatMessageHistory, HumanMessage, codec
 from chatstore.backends.cosmosdb import items, places
-from chatstore.backends.cosmosdb.address import parse_url
 from chatstore.backends.cosmosdb.places import Seen
+from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.codec import Row
 from chatstore.errors import (
     Invalid,

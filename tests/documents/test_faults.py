@@ -14,7 +14,7 @@ import pytest
 from chatstore.arguments import make_purge_rule, utcnow
 from chatstore.backends.documents import attempts, serial, steps
 from chatstore.backends.documents.header import END, GRACE, LATER, Header
-from chatstore.contract import drive
+from chatstore.contract import Purge, Truncate, drive
 from chatstore.errors import (
     ChatstoreError,
     Conflict,
@@ -313,7 +313,7 @@ def test_a_crash_at_any_step_leaves_all_or_nothing(name: str) -> None:
         rule = make_purge_rule(None, archived_only=False, expired_only=None, dry_run=False)
         seen = state(other)
         core: Any = other._core
-        drive(core.purge(other._scope, rule, later), store.carry_out)
+        drive(core.purge(Purge(other._scope, later, rule)), store.carry_out)
         assert seen == state(other)
         for text in store.headers.values():
             header = serial.parse_header(json.loads(text))
@@ -341,7 +341,7 @@ def test_the_next_write_sweeps_what_a_crash_left(store: DictStore, repository: D
     assert MANY + 1 == len([key for key in store.rows if key[0] == "s"])
     late = utcnow() + 2 * GRACE
     core: Any = repository._core
-    drive(core.truncate(repository._scope, "s", MANY, late), store.carry_out)
+    drive(core.truncate(Truncate(repository._scope, late, "s", MANY)), store.carry_out)
 
     assert [] == [key for key in store.rows if key[0] == "s"]
     consistent(store)

@@ -15,7 +15,7 @@ import pytest
 import chatstore
 from chatstore import DynamoDBChatMessageHistory, HumanMessage
 from chatstore.backends.dynamodb import DynamoDBRepository, client, queue
-from chatstore.backends.dynamodb.address import parsed
+from chatstore.backends.dynamodb.url import parse_url
 from chatstore.errors import Invalid, MissingDependency
 from tests import dynamo
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.dynamodb
 
 def test_repositories_on_one_url_share_a_client(dynamodb_url: str) -> None:
     """A hundred histories have one pool of connections, which the last one closes."""
-    address = parsed(dynamodb_url)
+    address = parse_url(dynamodb_url)
     histories = [
         DynamoDBChatMessageHistory(address.table, f"s{number}", address.endpoint, region_name=address.region)
         for number in range(100)
@@ -45,7 +45,7 @@ def test_repositories_on_one_url_share_a_client(dynamodb_url: str) -> None:
 
 def test_clients_and_sessions_that_are_passed_in(dynamodb_url: str) -> None:
     """They are used as they are, and a client is never closed."""
-    address, lent = parsed(dynamodb_url), dynamo.client(dynamodb_url)
+    address, lent = parse_url(dynamodb_url), dynamo.client(dynamodb_url)
     closed: list[bool] = []
     lent.close, close = (lambda: closed.append(True)), lent.close
     with DynamoDBRepository(address.table, client=lent) as repository:
@@ -84,7 +84,7 @@ def test_a_forked_child_has_connections_of_its_own(dynamodb_url: str) -> None:
 
 def test_the_history_by_its_name(dynamodb_url: str) -> None:
     """It takes what people pass, serves both worlds, and refuses a ttl that is none."""
-    address = parsed(dynamodb_url)
+    address = parse_url(dynamodb_url)
     named: dict[str, Any] = {"region_name": address.region}
     history = DynamoDBChatMessageHistory(address.table, "s", address.endpoint, ttl=3600, last=2, **named)
 

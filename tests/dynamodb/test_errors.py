@@ -13,7 +13,7 @@ import chatstore
 from chatstore import HumanMessage
 from chatstore.backends.documents import attempts
 from chatstore.backends.dynamodb import DynamoDBRepository
-from chatstore.backends.dynamodb.address import parsed
+from chatstore.backends.dynamodb.url import parse_url
 from chatstore.errors import (
     Invalid,
     OutcomeUnknown,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.dynamodb
 @pytest.fixture
 def proxy(dynamodb_url: str) -> Iterator[FaultProxy]:
     """Give a proxy in front of the server."""
-    endpoint = urlsplit(parsed(dynamodb_url).endpoint or "")
+    endpoint = urlsplit(parse_url(dynamodb_url).endpoint or "")
     if not endpoint.port:
         pytest.skip("the proxy stands before an emulator only: the service speaks TLS")
     with FaultProxy(endpoint.hostname or "", endpoint.port) as proxy:
@@ -44,7 +44,7 @@ def proxy(dynamodb_url: str) -> Iterator[FaultProxy]:
 @pytest.fixture
 def behind(dynamodb_url: str, proxy: FaultProxy) -> Iterator[chatstore.Repository]:
     """Give a repository behind the proxy."""
-    address = parsed(dynamodb_url)._replace(endpoint=f"http://127.0.0.1:{proxy.port}")
+    address = parse_url(dynamodb_url)._replace(endpoint=f"http://127.0.0.1:{proxy.port}")
     with chatstore.connect(address.url) as repository:
         yield repository
 
@@ -74,7 +74,7 @@ def test_urls_that_mean_a_table() -> None:
         "dynamodb:///my.chat_table-1",
         "dynamodb://us-gov-west-1/chat?endpoint_url=http://127.0.0.1:8000",
     ):
-        assert url == parsed(url).url
+        assert url == parse_url(url).url
         with chatstore.connect(url) as repository:
             assert url in repr(repository)
 
@@ -154,7 +154,7 @@ def test_an_outcome_that_cannot_be_found_out(
 
 def test_a_missing_table_and_a_wrong_region(dynamodb_url: str) -> None:
     """A table that is not there is `SchemaMissing` with the command that makes it, whatever is called."""
-    there = parsed(dynamodb_url)
+    there = parse_url(dynamodb_url)
     for address in (there._replace(table="chat-missing"), there._replace(region="ap-south-1")):
         with chatstore.connect(address.url) as repository:
             for call in (
@@ -179,7 +179,7 @@ def test_a_table_of_something_else(dynamodb_url: str) -> None:
         AttributeDefinitions=[{"AttributeName": "SessionId", "AttributeType": "S"}],
     )
     try:
-        with chatstore.connect(parsed(dynamodb_url)._replace(table=name).url) as repository:
+        with chatstore.connect(parse_url(dynamodb_url)._replace(table=name).url) as repository:
             for call in (
                 lambda: repository.get_messages("s"),
                 lambda: repository.add_messages("s", [HumanMessage("x")]),
@@ -215,7 +215,7 @@ def test_refused_access(dynamodb_url: str, code: str) -> None:
 
 def test_without_credentials_or_region(dynamodb_url: str) -> None:
     """What is missing in the AWS settings is named before anything is sent."""
-    address = parsed(dynamodb_url)
+    address = parse_url(dynamodb_url)
     with pytest.MonkeyPatch.context() as patch:  # the table is taken away with credentials again
         for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION", "REGION", "PROFILE"):
             patch.delenv(f"AWS_{name}", raising=False)

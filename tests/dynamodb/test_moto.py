@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore import connect
-from chatstore.backends.dynamodb.tables import HEAD, tables_for
-from chatstore.backends.provisioning import Moved
+from chatstore.backends.dynamodb.provisioning import HEAD, provisioner_for
+from chatstore.provisioning import Moved
 from chatstore.testing.appending import AppendingContract
 from chatstore.testing.editing import EditingContract
 from chatstore.testing.expiry import ExpiryContract
@@ -46,7 +46,7 @@ def url(server: str) -> Iterator[str]:
     """Give the URL of a table that is made and taken away."""
     url = f"dynamodb://eu-central-1/chat-{secrets.token_hex(4)}?endpoint_url={server}"
     dynamo.lend_credentials(url)
-    tables = tables_for(url)
+    tables = provisioner_for(url)
     assert Moved(None, HEAD) == tables.upgrade()
     assert (HEAD, []) == (tables.current(), tables.differences())
     yield url

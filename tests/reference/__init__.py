@@ -1,19 +1,20 @@
-"""What `python -m tests.reference` writes from the code: pages of docs/reference, and `chatstore/aio.py`.
+"""What `python -m tests.reference` writes from the code: pages of docs/reference, `chatstore/aio.py`, a table.
 
-Knows which files there are. `aio`, `api`, `errors` and `schema` write one each, and know nothing of files.
+Knows which files there are. `aio`, `api`, `errors`, `names` and `schema` write one each, and know nothing of files.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.reference import aio, api, errors, schema
+from tests.reference import aio, api, errors, names, schema
 from tests.snippets import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FILES: dict[str, Callable[[], str]] = {
+    "chatstore/__init__.py": names.page,
     "chatstore/aio.py": aio.page,
     "docs/reference/api.md": api.page,
     "docs/reference/errors.md": errors.page,

@@ -12,7 +12,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 import chatstore
-from chatstore import codec, history, messages, migrations, records, repository
+from chatstore import backend, codec, history, messages, migrations, provisioning, records, repository
 from chatstore.arguments import UNSET
 from chatstore.backends.sql import models
 
@@ -58,6 +58,8 @@ MODELS = """\
 `SessionRow` and `MessageRow` are the tables as SQLAlchemy models, for reading with an ORM; `sessions` and
 `messages` are the same tables for SQLAlchemy Core. [Schema](schema.md),
 [examples](../how-to/query-with-sql.md)."""
+BACKEND = """\
+`Backend` is what a package says of its backend. [How to](../how-to/new-backend.md)."""
 TESTING = """\
 `RepositoryContract`: the tests that a backend passes. [How to](../how-to/new-backend.md)."""
 
@@ -97,6 +99,12 @@ def _parts() -> Iterator[str]:
     yield "## `chatstore.backends.sql.models`"
     yield MODELS
     yield f"`HEAD` is the revision that this release works on: `{models.HEAD}`."
+    yield "## `chatstore.backend`"
+    yield BACKEND
+    yield _text(backend.Backend)
+    yield "## `chatstore.provisioning`"
+    yield _text(provisioning.Provisioner)
+    yield from _listed(provisioning.Provisioner)
     yield "## `chatstore.testing`"
     yield TESTING
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
 
 SEED = 20261125
 
@@ -139,12 +139,12 @@ class Failing(MemoryRepository):
 
     left = 0
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if operation.__name__ in ("create", "load"):
             if self.left == 0:
                 raise StorageUnavailable("it went away: start it")
             self.left -= 1
-        return super()._run(operation, *args)
+        return super()._run(operation, call)
 
 
 def test_interrupted_at_every_write_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from chatstore.backends.sql import migration_locks, migrations
+from chatstore.backends.sql.migration_locks import in_autocommit
 from chatstore.errors import SchemaError, StorageUnavailable
 from tests import servers
 from tests.sql.upgrading import race
@@ -149,12 +150,13 @@ def test_sqlite_refuses_to_alter_tables_with_foreign_keys_on(
 
 
 @pytest.mark.postgres
-def test_autocommit_is_refused(postgres_url: str, new_engine: Callable[..., Engine]) -> None:
-    """Without a transaction there is no lock and no way back: such a connection is refused."""
+def test_autocommit_is_left_for_an_upgrade(postgres_url: str, new_engine: Callable[..., Engine]) -> None:
+    """Without a transaction there is no lock and no way back: such a connection has one meanwhile."""
     engine = new_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection, pytest.raises(SchemaError, match="AUTOCOMMIT"):
-        migrations.upgrade(connection)
-    assert migrations.current(postgres_url) is None
+    with engine.connect() as connection:
+        assert migrations.upgrade(connection) == (None, HEAD)
+        assert in_autocommit(connection)
+    assert migrations.current(postgres_url) == HEAD
 
 
 def test_a_listener_that_begins_too_early(sqlite_url: str, new_engine: Callable[..., Engine]) -> None:

@@ -23,6 +23,7 @@ import chatstore
 from chatstore import AIMessage, HumanMessage, errors
 from chatstore.backends.sql import core, migrations, places
 from chatstore.backends.sql.dialects import WRITES, new_engine
+from chatstore.backends.sql.lending import Lent
 from tests import servers
 
 if TYPE_CHECKING:
@@ -499,8 +500,7 @@ def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(sqlite_url: str
     """A database that cannot grow refuses the message, names the disk, and keeps what was stored."""
     with opened(sqlite_url) as repository:
         repository.add_messages("s", TURN)
-        engine = repository._place.engine
-        with engine.connect() as connection:
+        with Lent(repository._place.engine) as connection:  # the one that the append will get
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         with pytest.raises(errors.StorageError, match="full"):

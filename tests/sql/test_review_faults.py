@@ -156,16 +156,16 @@ def test_get_message_never_shows_the_session_that_came_after(
     """Whatever is deleted and made again while it runs, an owner sees his own message or none."""
     with chatstore.connect(url) as repository:
         repository.scope(user_id="a").add_messages("s", [HumanMessage("of a")])
-        found = core.get
+        found = core.get_session
 
         def overtaken(*given: Any) -> Any:
             seen = found(*given)
-            monkeypatch.setattr(core, "get", found)
+            monkeypatch.setattr(core, "get_session", found)
             repository.delete_session("s")
             repository.scope(user_id="b").add_messages("s", [HumanMessage("of b")])
             return seen
 
-        monkeypatch.setattr(core, "get", overtaken)
+        monkeypatch.setattr(core, "get_session", overtaken)
         assert "of a" == repository.scope(user_id="a").get_message("s", 1).message.content
 
 

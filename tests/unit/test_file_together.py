@@ -211,7 +211,7 @@ def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            os.fstat(held)
+            os.fstat(held.descriptor)
         except OSError:
             repository.add_messages("s", [HumanMessage("child")])
             os._exit(0)

@@ -50,7 +50,7 @@ def test_a_fork_waits_for_a_change_in_memory() -> None:
 
 def test_a_child_knows_each_copy_of_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A descriptor that another thread was opening to lock it is closed in the child, which would keep the lock."""
-    path, taken = tmp_path / "lock", list[int | None]()
+    path, taken = tmp_path / "lock", list[filesystem.FileLock | None]()
     path.touch()
     opened = os.open
 
@@ -69,10 +69,10 @@ def test_a_child_knows_each_copy_of_a_lock(tmp_path: Path, monkeypatch: pytest.M
 
     with busy(acquire):
         assert "0" == in_child(copies)
-    (descriptor,) = taken
-    assert descriptor is not None
-    assert _is(descriptor, path)
-    filesystem.release(descriptor)
+    (lock,) = taken
+    assert lock is not None
+    assert _is(lock.descriptor, path)
+    filesystem.release(lock)
 
 
 def _is(descriptor: int, path: Path) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
     from chatstore.messages import Message
 
 HELLO = [HumanMessage(content="Hello!"), AIMessage(content="Hello there! How can I assist you today?")]
@@ -215,8 +215,8 @@ class Noticed(Repository):
         """Count."""
         type(self).closed += 1
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        return operation(*args)  # type: ignore[return-value]  # as in memory, nothing is waited for
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        return operation(call)  # type: ignore[return-value]  # as in memory, nothing is waited for
 
     def _asynchronous(self) -> Any:
         raise NotImplementedError

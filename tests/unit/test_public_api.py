@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import chatstore
+from tests.reference import names
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -84,6 +85,17 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     """Laziness does not change what a wrong name is."""
     with pytest.raises(AttributeError, match="ChatMesageHistory"):
         chatstore.ChatMesageHistory  # noqa: B018
+
+
+def test_a_new_public_name_is_one_line() -> None:
+    """The table of the lazy names follows from the imports that type checkers read; a planted one is in it."""
+    source = (ROOT / "chatstore" / "__init__.py").read_text(encoding="utf-8")
+    line = "    from chatstore.aio import AsyncRepository as AsyncRepository\n"
+
+    more = names.with_table(source.replace(line, line + "    from chatstore.ids import new_id as new_id\n"))
+
+    assert source == names.with_table(source)
+    assert '    "new_id": "ids",\n' in more
 
 
 def test_type_checkers_see_every_public_name() -> None:

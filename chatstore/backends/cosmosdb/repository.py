@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.cosmosdb import items
-from chatstore.backends.cosmosdb.address import address_of, parse_url
-from chatstore.backends.cosmosdb.faults import meaning
+from chatstore.backends.cosmosdb.backend import BACKEND
+from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error, shared
+from chatstore.backends.cosmosdb.provisioning import must_be_ours
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
-from chatstore.backends.cosmosdb.tables import must_be_ours
+from chatstore.backends.cosmosdb.url import address_of, parse_url
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore
 from chatstore.backends.documents.steps import Pause
-from chatstore.contract import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -86,7 +87,7 @@ class CosmosStore:
 
     limits: Limits = items.LIMITS
     capabilities = Capabilities(
-        denied=frozenset({"search"}),
+        denied=BACKEND.denied,
         atomic_batch=items.LIMITS.messages,
         notes=(
             "lists of sessions are queries over all partitions: they cost request units in each physical partition",
@@ -183,11 +184,11 @@ class CosmosRepository(Repository):
         self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if not self._place.checked:
             looking: Answer[bool] = repeated(_inspected)
             self._place.checked = drive(looking, self._ask)
-        return drive(operation(*args), self._carry)
+        return drive(operation(call), self._carry)
 
     def _carry(self, step: Any) -> Any:
         return drive(planned(step), self._ask)
@@ -235,11 +236,11 @@ class AsyncCosmosRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if not self._place.checked:
             looking: Answer[bool] = repeated(_inspected)
             self._place.checked = await adrive(looking, self._ask)
-        return await adrive(operation(*args), self._carry)
+        return await adrive(operation(call), self._carry)
 
     async def _carry(self, step: Any) -> Any:
         return await adrive(planned(step), self._ask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chatstore.arguments import NewSession, Scope
+from chatstore.arguments import NewSession
 from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.documents import reading
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chatstore.backends.documents.committing import Committer, Plan
     from chatstore.backends.documents.header import Header
     from chatstore.codec import Draft, Row
+    from chatstore.contract import AddMessages, InSession, LoadRecords
 
 
 class Appender:
@@ -31,78 +32,71 @@ class Appender:
         """Write with *committer*."""
         self.committer = committer
 
-    def append(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, Appended]:
+    def add_messages(self, call: AddMessages) -> Generator[Any, Any, Appended]:
         """Append in one commit, or in several if one is too small; everything is checked before the first."""
-        named = any(not draft.id_generated for draft in drafts)
-        revision = expected_revision
+        named = any(not draft.id_generated for draft in call.drafts)
+        revision = call.expected_revision
 
         def change(part: Sequence[Draft], found: Conversation, expected: int | None) -> Appended:
-            return found.append(part, expected, now)
+            return found.append(part, expected, call.now)
 
-        pieces = self.committer.cut(session_id, drafts, lambda draft: draft)
+        pieces = self.committer.cut(call.session_id, call.drafts, lambda draft: draft)
         if len(pieces) > 1 and (named or revision is not None):
-            yield from self._check(scope, session_id, drafts, revision, change, now)
+            yield from self._check(call, call.drafts, revision, change)
         rows: list[Row] = []
         for piece in pieces:
             first = named and revision is not None
             write = partial(
-                self._plan, scope, session_id, piece, revision, change, now, named=named, first=first
+                self._plan,
+                call,
+                piece,
+                revision,
+                change,
+                named=named,
+                first=first,
             )
-            done, moved = yield from self.committer.write_piece(session_id, write, len(rows), now)
+            done, moved = yield from self.committer.write_piece(call.session_id, write, len(rows), call.now)
             rows += done.rows
             revision = None if moved else revision
         return Appended(done.revision, rows)
 
-    def load(
-        self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime
-    ) -> Generator[Any, Any, int]:
+    def load_records(self, call: LoadRecords) -> Generator[Any, Any, int]:
         """Load in commits as large as can be; all is checked before the first."""
 
         def change(part: Sequence[Row], found: Conversation, _: int | None) -> int:
-            return found.load(part, now)
+            return found.load(part, call.now)
 
-        pieces = self.committer.cut(session_id, rows, lambda row: row.draft)
+        pieces = self.committer.cut(call.session_id, call.rows, lambda row: row.draft)
         if len(pieces) > 1:
-            yield from self._check(scope, session_id, rows, None, change, now)
+            yield from self._check(call, call.rows, None, change)
         new = done = 0
         for piece in pieces:
-            write = partial(self._plan, scope, session_id, piece, None, change, now)
-            count, _ = yield from self.committer.write_piece(session_id, write, done, now)
+            write = partial(self._plan, call, piece, None, change)
+            count, _ = yield from self.committer.write_piece(call.session_id, write, done, call.now)
             new, done = new + count, done + len(piece)
         return new
 
     def _check(
         self,
-        scope: Scope,
-        session_id: str,
+        call: InSession,
         items: Sequence[Any],
         revision: int | None,
         change: Callable[..., Any],
-        now: datetime,
     ) -> Generator[Any, Any, None]:
         """Raise what any piece of *items* would raise, before the first is written."""
 
         def look() -> Generator[Any, Any, None]:
-            header: Header | None = yield Look(session_id)
-            yield from self._plan(scope, session_id, items, revision, change, now, header, again=True)
+            header: Header | None = yield Look(call.session_id)
+            yield from self._plan(call, items, revision, change, header, again=True)
 
         yield from repeated(look)
 
     def _plan(
         self,
-        scope: Scope,
-        session_id: str,
+        call: InSession,
         items: Sequence[Any],
         revision: int | None,
         change: Callable[..., Any],
-        now: datetime,
         header: Header | None,
         *,
         named: bool = True,
@@ -114,24 +108,24 @@ class Appender:
         Ids are looked up *first*, or *again*, when a commit has been refused: it refuses ids that the open part has. In
         other parts nothing would, so *named* ids, which may be known, are looked up if there are any.
         """
-        base, expected = start(scope, session_id, header, revision, now)
+        base, expected = start(call, header, revision)
         known: list[Row] = []
         if base is header and (first or again or (named and len(base.parts) > 1)):
             ids = [getattr(item, "draft", item).message_id for item in items]
-            known = yield from reading.known_in(session_id, base, ids)
+            known = yield from reading.known_in(call.session_id, base, ids)
         found = Conversation(base.data, list(known))
         answer = change(items, found, expected)
         if found.session is base.session:
             return None, (answer, False)
         after = base.counted(found, len(known)) if base is header else base.now(session=found.session)
-        after = self.committer.prolong(base, after, now)
-        return Commit(session_id, header, after, added=found.rows[len(known) :]), (answer, True)
+        after = self.committer.prolong(base, after, call.now)
+        return Commit(call.session_id, header, after, added=found.rows[len(known) :]), (answer, True)
 
 
-def require(scope: Scope, session_id: str, header: Header | None, now: datetime) -> Header:
-    """Return *header*; raise `SessionNotFound` if it has no session that *scope* sees."""
-    if header is None or not rules.visible(header.session, scope, now):
-        raise missing(session_id)
+def require(call: InSession, header: Header | None) -> Header:
+    """Return *header*; raise `SessionNotFound` if it has no session that the scope of *call* sees."""
+    if header is None or not rules.visible(header.session, call.scope, call.now):
+        raise missing(call.session_id)
     return header
 
 
@@ -141,14 +135,12 @@ def check_free(session_id: str, header: Header | None, now: datetime) -> None:
         raise taken(session_id)
 
 
-def start(
-    scope: Scope, session_id: str, header: Header | None, revision: int | None, now: datetime
-) -> tuple[Header, int | None]:
+def start(call: InSession, header: Header | None, revision: int | None) -> tuple[Header, int | None]:
     """Return the header to change, a new one where there is none, and the revision still to be expected of it."""
-    if header is not None and rules.visible(header.session, scope, now):
+    if header is not None and rules.visible(header.session, call.scope, call.now):
         return header, revision
-    check_free(session_id, header, now)
+    check_free(call.session_id, header, call.now)
     if revision:
-        raise stale(session_id, revision, 0)
-    new = NewSession(session_id, scope, None, {}, None)
-    return begin(rules.fresh(new, now), header, now), None
+        raise stale(call.session_id, revision, 0)
+    new = NewSession(call.session_id, call.scope, None, {}, None)
+    return begin(rules.fresh(new, call.now), header, call.now), None

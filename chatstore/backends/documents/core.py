@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chatstore.arguments import EVERYTHING, NewSession, Scope, Window
+from chatstore.arguments import EVERYTHING, Window
 from chatstore.backends import conversation as rules
 from chatstore.backends.conversation import Conversation
 from chatstore.backends.documents import reading
@@ -25,13 +25,30 @@ from chatstore.failures import missing
 from chatstore.messages import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator
     from datetime import datetime
 
     from chatstore.backends.documents.committing import Plan
     from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Store
-    from chatstore.codec import Draft, Row
+    from chatstore.codec import Row
+    from chatstore.contract import (
+        AskDurability,
+        CountMessages,
+        CreateSession,
+        DeleteMessage,
+        DeleteSession,
+        ForkSession,
+        GetMessage,
+        GetMessages,
+        GetRecords,
+        InSession,
+        PopMessage,
+        ReplaceMessages,
+        Truncate,
+        UpdateMessage,
+        UpdateSession,
+    )
     from chatstore.messages import ChatSession, Durability, Message, MessageRecord
 
 
@@ -45,45 +62,38 @@ class DocumentsCore:
         self.committer = committer = Committer(store, ttl)
 
         appender = Appender(committer)
-        self.append, self.load = appender.append, appender.load
+        self.add_messages, self.load_records = appender.add_messages, appender.load_records
 
         lister = Lister(committer)
-        self.sessions, self.search = lister.sessions, lister.search
+        self.list_sessions, self.search = lister.list_sessions, lister.search
         self.usage, self.purge = lister.usage, lister.purge
 
     # ---- sessions
 
-    def create(self, new: NewSession, now: datetime) -> Generator[Any, Any, ChatSession]:
+    def create_session(self, call: CreateSession) -> Generator[Any, Any, ChatSession]:
         def attempt(header: Header | None) -> Plan:
-            check_free(new.session_id, header, now)
-            session = rules.fresh(new, now)
-            commit = Commit(new.session_id, header, begin(session, header, now))
+            check_free(call.new.session_id, header, call.now)
+            session = rules.fresh(call.new, call.now)
+            commit = Commit(call.new.session_id, header, begin(session, header, call.now))
             return commit, rules.handed_out(session)
 
-        return self.committer.write(new.session_id, attempt, now)
+        return self.committer.write(call.new.session_id, attempt, call.now)
 
-    def get(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, ChatSession | None]:
-        header = yield from repeated(partial(reading.seen, scope, session_id, now))
+    def get_session(self, call: InSession) -> Generator[Any, Any, ChatSession | None]:
+        header = yield from repeated(partial(reading.seen, call))
         return rules.handed_out(header.data) if header else None
 
-    def update(
-        self,
-        scope: Scope,
-        session_id: str,
-        changes: Mapping[str, Any],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, ChatSession]:
+    def update_session(self, call: UpdateSession) -> Generator[Any, Any, ChatSession]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            found = require(scope, session_id, header, now)
-            Conversation(found.data).expect(expected_revision)
-            changed = rules.changed(found.data, changes, now)
+            found = require(call, header)
+            Conversation(found.data).expect(call.expected_revision)
+            changed = rules.changed(found.data, call.changes, call.now)
             if changed is found.session:
                 return None, rules.handed_out(changed)
-            commit = yield from self._plan_update(session_id, found, changed, now)
+            commit = yield from self._plan_update(call.session_id, found, changed, call.now)
             return commit, rules.handed_out(changed)
 
-        return self.committer.write(session_id, attempt, now)
+        return self.committer.write(call.session_id, attempt, call.now)
 
     def _plan_update(
         self, session_id: str, header: Header, changed: ChatSession, now: datetime
@@ -99,140 +109,115 @@ class DocumentsCore:
         commit = yield from self.committer.make_reachable(session_id, header, after, rows)
         return commit
 
-    def delete(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, bool]:
+    def delete_session(self, call: DeleteSession) -> Generator[Any, Any, bool]:
         def attempt(header: Header | None) -> Plan:
-            if header is None or not rules.visible(header.session, scope, now):
+            if header is None or not rules.visible(header.session, call.scope, call.now):
                 return None, False
-            return drop(session_id, header, now), True
+            return drop(call.session_id, header, call.now), True
 
-        return self.committer.write(session_id, attempt, now)
+        return self.committer.write(call.session_id, attempt, call.now)
 
-    def fork(
-        self, scope: Scope, session_id: str, new_session_id: str, through: int | None, now: datetime
-    ) -> Generator[Any, Any, ChatSession]:
-        window = Window() if through is None else Window(before=through + 1)
-        source = yield from repeated(partial(reading.snapshot, scope, session_id, window, now))
+    def fork_session(self, call: ForkSession) -> Generator[Any, Any, ChatSession]:
+        window = Window() if call.through is None else Window(before=call.through + 1)
+        source = yield from repeated(partial(reading.snapshot, call, window))
         if source is None:
-            raise missing(session_id)
-        copy = source.fork(new_session_id, through, scope, now)
+            raise missing(call.session_id)
+        copy = source.fork(call.new_session_id, call.through, call.scope, call.now)
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            check_free(new_session_id, header, now)
-            empty = begin(copy.session, header, now)
-            commit = yield from self.committer.make_reachable(new_session_id, header, empty, copy.rows)
+            check_free(call.new_session_id, header, call.now)
+            empty = begin(copy.session, header, call.now)
+            commit = yield from self.committer.make_reachable(call.new_session_id, header, empty, copy.rows)
             return commit, rules.handed_out(copy.session)
 
-        done: ChatSession = yield from self.committer.write(new_session_id, attempt, now)
+        done: ChatSession = yield from self.committer.write(call.new_session_id, attempt, call.now)
         return done
 
     # ---- messages
 
-    def replace(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, Appended]:
-        self.committer.check_sizes(session_id, drafts)
+    def replace_messages(self, call: ReplaceMessages) -> Generator[Any, Any, Appended]:
+        self.committer.check_sizes(call.session_id, call.drafts)
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            base, revision = start(scope, session_id, header, expected_revision, now)
+            base, revision = start(call, header, call.expected_revision)
             found = Conversation(base.data)
             last = found.session.last_position
-            done = found.replace(drafts, revision, now)
+            done = found.replace(call.drafts, revision, call.now)
             new = base is not header
-            after = base.now(session=found.session) if new else base.emptied(found.session, last, now)
-            after = self.committer.prolong(base, after, now)
-            commit = yield from self.committer.make_reachable(session_id, header, after, found.rows)
+            after = base.now(session=found.session) if new else base.emptied(found.session, last, call.now)
+            after = self.committer.prolong(base, after, call.now)
+            commit = yield from self.committer.make_reachable(call.session_id, header, after, found.rows)
             return commit, done
 
-        return self.committer.write(session_id, attempt, now)
+        return self.committer.write(call.session_id, attempt, call.now)
 
-    def messages(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, list[Message]]:
-        found = yield from repeated(partial(reading.snapshot, scope, session_id, window, now))
-        return messages_of(session_id, found.rows) if found else []
+    def get_messages(self, call: GetMessages) -> Generator[Any, Any, list[Message]]:
+        found = yield from repeated(partial(reading.snapshot, call, call.window))
+        return messages_of(call.session_id, found.rows) if found else []
 
-    def records(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, Records]:
-        found = yield from repeated(partial(reading.snapshot, scope, session_id, window, now))
-        return records_of(session_id, found.rows, found.session.revision) if found else Records()
+    def get_records(self, call: GetRecords) -> Generator[Any, Any, Records]:
+        found = yield from repeated(partial(reading.snapshot, call, call.window))
+        return records_of(call.session_id, found.rows, found.session.revision) if found else Records()
 
-    def message(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, MessageRecord]:
+    def get_message(self, call: GetMessage) -> Generator[Any, Any, MessageRecord]:
         def attempt() -> Generator[Any, Any, Row]:
-            header = yield from reading.seen(scope, session_id, now)
+            header = yield from reading.seen(call)
             if header is None:
-                raise missing(session_id)
-            _, row = yield from reading.row_at(session_id, header, key)
+                raise missing(call.session_id)
+            _, row = yield from reading.row_at(call.session_id, header, call.key)
             return row
 
         row = yield from repeated(attempt)
-        return record_of(session_id, row)
+        return record_of(call.session_id, row)
 
-    def edit(
-        self,
-        scope: Scope,
-        session_id: str,
-        key: int | str,
-        draft: Draft,
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, MessageRecord]:
-        self.committer.check_sizes(session_id, [draft])
+    def update_message(self, call: UpdateMessage) -> Generator[Any, Any, MessageRecord]:
+        self.committer.check_sizes(call.session_id, [call.draft])
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            before = require(scope, session_id, header, now)
-            generation, row = yield from reading.row_at(session_id, before, key)
+            before = require(call, header)
+            generation, row = yield from reading.row_at(call.session_id, before, call.key)
             found = Conversation(before.data, [row])
-            record = found.edit(key, draft, expected_revision, now)
+            record = found.edit(call.key, call.draft, call.expected_revision, call.now)
             if found.session is before.session:
                 return None, record
             edited = [(generation, found.rows[0])]
-            return Commit(session_id, before, before.counted(found, 1), put=edited), record
+            return Commit(call.session_id, before, before.counted(found, 1), put=edited), record
 
-        return self.committer.write(session_id, attempt, now)
+        return self.committer.write(call.session_id, attempt, call.now)
 
-    def remove(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, None]:
+    def delete_message(self, call: DeleteMessage) -> Generator[Any, Any, None]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            before = require(scope, session_id, header, now)
-            generation, row = yield from reading.row_at(session_id, before, key)
-            return _plan_removal(session_id, before, generation, row, now), None
+            before = require(call, header)
+            generation, row = yield from reading.row_at(call.session_id, before, call.key)
+            return _plan_removal(call.session_id, before, generation, row, call.now), None
 
-        return self.committer.write(session_id, attempt, now)
+        return self.committer.write(call.session_id, attempt, call.now)
 
-    def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
+    def pop_message(self, call: PopMessage) -> Generator[Any, Any, MessageRecord | None]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            if header is None or not rules.visible(header.session, scope, now):
+            if header is None or not rules.visible(header.session, call.scope, call.now):
                 return None, None
-            rows = yield from reading.rows_in(session_id, header, Window(last=1))
+            rows = yield from reading.rows_in(call.session_id, header, Window(last=1))
             if not rows:
                 return None, None
             generation = header.generation_of(rows[0].position)
-            commit = _plan_removal(session_id, header, generation, rows[0], now)
-            return commit, record_of(session_id, rows[0])
+            commit = _plan_removal(call.session_id, header, generation, rows[0], call.now)
+            return commit, record_of(call.session_id, rows[0])
 
-        return self.committer.write(session_id, attempt, now)
+        return self.committer.write(call.session_id, attempt, call.now)
 
-    def count(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, int]:
-        header = yield from repeated(partial(reading.seen, scope, session_id, now))
+    def count_messages(self, call: CountMessages) -> Generator[Any, Any, int]:
+        header = yield from repeated(partial(reading.seen, call))
         return header.data.message_count if header else 0
 
-    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> Generator[Any, Any, None]:
+    def truncate(self, call: Truncate) -> Generator[Any, Any, None]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
-            if header is None or not rules.visible(header.session, scope, now):
+            if header is None or not rules.visible(header.session, call.scope, call.now):
                 return None, None
-            commit = yield from self._plan_truncate(session_id, header, after, now)
+            commit = yield from self._plan_truncate(call.session_id, header, call.after, call.now)
             return commit, None
 
-        return self.committer.write(session_id, attempt, now, repeatable=True)
+        return self.committer.write(call.session_id, attempt, call.now, repeatable=call.repeatable)
 
     def _plan_truncate(
         self, session_id: str, header: Header, after: int, now: datetime
@@ -258,7 +243,7 @@ class DocumentsCore:
             kept += yield Count(session_id, part.generation, part.after, part.last)
         return Commit(session_id, header, header.cut(replace(found.session, message_count=kept), after, now))
 
-    def durability(self) -> Durability:
+    def durability(self, _call: AskDurability) -> Durability:
         return self.store.durability()
 
 

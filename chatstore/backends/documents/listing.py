@@ -11,17 +11,19 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.documents import reading
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.documents.steps import Commit, Listing
+from chatstore.contract import InSession
 from chatstore.errors import NotSupported
 from chatstore.messages import PurgeReport
+from chatstore.schemes import schemes_where
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from datetime import datetime
 
-    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter
     from chatstore.backends.documents.committing import Committer, Plan
     from chatstore.backends.documents.header import Header
     from chatstore.backends.documents.steps import Listed
+    from chatstore.contract import ListSessions, Purge, Search, Usage
     from chatstore.messages import ChatSession, SearchHit, UsageRow
 
 
@@ -32,72 +34,76 @@ class Lister:
         """Delete with *committer*."""
         self.committer = committer
 
-    def sessions(
-        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
-    ) -> Generator[Any, Any, list[ChatSession]]:
+    def list_sessions(self, call: ListSessions) -> Generator[Any, Any, list[ChatSession]]:
         found: list[ChatSession] = []
-        pages = _Pages(scope, Scope(wanted.tenant_id, wanted.user_id), start[0] if start else None)
+        owner = Scope(call.wanted.tenant_id, call.wanted.user_id)
+        pages = _Pages(call.scope, owner, call.start[0] if call.start else None)
         while (page := (yield from pages.next())) is not None:
             found += [
                 header.session
                 for _, header in page.headers
                 if header.session is not None
-                and rules.wanted(header.session, scope, wanted, now)
-                and (start is None or _place(header.session) < start)
+                and rules.wanted(header.session, call.scope, call.wanted, call.now)
+                and (call.start is None or _place(header.session) < call.start)
             ]
-            found = heapq.nlargest(limit, {one.session_id: one for one in found}.values(), key=_place)
-            full = len(found) == limit
+            found = heapq.nlargest(call.limit, {one.session_id: one for one in found}.values(), key=_place)
+            full = len(found) == call.limit
             if full and page.reached is not None and page.reached < found[-1].updated_at:
                 break
         return [rules.handed_out(session) for session in found]
 
-    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:  # noqa: ARG002 - denied
-        raise NotSupported(
-            "this service cannot search text: use a backend that can (sqlite:, postgresql:, mysql:, file:, memory:)"
-        )
+    def search(self, _call: Search) -> list[SearchHit]:
+        can = schemes_where(lambda backend: "search" not in backend.denied)
+        raise NotSupported(f"this service cannot search text: use a backend that can ({can})")
 
-    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
+    def usage(self, call: Usage) -> Generator[Any, Any, list[UsageRow]]:
         """Sum up session by session, so that only one session's messages are in memory at a time."""
         sums: dict[tuple[Any, ...], list[int]] = {}
-        owner = Scope(wanted.tenant_id, wanted.user_id)
-        pages = _Pages(scope, owner, None)
+        owner = Scope(call.wanted.tenant_id, call.wanted.user_id)
+        pages = _Pages(call.scope, owner, None)
         while (page := (yield from pages.next())) is not None:
             for session_id, header in page.headers:
                 if header.session is None or not owner.sees(header.session.tenant_id, header.session.user_id):
                     continue
-                read = partial(reading.snapshot, scope, session_id, EVERYTHING, now)
+                read = partial(reading.snapshot, InSession(call.scope, call.now, session_id), EVERYTHING)
                 found = yield from repeated(read)
-                for row in rules.usage([found] if found else [], wanted):
-                    total = sums.setdefault(tuple(getattr(row, key) for key in wanted.by), [0, 0, 0])
+                for row in rules.usage([found] if found else [], call.wanted):
+                    total = sums.setdefault(tuple(getattr(row, key) for key in call.wanted.by), [0, 0, 0])
                     for place, value in enumerate((row.messages, row.input_tokens, row.output_tokens)):
                         total[place] += value
-        return [rules.usage_row(wanted.by, key, *sums[key]) for key in sorted(sums, key=rules.usage_order)]
+        return [
+            rules.usage_row(call.wanted.by, key, *sums[key]) for key in sorted(sums, key=rules.usage_order)
+        ]
 
-    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
+    def purge(self, call: Purge) -> Generator[Any, Any, PurgeReport]:
         """Delete session by session; what others left over goes too."""
         sessions = messages = 0
-        pages = _Pages(scope, Scope(), None)
+        pages = _Pages(call.scope, Scope(), None)
         while (page := (yield from pages.next())) is not None:
             for session_id, header in page.headers:
-                if header.session is not None and rules.purged(header.session, scope, rule, now):
+                if header.session is not None and rules.purged(
+                    header.session, call.scope, call.rule, call.now
+                ):
                     gone: int | None = header.session.message_count
-                    if not rule.dry_run:
-                        gone = yield from self._purge_one(session_id, scope, rule, now)
+                    if not call.rule.dry_run:
+                        gone = yield from self._purge_one(session_id, call)
                     sessions, messages = sessions + (gone is not None), messages + (gone or 0)
-                elif not rule.dry_run and not scope:
-                    yield from self.committer.tidy(session_id, header, (), now)
-        return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
+                elif not call.rule.dry_run and not call.scope:
+                    yield from self.committer.tidy(session_id, header, (), call.now)
+        return PurgeReport(sessions=sessions, messages=messages, dry_run=call.rule.dry_run)
 
-    def _purge_one(
-        self, session_id: str, scope: Scope, rule: PurgeRule, now: datetime
-    ) -> Generator[Any, Any, int | None]:
+    def _purge_one(self, session_id: str, call: Purge) -> Generator[Any, Any, int | None]:
         def attempt(header: Header | None) -> Plan:
             session = header.session if header else None
-            if header is None or session is None or not rules.purged(session, scope, rule, now):
+            if (
+                header is None
+                or session is None
+                or not rules.purged(session, call.scope, call.rule, call.now)
+            ):
                 return None, None  # somebody was faster
-            return drop(session_id, header, now), session.message_count
+            return drop(session_id, header, call.now), session.message_count
 
-        return self.committer.write(session_id, attempt, now, repeatable=True)
+        return self.committer.write(session_id, attempt, call.now, repeatable=call.repeatable)
 
 
 class _Pages:

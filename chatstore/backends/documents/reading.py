@@ -18,29 +18,26 @@ from chatstore.failures import no_message
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from datetime import datetime
 
-    from chatstore.arguments import Scope
     from chatstore.backends.documents.header import Header
     from chatstore.codec import Row
+    from chatstore.contract import InSession
 
 
-def seen(scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, Header | None]:
-    """Return the header of a session that *scope* sees now."""
-    header: Header | None = yield Look(session_id)
-    return header if header is not None and rules.visible(header.session, scope, now) else None
+def seen(call: InSession) -> Generator[Any, Any, Header | None]:
+    """Return the header of the session of *call*, if its scope sees it."""
+    header: Header | None = yield Look(call.session_id)
+    return header if header is not None and rules.visible(header.session, call.scope, call.now) else None
 
 
-def snapshot(
-    scope: Scope, session_id: str, window: Window, now: datetime
-) -> Generator[Any, Any, Conversation | None]:
+def snapshot(call: InSession, window: Window) -> Generator[Any, Any, Conversation | None]:
     """Return the session with its rows in *window*, as of one moment; raise `Lost` if they moved meanwhile."""
-    header = yield from seen(scope, session_id, now)
+    header = yield from seen(call)
     if header is None or header.session is None:
         return None
-    rows = yield from rows_in(session_id, header, window)
+    rows = yield from rows_in(call.session_id, header, window)
     if not window.empty and not header.certain(window, rows):
-        later = yield Look(session_id)
+        later = yield Look(call.session_id)
         if later is None or later.parts != header.parts:
             raise Lost
     return Conversation(header.session, rows)

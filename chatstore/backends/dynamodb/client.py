@@ -1,66 +1,26 @@
-"""The client of the service, and what its errors mean.
+"""The client of the service.
 
-This is the only module that imports boto3; it is imported at the first call. It refuses to know what is asked.
+This is the only module that imports boto3; it is imported at the first call. It refuses to know what is asked, and
+what boto3's errors mean (`driver_errors`).
 """
 
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.documents.steps import Failed, Lost
+from chatstore.backends.dynamodb.driver_errors import meaning, unreachable
 from chatstore.backends.dynamodb.queue import Queue
 from chatstore.backends.registry import Registry
-from chatstore.errors import (
-    ChatstoreError,
-    Invalid,
-    SchemaMissing,
-    SchemaOutdated,
-    StorageError,
-    StorageUnavailable,
-)
 from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
-    from chatstore.backends.dynamodb.address import Address
+    from chatstore.backends.dynamodb.url import Address
 
 #: Seconds until a connection that is not made, or an answer that does not come, is a failure.
 CONNECT_SECONDS, READ_SECONDS = 3, 10
 CONNECTIONS = 50
-
-_BUSY = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "ProvisionedThroughputExceeded",
-        "ThrottlingException",
-        "ThrottlingError",
-        "Throttling",
-        "RequestLimitExceeded",
-        "LimitExceededException",
-        "TransactionInProgressException",
-        "ReplicatedWriteConflictException",
-    }
-)
-_LOST = frozenset({"ConditionalCheckFailedException", "ConditionalCheckFailed"})
-_CONFLICT = frozenset({"TransactionConflictException", "TransactionConflict"})
-_REFUSED = frozenset(
-    {
-        "AccessDeniedException",
-        "UnrecognizedClientException",
-        "InvalidSignatureException",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "ExpiredTokenException",
-        "ExpiredToken",
-        "NotAuthorized",
-        "OptInRequired",
-        "SignatureDoesNotMatch",
-    }
-)
-_SERVER_FAULT = 500
 
 
 class Client:
@@ -85,12 +45,15 @@ class Client:
         boto = self._boto()
         try:
             answer: dict[str, Any] = getattr(boto, name)(**parameters)
-        except Exception as error:  # noqa: BLE001 - sorted by class and code; what is nobody's is raised as it is
-            self._sorted(error, committing=committing)
+        except Exception as error:
+            found = meaning(error, _driver(), self.address, committing=committing)
+            if found is error:
+                raise
+            raise found from error
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
         if headers and "x-amzn-requestid" not in headers:
             # boto3 makes an empty answer of any page, and an empty answer would mean that there is nothing.
-            raise self._unreachable(None, unclear=committing)
+            raise unreachable(None, unclear=committing)
         return answer
 
     def close(self) -> None:
@@ -113,7 +76,6 @@ class Client:
         try:
             import boto3
             from botocore.config import Config
-            from botocore.exceptions import BotoCoreError
         except ImportError as error:
             raise not_installed("boto3, the client of DynamoDB,", "dynamodb") from error
         config = Config(
@@ -131,91 +93,19 @@ class Client:
                 endpoint_url=self.address.endpoint,
                 config=config,
             )
-        except (BotoCoreError, ValueError) as error:
-            self._sorted(error, committing=False)
-
-    # ---- what went wrong
-
-    def _sorted(self, error: Exception, *, committing: bool) -> NoReturn:
-        """Raise what *error* means."""
-        from botocore import exceptions as boto
-        from botocore.parsers import ResponseParserError
-
-        if isinstance(error, boto.ClientError):
-            raise self._answered(error, committing=committing) from error
-        if isinstance(error, boto.NoRegionError | boto.InvalidRegionError):
-            raise Invalid(
-                "no valid AWS region is named: write dynamodb://REGION/TABLE, or set AWS_REGION"
-            ) from error
-        if isinstance(
-            error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError
-        ):
-            raise StorageError(
-                "there are no complete AWS credentials: set them as for the AWS command line, or give the host a role"
-            ) from error
-        if isinstance(error, boto.ConnectionError | boto.SSLError | boto.ProxyConnectionError):
-            never_sent = isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError)
-            raise self._unreachable(error, unclear=committing and not never_sent)
-        if isinstance(error, boto.HTTPClientError | ResponseParserError):
-            raise self._unreachable(error, unclear=committing)
-        if isinstance(error, boto.BotoCoreError):
-            raise StorageError(
-                "boto3 refused the request: its own error is this error's __cause__; look there"
-            ) from error
-        raise error
-
-    def _unreachable(self, error: Exception | None, *, unclear: bool) -> Failed:
-        told = StorageUnavailable(
-            "DynamoDB cannot be reached: check that the host can, the URL's region and its endpoint_url"
-        )
-        return Failed(told, error, unclear=unclear, soon=True)
-
-    def _answered(self, error: Any, *, committing: bool) -> Exception:
-        """Return what an answer of the service means."""
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        reasons = {str(one.get("Code")) for one in error.response.get("CancellationReasons") or ()}
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        codes = {code, *reasons}
-        if codes & _LOST or codes & _CONFLICT:
-            return Lost()
-        if codes & _BUSY:
-            told = StorageUnavailable(
-                "DynamoDB throttled the table until the deadline: repeat the call later, or give it more capacity"
-            )
-            return Failed(told, error, unclear=committing and code == "TransactionInProgressException")
-        if status >= _SERVER_FAULT:
-            told = StorageUnavailable(
-                "DynamoDB had a fault of its own until the deadline: repeat the call later"
-            )
-            return Failed(told, error, unclear=committing)
-        return self._final(code, str(error.response.get("Error", {}).get("Message", "")))
-
-    def _final(self, code: str, message: str) -> ChatstoreError:
-        """Return the error for what will not be different the next time."""
-        table, upgrade = self.address.table, self.address.upgrade
-        if code == "ResourceNotFoundException":
-            where = (
-                f"region {self.address.region}" if self.address.region else "the region of the AWS settings"
-            )
-            return SchemaMissing(f"there is no table {table!r} in {where}: check both, or run {upgrade}")
-        if code in _REFUSED:
-            return StorageError(
-                "DynamoDB refuses access: check the AWS credentials, their region, and the permissions in "
-                "docs/how-to/dynamodb.md"
-            )
-        if code == "ValidationException" and ("index" in message or "does not match the schema" in message):
-            return SchemaOutdated(
-                f"table {table!r} has not the keys or indexes of this release: run {upgrade}, or name another table"
-            )
-        return StorageError(
-            "DynamoDB refused the request: its own error is this error's __cause__; look there"
-        )
+        except (_driver().exceptions.BotoCoreError, ValueError) as error:
+            found = meaning(error, _driver(), self.address, committing=False)
+            if found is error:
+                raise
+            raise found from error
 
 
-def code_of(error: ChatstoreError) -> str:
-    """Return the service's own code of what caused *error*, '' if there is none."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
+def _driver() -> Any:
+    """Return botocore with the modules that have its errors."""
+    import botocore.exceptions
+    import botocore.parsers
+
+    return botocore
 
 
 # ------------------------------------------------------------------------------------------------ shared clients

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.documents.committing import check_ttl
 from chatstore.backends.documents.core import DocumentsCore
-from chatstore.backends.dynamodb.address import checked, parsed
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
-from chatstore.contract import OPERATIONS, drive
+from chatstore.backends.dynamodb.url import checked, parse_url
+from chatstore.contract import InSession, drive
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatstore.aio import AsyncRepository
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import Answer, C, T
 
 
 class DynamoDBRepository(Repository):
@@ -51,13 +51,11 @@ class DynamoDBRepository(Repository):
         self._core: DocumentsCore = DocumentsCore(self._store, lasting)
         self._closed = [False]  # shared by the scopes of this repository
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
-        known = OPERATIONS[operation.__name__]
-        if known.reads or not known.in_session:
-            return drive(operation(*args), self._store.carry_out)
-        of_session: tuple[Any, ...] = args
-        with self._client.queue.at(of_session[1]):
-            return drive(operation(*args), self._store.carry_out)
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        if call.reads or not isinstance(call, InSession):
+            return drive(operation(call), self._store.carry_out)
+        with self._client.queue.at(call.session_id):
+            return drive(operation(call), self._store.carry_out)
 
     def _asynchronous(self) -> AsyncRepository:
         from chatstore.threads import ThreadedRepository
@@ -80,5 +78,5 @@ class DynamoDBRepository(Repository):
 
 def repository_for(url: str) -> DynamoDBRepository:
     """Return the repository behind a ``dynamodb:`` URL. Raises `Invalid`."""
-    table, region, endpoint = parsed(url)
+    table, region, endpoint = parse_url(url)
     return DynamoDBRepository(table, region_name=region, endpoint_url=endpoint)

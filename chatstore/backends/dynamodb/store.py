@@ -15,6 +15,7 @@ from chatstore.backends.documents.attempts import Patience
 from chatstore.backends.documents.header import END
 from chatstore.backends.documents.serial import parse_header, parse_row
 from chatstore.backends.dynamodb import items
+from chatstore.backends.dynamodb.backend import BACKEND
 from chatstore.errors import StorageUnavailable
 from chatstore.ids import new_id
 from chatstore.messages import Capabilities, Durability
@@ -38,7 +39,7 @@ LIMITS: Final = steps.Limits(
     messages=(TRANSACTION - 1) // 2, size=COMMIT_BYTES, message=items.MAX_ITEM, header=items.MAX_ITEM
 )
 CAPABILITIES: Final = Capabilities(
-    denied=frozenset({"search"}),
+    denied=BACKEND.denied,
     atomic_batch=LIMITS.messages,
     notes=(
         f"up to {LIMITS.messages} messages or {COMMIT_BYTES // 2**20} MB of one call are atomic, more go in pieces",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from chatstore.arguments import Window
     from chatstore.backends.conversation import Conversation
     from chatstore.backends.file.array_file import Array
+    from chatstore.backends.file.filesystem import FileLock
     from chatstore.messages import ChatSession
 
 _log: Final = logging.getLogger(__name__)
@@ -178,23 +179,23 @@ class DirectoryCore(FilesCore):
     def _header_path(self, session_id: str) -> str:
         return f"{self.directory}/{file_name(session_id)}.session"
 
-    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> FileLock | None:
         """As `FilesCore.lock`: one of a fixed number of lock files, which are never removed.
 
         For a write it is made where it is missing; reading is right without, too.
         """
         path = f"{self.directory}/{_LOCKS}/{crc32(session_id.encode()) % _LOCK_COUNT:02x}"
         try:
-            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is None and write:
+            found = filesystem.acquire(path, os.O_RDONLY, write=write)
+            if found is None and write:
                 filesystem.make_directory(self.directory)
                 filesystem.make_directory(f"{self.directory}/{_LOCKS}")
-                descriptor = filesystem.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
+                found = filesystem.acquire(path, os.O_RDONLY | os.O_CREAT, write=write)
         except OSError:
             if needed:
                 raise
             return None
-        return descriptor
+        return found
 
     # ---- the hooks of `SessionsCore`
 

@@ -28,11 +28,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.aio import AsyncRepository
-    from chatstore.arguments import Scope
     from chatstore.backends.file.array_file import Array
     from chatstore.backends.file.element import Entry
     from chatstore.codec import Draft, Row
-    from chatstore.contract import Answer, Args, T
+    from chatstore.contract import (
+        Answer,
+        AskDurability,
+        C,
+        GetMessage,
+        GetMessages,
+        GetRecords,
+        InSession,
+        T,
+    )
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
 
 
@@ -264,7 +272,7 @@ class FilesCore(SessionsCore):
     # ---- what a kind of file must know
 
     @abstractmethod
-    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> filesystem.FileLock | None:
         """Return the descriptor of the lock; None for a reader of what nobody can write to, unless it is *needed*."""
 
     @abstractmethod
@@ -329,35 +337,35 @@ class FilesCore(SessionsCore):
 
     # ---- reading
 
-    def _look(self, scope: Scope, session_id: str, now: datetime) -> FileSession | None:
-        with self.locked(session_id, write=False):
-            return cast("FileSession | None", self._seen(scope, session_id, now))
+    def _look(self, call: InSession) -> FileSession | None:
+        with self.locked(call.session_id, write=False):
+            return cast("FileSession | None", self._seen(call))
 
-    def messages(self, scope: Scope, session_id: str, window: Window, now: datetime) -> list[Message]:
+    def get_messages(self, call: GetMessages) -> list[Message]:
         """As `Repository.get_messages`."""
-        found = self._look(scope, session_id, now)
-        entries = [] if found is None else found.select(window)
+        found = self._look(call)
+        entries = [] if found is None else found.select(call.window)
         try:
             return [element.read_message(entry) for entry in entries]
         except (InvalidMessage, CorruptRecord):
-            element.read_records(session_id, entries, 0)  # names them all
+            element.read_records(call.session_id, entries, 0)  # names them all
             raise
 
-    def records(self, scope: Scope, session_id: str, window: Window, now: datetime) -> Records:
+    def get_records(self, call: GetRecords) -> Records:
         """As `Repository.get_records`."""
-        found = self._look(scope, session_id, now)
+        found = self._look(call)
         if found is None:
-            return element.read_records(session_id, (), 0)
-        return element.read_records(session_id, found.select(window), found.session.revision)
+            return element.read_records(call.session_id, (), 0)
+        return element.read_records(call.session_id, found.select(call.window), found.session.revision)
 
-    def message(self, scope: Scope, session_id: str, key: int | str, now: datetime) -> MessageRecord:
+    def get_message(self, call: GetMessage) -> MessageRecord:
         """As `Repository.get_message`."""
-        found = self._look(scope, session_id, now)
+        found = self._look(call)
         if found is None:
-            raise missing(session_id)
-        return element.read_records(session_id, [found.find_entry(key)], 0)[0]
+            raise missing(call.session_id)
+        return element.read_records(call.session_id, [found.find_entry(call.key)], 0)[0]
 
-    def durability(self) -> Durability:
+    def durability(self, call: AskDurability) -> Durability:  # noqa: ARG002 - there is but one answer
         """As `Repository.durability`."""
         detail = (
             "each acknowledged write is fsynced; one host, a local file system (no NFS, no synced folder)"
@@ -370,9 +378,9 @@ class FilesRepository(Repository):
 
     _path: str
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         try:
-            return operation(*args)  # type: ignore[return-value]  # files are waited for where they are read
+            return operation(call)  # type: ignore[return-value]  # files are waited for where they are read
         except OSError as error:
             raise filesystem.explain(error, self._path) from error
 

@@ -17,6 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from weakref import WeakSet
 
 from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.forks import renewed_in_child, undivided
@@ -256,25 +257,40 @@ def sync_directory(path: str) -> None:
 # -------------------------------------------------------------------------------- locks
 
 
+class FileLock:
+    """A lock that is held through a *descriptor*, until `release`, or until nobody has this object any more.
+
+    An interrupt may come before whoever asked for it can see to its release.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Own *descriptor*."""
+        self.descriptor = descriptor
+        _held.locks.add(self)
+
+    def __del__(self) -> None:
+        release(self)
+
+
 class _Held:
-    """Descriptors with a lock; a forked child closes its copies, which would keep the lock for it."""
+    """The locks of this process; a forked child closes its copies, which would keep the lock for it."""
 
     def __init__(self) -> None:
-        self.descriptors: set[int] = set()
+        self.locks: WeakSet[FileLock] = WeakSet()
         renewed_in_child(self)
 
     def _renew(self) -> None:
-        for descriptor in self.descriptors:
+        for lock in list(self.locks):
+            descriptor, lock.descriptor = lock.descriptor, -1
             with suppress(OSError):
                 os.close(descriptor)
-        self.descriptors = set()
 
 
 _held: Final = _Held()
 
 
-def acquire(path: str, flags: int, *, write: bool) -> int | None:
-    """Lock what is at *path* against writers, with *write* against readers too, and return its descriptor.
+def acquire(path: str, flags: int, *, write: bool) -> FileLock | None:
+    """Lock what is at *path* against writers, with *write* against readers too.
 
     None where nothing is there. Threads exclude each other like processes, because each has a descriptor of
     its own. Raises `StorageUnavailable` when others held it for `PATIENCE` seconds.
@@ -283,27 +299,27 @@ def acquire(path: str, flags: int, *, write: bool) -> int | None:
     while True:
         try:
             with undivided:  # a child that did not know of its copy would keep the lock
-                descriptor = os.open(path, flags | _FLAGS, FILE_MODE)
-                _held.descriptors.add(descriptor)
+                lock = FileLock(os.open(path, flags | _FLAGS, FILE_MODE))
         except FileNotFoundError:
             return None
         try:
             if flags & os.O_CREAT:
-                _hand_over(path, descriptor)
-            _wait(descriptor, path, until, write=write)
-            if _still_at(path, descriptor):
-                return descriptor
+                _hand_over(path, lock.descriptor)
+            _wait(lock.descriptor, path, until, write=write)
+            if _still_at(path, lock.descriptor):
+                return lock
         except BaseException:
-            release(descriptor)
+            release(lock)
             raise
-        release(descriptor)
+        release(lock)
 
 
-def release(descriptor: int) -> None:
-    """Give a lock back."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # at once, also where a forked child has a copy
-    _held.descriptors.discard(descriptor)
-    os.close(descriptor)
+def release(lock: FileLock) -> None:
+    """Give a lock back; a second time does nothing."""
+    if lock.descriptor >= 0:
+        fcntl.flock(lock.descriptor, fcntl.LOCK_UN)  # at once, also where a forked child has a copy
+        descriptor, lock.descriptor = lock.descriptor, -1
+        os.close(descriptor)
 
 
 def _wait(descriptor: int, path: str, until: float, *, write: bool) -> None:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     from chatstore.backends.conversation import Conversation
     from chatstore.backends.file.array_file import Array
+    from chatstore.backends.file.filesystem import FileLock
     from chatstore.codec import Draft
+    from chatstore.contract import AddMessages, InSession, ReplaceMessages
     from chatstore.messages import ChatSession
 
 #: The id of the one session that a page's file holds.
@@ -140,12 +142,12 @@ class SingleFileCore(FilesCore):
             "search scans every message",
         ),
     )
-    create: Any = _deny
-    update: Any = _deny
-    delete: Any = _deny
-    sessions: Any = _deny
-    fork: Any = _deny
-    load: Any = _deny
+    create_session: Any = _deny
+    update_session: Any = _deny
+    delete_session: Any = _deny
+    list_sessions: Any = _deny
+    fork_session: Any = _deny
+    load_records: Any = _deny
     usage: Any = _deny
     purge: Any = _deny
 
@@ -161,20 +163,20 @@ class SingleFileCore(FilesCore):
             raise NotSupported(msg)
         return self.path
 
-    def lock(self, session_id: str, *, write: bool, needed: bool) -> int | None:
+    def lock(self, session_id: str, *, write: bool, needed: bool) -> FileLock | None:
         """As `FilesCore.lock`: the lock is on the file; while there is none, on its directory."""
         path = self.array_path(session_id)
         while True:
-            descriptor = filesystem.acquire(path, os.O_RDONLY, write=write)
-            if descriptor is not None or not needed:
-                return descriptor
+            found = filesystem.acquire(path, os.O_RDONLY, write=write)
+            if found is not None or not needed:
+                return found
             directory = str(Path(path).parent)
-            descriptor = filesystem.acquire(directory, os.O_RDONLY, write=True)
-            if descriptor is None:
+            found = filesystem.acquire(directory, os.O_RDONLY, write=True)
+            if found is None:
                 raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
             if not os.path.lexists(path):
-                return descriptor
-            filesystem.release(descriptor)
+                return found
+            filesystem.release(found)
 
     # ---- the hooks of `SessionsCore`
 
@@ -184,10 +186,10 @@ class SingleFileCore(FilesCore):
         array = self._here.array
         return None if array is None else SingleFileSession(array)
 
-    def _seen(self, scope: Scope, session_id: str, now: datetime) -> Conversation | None:
-        if scope:
+    def _seen(self, call: InSession) -> Conversation | None:
+        if call.scope:
             _deny()
-        return super()._seen(scope, session_id, now)
+        return super()._seen(call)
 
     def make(self, session: Conversation) -> None:
         """As `FilesCore.make`."""
@@ -218,27 +220,13 @@ class SingleFileCore(FilesCore):
 
     # ---- ids are derived from places
 
-    def append(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Appended:
+    def add_messages(self, call: AddMessages) -> Appended:
         """As `Repository.add_messages`."""
-        return _name_by_position(super().append(scope, session_id, drafts, expected_revision, now))
+        return _name_by_position(super().add_messages(call))
 
-    def replace(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Appended:
+    def replace_messages(self, call: ReplaceMessages) -> Appended:
         """As `Repository.replace_messages`."""
-        return _name_by_position(super().replace(scope, session_id, drafts, expected_revision, now))
+        return _name_by_position(super().replace_messages(call))
 
 
 def _name_by_position(done: Appended) -> Appended:

@@ -73,6 +73,21 @@ class Place:
         """Tell whether *client* was made here, blocks and has one server, so that its pool can be used directly."""
         return client is self._client and not self.given and not self.apart
 
+    def distrust(self, client: Any) -> None:
+        """Use no connection of the blocking *client* again that an interrupt may have come upon.
+
+        An answer may still be to come on one that is idle by now, where the next command would take it for its own;
+        and one that was lost on the way counts as in use for ever. Who awaits is cancelled where redis-py looks to it.
+        """
+        if client is None or is_awaiting(client):
+            return
+        if client is self._client and not self.given:
+            self._client = None
+        nodes = [node.redis_connection for node in client.get_nodes()] if self.apart else [client]
+        for node in nodes:
+            if node is not None:
+                node.connection_pool.disconnect(inuse_connections=False)
+
     def awaiting(self, user: object) -> Any:
         """Return the client of the running loop, kept until its last *user* closes."""
         if self.given:

@@ -37,15 +37,17 @@ class RedisCore:
         self.capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=notes)
 
         sessions = Sessions(server)
-        self.create, self.get, self.update = sessions.create, sessions.get, sessions.update
-        self.delete, self.fork = sessions.delete, sessions.fork
+        self.create_session, self.get_session = sessions.create_session, sessions.get_session
+        self.update_session, self.delete_session = sessions.update_session, sessions.delete_session
+        self.fork_session, self.count_messages = sessions.fork_session, sessions.count_messages
 
         messages = Messages(server)
-        self.append, self.load, self.replace = messages.append, messages.load, messages.replace
-        self.messages, self.records, self.message = messages.messages, messages.records, messages.message
-        self.edit, self.remove, self.pop = messages.edit, messages.remove, messages.pop
-        self.truncate, self.count = messages.truncate, sessions.count
+        self.add_messages, self.load_records = messages.add_messages, messages.load_records
+        self.replace_messages, self.truncate = messages.replace_messages, messages.truncate
+        self.get_messages, self.get_records = messages.get_messages, messages.get_records
+        self.get_message, self.update_message = messages.get_message, messages.update_message
+        self.delete_message, self.pop_message = messages.delete_message, messages.pop_message
 
         listing = Listing(server)
-        self.sessions, self.search, self.usage = listing.sessions, listing.search, listing.usage
+        self.list_sessions, self.search, self.usage = listing.list_sessions, listing.search, listing.usage
         self.purge, self.durability = listing.purge, server.durability

@@ -9,14 +9,15 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.layout import parse_row
 from chatstore.codec import CHUNK
+from chatstore.contract import InSession
 from chatstore.records import PurgeReport, UsageRow
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from datetime import datetime
 
-    from chatstore.arguments import Keyset, PurgeRule, SearchFilter, SessionFilter, UsageFilter
+    from chatstore.arguments import Keyset
     from chatstore.backends.redis.server import Server
+    from chatstore.contract import ListSessions, Purge, Search, Usage
     from chatstore.records import ChatSession, SearchHit
 
 
@@ -29,62 +30,61 @@ class Listing:
         self.keys = server.keys
         self.lists = server.lists
 
-    def sessions(
-        self, scope: Scope, wanted: SessionFilter, limit: int, start: Keyset | None, now: datetime
-    ) -> Generator[Any, Any, list[ChatSession]]:
-        name = self.keys.narrowest(scope, wanted.tenant_id, wanted.user_id)
+    def list_sessions(self, call: ListSessions) -> Generator[Any, Any, list[ChatSession]]:
+        start = call.start
+        name = self.keys.narrowest(call.scope, call.wanted.tenant_id, call.wanted.user_id)
         found: list[ChatSession] = []
-        while len(found) < limit:
-            some, start = yield from self.lists.walk(name, start, wanted.updated_since, limit - len(found))
-            found += [session for session in some if rules.wanted(session, scope, wanted, now)]
+        while len(found) < call.limit:
+            some, start = yield from self.lists.walk(
+                name, start, call.wanted.updated_since, call.limit - len(found)
+            )
+            found += [session for session in some if rules.wanted(session, call.scope, call.wanted, call.now)]
             if start is None:
                 break
-        return found[:limit]
+        return found[: call.limit]
 
-    def search(
-        self, scope: Scope, wanted: SearchFilter, now: datetime
-    ) -> Generator[Any, Any, list[SearchHit]]:
+    def search(self, call: Search) -> Generator[Any, Any, list[SearchHit]]:
         """Read every message, a few hundred at a time, and keep the best."""
         best: list[SearchHit] = []
         start: Keyset | None = None
         while True:
-            some, start = yield from self._walk_visible(scope, wanted, start, now)
+            some, start = yield from self._walk_visible(call, start)
             for session in some:
                 after: int | None = 0
                 while after is not None:
-                    part, after = yield from self._read_part(scope, session, after, now)
-                    best = rules.best([*best, *rules.hits([part], wanted)], wanted.limit)
+                    part, after = yield from self._read_part(call, session, after)
+                    best = rules.best([*best, *rules.hits([part], call.wanted)], call.wanted.limit)
             if start is None:
                 return best
 
-    def usage(self, scope: Scope, wanted: UsageFilter, now: datetime) -> Generator[Any, Any, list[UsageRow]]:
+    def usage(self, call: Usage) -> Generator[Any, Any, list[UsageRow]]:
         """Read every message, a few hundred at a time, and sum up."""
         sums: dict[tuple[Any, ...], UsageRow] = {}
         start: Keyset | None = None
         while True:
-            some, start = yield from self._walk_visible(scope, wanted, start, now)
+            some, start = yield from self._walk_visible(call, start)
             for session in some:
                 after: int | None = 0
                 while after is not None:
-                    part, after = yield from self._read_part(scope, session, after, now)
-                    for row in rules.usage([part], wanted):
-                        key = tuple(getattr(row, name) for name in wanted.by)
+                    part, after = yield from self._read_part(call, session, after)
+                    for row in rules.usage([part], call.wanted):
+                        key = tuple(getattr(row, name) for name in call.wanted.by)
                         sums[key] = _add(sums[key], row) if key in sums else row
             if start is None:
                 return [sums[key] for key in sorted(sums, key=rules.usage_order)]
 
-    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Generator[Any, Any, PurgeReport]:
+    def purge(self, call: Purge) -> Generator[Any, Any, PurgeReport]:
         """Delete one session after another, each only if it has not changed since the rule was applied to it."""
         sessions = messages = 0
         start: Keyset | None = None
         while True:
-            some, start = yield from self._walk(self.keys.narrowest(scope, None, None), start)
+            some, start = yield from self._walk(self.keys.narrowest(call.scope, None, None), start)
             for session in some:
-                lost = yield from self._purge_one(scope, rule, session, now)
+                lost = yield from self._purge_one(call, session)
                 if lost is not None:
                     sessions, messages = sessions + 1, messages + lost
             if start is None:
-                return PurgeReport(sessions=sessions, messages=messages, dry_run=rule.dry_run)
+                return PurgeReport(sessions=sessions, messages=messages, dry_run=call.rule.dry_run)
 
     # ---- walking
 
@@ -94,44 +94,42 @@ class Listing:
         return self.lists.walk(name, start, None, CHUNK)
 
     def _walk_visible(
-        self, scope: Scope, wanted: SearchFilter | UsageFilter, start: Keyset | None, now: datetime
+        self, call: Search | Usage, start: Keyset | None
     ) -> Generator[Any, Any, tuple[list[ChatSession], Keyset | None]]:
-        owner = Scope(wanted.tenant_id, wanted.user_id)
-        only = getattr(wanted, "session_id", None)
+        owner = Scope(call.wanted.tenant_id, call.wanted.user_id)
+        only = getattr(call.wanted, "session_id", None)
         some: Sequence[ChatSession | None]
         if only is not None:
             some, start = [(yield from self.server.read_session(only))], None
         else:
-            name = self.keys.narrowest(scope, wanted.tenant_id, wanted.user_id)
+            name = self.keys.narrowest(call.scope, call.wanted.tenant_id, call.wanted.user_id)
             some, start = yield from self._walk(name, start)
         seen = [
             session
             for session in some
             if session is not None
-            and rules.visible(session, scope, now)
+            and rules.visible(session, call.scope, call.now)
             and owner.sees(session.tenant_id, session.user_id)
         ]
         return seen, start
 
     def _read_part(
-        self, scope: Scope, session: ChatSession, after: int, now: datetime
+        self, call: Search | Usage, session: ChatSession, after: int
     ) -> Generator[Any, Any, tuple[rules.Conversation, int | None]]:
         """Return the next messages of *session* after position *after*, and where to continue (None: the end)."""
         window = Window(after=after, limit=CHUNK)
         seen, found = yield from self.server.read(session.session_id, window)
-        rows = [parse_row(one) for one in found] if rules.visible(seen, scope, now) else []
+        rows = [parse_row(one) for one in found] if rules.visible(seen, call.scope, call.now) else []
         more = rows[-1].position if len(rows) == CHUNK else None
         return rules.Conversation(session, rows), more
 
-    def _purge_one(
-        self, scope: Scope, rule: PurgeRule, session: ChatSession | None, now: datetime
-    ) -> Generator[Any, Any, int | None]:
+    def _purge_one(self, call: Purge, session: ChatSession | None) -> Generator[Any, Any, int | None]:
         """Delete *session* if *rule* says so; return how many messages it had, or None if it stays."""
-        while session is not None and rules.purged(session, scope, rule, now):
-            if rule.dry_run:
+        while session is not None and rules.purged(session, call.scope, call.rule, call.now):
+            if call.rule.dry_run:
                 return session.message_count
             word, answer = yield from self.server.run(
-                scripts.DELETE, Scope(), session.session_id, now, expected=session.revision
+                scripts.DELETE, InSession(Scope(), call.now, session.session_id), expected=session.revision
             )
             if word == "deleted":
                 yield from self.lists.leave(session.session_id, answer[0])

@@ -8,16 +8,26 @@ from chatstore.backends import conversation as rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.layout import extract_body, format_position, pack_draft, pack_row, parse_row
 from chatstore.codec import Appended, Row, messages_of, record_of, records_of, same_body
+from chatstore.contract import AddMessages
 from chatstore.errors import StorageUnavailable
 from chatstore.failures import another_body, no_message, stale
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from datetime import datetime
 
-    from chatstore.arguments import Scope, Window
     from chatstore.backends.redis.server import Server
     from chatstore.codec import Draft
+    from chatstore.contract import (
+        DeleteMessage,
+        GetMessage,
+        GetMessages,
+        GetRecords,
+        LoadRecords,
+        PopMessage,
+        ReplaceMessages,
+        Truncate,
+        UpdateMessage,
+    )
     from chatstore.messages import Message
     from chatstore.records import MessageRecord, Records
 
@@ -32,26 +42,16 @@ class Messages:
         """Read from and write to *server*."""
         self.server = server
 
-    def append(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-        positions: Sequence[int] = (),
-    ) -> Generator[Any, Any, Appended]:
-        """Append *drafts*, at *positions* if these are given."""
-        rows = [pack_draft(draft) for draft in drafts]
-        args, expires_at = [*rows, *map(format_position, positions)], self.server.find_expiry(now)
+    def add_messages(self, call: AddMessages, positions: Sequence[int] = ()) -> Generator[Any, Any, Appended]:
+        """Append the drafts of *call*, at *positions* if these are given."""
+        rows = [pack_draft(draft) for draft in call.drafts]
+        args, expires_at = [*rows, *map(format_position, positions)], self.server.find_expiry(call.now)
         while True:
             word, answer = yield from self.server.run(
                 scripts.APPEND,
-                scope,
-                session_id,
-                now,
+                call,
                 args,
-                expected=expected_revision,
+                expected=call.expected_revision,
                 expires_at=expires_at,
                 rows=len(rows),
                 numbered=bool(positions),
@@ -59,11 +59,11 @@ class Messages:
             if word == "done":
                 break
             # The bytes differ, but the messages may be equal: JSON with its keys in another order.
-            args += _accept_bodies(session_id, drafts, answer[0])
+            args += _accept_bodies(call.session_id, call.drafts, answer[0])
         revision, (first, *stored) = answer
         known, position = _parse_known(stored) if stored else {}, int(first or 0)
         done = []
-        for place, draft in enumerate(drafts):
+        for place, draft in enumerate(call.drafts):
             if place in known:
                 done.append(known[place])
                 continue
@@ -71,117 +71,91 @@ class Messages:
             position += 1
         return Appended(int(revision), done)
 
-    def load(
-        self, scope: Scope, session_id: str, rows: Sequence[Row], now: datetime
-    ) -> Generator[Any, Any, int]:
-        drafts, positions = [row.draft for row in rows], [row.position for row in rows]
-        done = yield from self.append(scope, session_id, drafts, None, now, positions)
-        return sum(stored.draft is row.draft for stored, row in zip(done.rows, rows, strict=True))
+    def load_records(self, call: LoadRecords) -> Generator[Any, Any, int]:
+        drafts, positions = [row.draft for row in call.rows], [row.position for row in call.rows]
+        append = AddMessages(call.scope, call.now, call.session_id, drafts, None)
+        done = yield from self.add_messages(append, positions)
+        return sum(stored.draft is row.draft for stored, row in zip(done.rows, call.rows, strict=True))
 
-    def replace(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, Appended]:
+    def replace_messages(self, call: ReplaceMessages) -> Generator[Any, Any, Appended]:
         _, (revision, first) = yield from self.server.run(
             scripts.REPLACE,
-            scope,
-            session_id,
-            now,
-            [pack_draft(draft) for draft in drafts],
-            expected=expected_revision,
-            expires_at=self.server.find_expiry(now),
-            rows=len(drafts),
-            once=True,
+            call,
+            [pack_draft(draft) for draft in call.drafts],
+            expected=call.expected_revision,
+            expires_at=self.server.find_expiry(call.now),
+            rows=len(call.drafts),
+            once=not call.repeatable,
         )
         return Appended(
-            int(revision), [Row(position, draft) for position, draft in enumerate(drafts, int(first))]
+            int(revision), [Row(position, draft) for position, draft in enumerate(call.drafts, int(first))]
         )
 
-    def messages(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, list[Message]]:
-        _, rows = yield from self._read_window(scope, session_id, window, now)
-        return messages_of(session_id, rows)
+    def get_messages(self, call: GetMessages) -> Generator[Any, Any, list[Message]]:
+        _, rows = yield from self._read_window(call)
+        return messages_of(call.session_id, rows)
 
-    def records(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, Records]:
-        revision, rows = yield from self._read_window(scope, session_id, window, now)
-        return records_of(session_id, rows, revision)
+    def get_records(self, call: GetRecords) -> Generator[Any, Any, Records]:
+        revision, rows = yield from self._read_window(call)
+        return records_of(call.session_id, rows, revision)
 
-    def message(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, MessageRecord]:
-        _, found = yield from self._read_one(scope, session_id, key, now)
-        return record_of(session_id, parse_row(found))
+    def get_message(self, call: GetMessage) -> Generator[Any, Any, MessageRecord]:
+        _, found = yield from self._read_one(call)
+        return record_of(call.session_id, parse_row(found))
 
-    def edit(
-        self,
-        scope: Scope,
-        session_id: str,
-        key: int | str,
-        draft: Draft,
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Generator[Any, Any, MessageRecord]:
+    def update_message(self, call: UpdateMessage) -> Generator[Any, Any, MessageRecord]:
         """Replace exactly the row that was read; if somebody else changed it first, read again."""
         for _ in range(CONTENDED):
-            revision, found = yield from self._read_one(scope, session_id, key, now)
+            revision, found = yield from self._read_one(call)
             row = parse_row(found)
-            edited = row._replace(draft=rules.edited_draft(session_id, row.draft, draft))
-            if expected_revision is not None and expected_revision != revision:
-                raise stale(session_id, expected_revision, revision)
+            edited = row._replace(draft=rules.edited_draft(call.session_id, row.draft, call.draft))
+            if call.expected_revision is not None and call.expected_revision != revision:
+                raise stale(call.session_id, call.expected_revision, revision)
             if same_body(edited.draft, row.draft):
-                return record_of(session_id, row)
+                return record_of(call.session_id, row)
             args = [found, pack_row(edited)]
             word, _ = yield from self.server.run(
-                scripts.EDIT, scope, session_id, now, args, expected=expected_revision, once=True
+                scripts.EDIT,
+                call,
+                args,
+                expected=call.expected_revision,
+                once=not call.repeatable,
             )
             if word == "done":
-                return record_of(session_id, edited)
-        msg = f"a message of session {session_id!r} was edited by others at every attempt: repeat the call later"
+                return record_of(call.session_id, edited)
+        msg = f"a message of session {call.session_id!r} was edited by others at every attempt: repeat the call later"
         raise StorageUnavailable(msg)
 
-    def remove(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, None]:
+    def delete_message(self, call: DeleteMessage) -> Generator[Any, Any, None]:
         word, _ = yield from self.server.run(
-            scripts.REMOVE, scope, session_id, now, _pack_key(key), once=True
+            scripts.REMOVE, call, _pack_key(call.key), once=not call.repeatable
         )
         if word == "none":
-            raise no_message(session_id, key)
+            raise no_message(call.session_id, call.key)
 
-    def pop(self, scope: Scope, session_id: str, now: datetime) -> Generator[Any, Any, MessageRecord | None]:
-        word, answer = yield from self.server.run(scripts.POP, scope, session_id, now, once=True)
-        return record_of(session_id, parse_row(answer[0])) if word == "done" else None
+    def pop_message(self, call: PopMessage) -> Generator[Any, Any, MessageRecord | None]:
+        word, answer = yield from self.server.run(scripts.POP, call, once=not call.repeatable)
+        return record_of(call.session_id, parse_row(answer[0])) if word == "done" else None
 
-    def truncate(self, scope: Scope, session_id: str, after: int, now: datetime) -> Generator[Any, Any, None]:
-        yield from self.server.run(scripts.TRUNCATE, scope, session_id, now, [format_position(after)])
+    def truncate(self, call: Truncate) -> Generator[Any, Any, None]:
+        yield from self.server.run(scripts.TRUNCATE, call, [format_position(call.after)])
 
     # ---- reading
 
-    def _read_one(
-        self, scope: Scope, session_id: str, key: int | str, now: datetime
-    ) -> Generator[Any, Any, tuple[int, Any]]:
+    def _read_one(self, call: GetMessage | UpdateMessage) -> Generator[Any, Any, tuple[int, Any]]:
         """Return the session's revision, and the member that *key* names."""
-        word, answer = yield from self.server.run(scripts.MESSAGE, scope, session_id, now, _pack_key(key))
+        word, answer = yield from self.server.run(scripts.MESSAGE, call, _pack_key(call.key))
         if word == "none":
-            raise no_message(session_id, key)
+            raise no_message(call.session_id, call.key)
         return int(answer[0]), answer[1]
 
-    def _read_window(
-        self, scope: Scope, session_id: str, window: Window, now: datetime
-    ) -> Generator[Any, Any, tuple[int, list[Row]]]:
+    def _read_window(self, call: GetMessages) -> Generator[Any, Any, tuple[int, list[Row]]]:
         """Return the session's revision, and the rows inside *window*, oldest first."""
-        session, found = yield from self.server.read(session_id, window)
-        if session is None or not rules.visible(session, scope, now):
+        session, found = yield from self.server.read(call.session_id, call.window)
+        if session is None or not rules.visible(session, call.scope, call.now):
             return 0, []
         rows = [parse_row(one) for one in found]
-        if window.last is not None:
+        if call.window.last is not None:
             rows.reverse()
         return session.revision, rows
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
+from chatstore.arguments import utcnow
 from chatstore.backends.redis.attempts import Pause
 from chatstore.backends.redis.clients import Place, is_awaiting, shared
 from chatstore.backends.redis.core import RedisCore
@@ -14,7 +15,7 @@ from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
 from chatstore.backends.redis.sending import carry_out
 from chatstore.backends.redis.url import check_ttl, parse_url
-from chatstore.contract import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, AskDurability, C, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -77,13 +78,13 @@ class RedisRepository(Repository):
         self._strict = strict
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._strict and not self._place.checked:
             self._check()
-        return drive(operation(*args), self._lend)
+        return drive(operation(call), self._lend)
 
     def _check(self) -> None:
-        asked: Answer[Durability] = self._core.durability()
+        asked: Answer[Durability] = self._core.durability(AskDurability(self._scope, utcnow()))
         refuse_volatile(drive(asked, self._lend))
         self._place.checked = True
 
@@ -134,13 +135,13 @@ class AsyncRedisRepository(AsyncRepository):
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._strict and not self._place.checked:
             await self._check()
-        return await adrive(operation(*args), self._lend)
+        return await adrive(operation(call), self._lend)
 
     async def _check(self) -> None:
-        asked: Answer[Durability] = self._core.durability()
+        asked: Answer[Durability] = self._core.durability(AskDurability(self._scope, utcnow()))
         refuse_volatile(await adrive(asked, self._lend))
         self._place.checked = True
 

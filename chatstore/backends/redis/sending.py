@@ -37,9 +37,8 @@ def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generat
             rest = (len(step.keys), *step.keys, *step.args)
             try:
                 return (yield send("EVALSHA", step.script.digest, *rest))
-            except (
-                redis.exceptions.NoScriptError
-            ):  # a server that does not know the script yet gets all of it
+            except redis.exceptions.NoScriptError:
+                # A server that does not know the script yet gets all of it.
                 return (yield send("EVAL", step.script.source, *rest))
         if isinstance(step, Many):
             sent = True
@@ -48,6 +47,9 @@ def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generat
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
         kind = classify(error)
         raise Failed(kind, error, ambiguous=sent and kind == "lost") from None
+    except BaseException:
+        place.distrust(client)
+        raise
 
 
 def _connect(place: Place, client: Any) -> Generator[Any, Any, None]:

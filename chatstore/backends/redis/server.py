@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import Scope, Window
+    from chatstore.arguments import Window
     from chatstore.backends.redis.layout import Keys
     from chatstore.backends.redis.scripts import Script
     from chatstore.backends.redis.session_lists import SessionLists
+    from chatstore.contract import AskDurability, InSession
     from chatstore.errors import ChatstoreError
     from chatstore.records import ChatSession, Durability
 
@@ -66,9 +67,7 @@ class Server:
     def run(
         self,
         script: Script,
-        scope: Scope,
-        session_id: str,
-        now: datetime,
+        call: InSession,
         args: Sequence[Any] = (),
         *,
         expected: int | None = None,
@@ -77,12 +76,13 @@ class Server:
         numbered: bool = False,
         once: bool = False,
     ) -> Generator[Any, Any, tuple[str, list[Any]]]:
-        """Run *script* on the session; return the first word of its answer and what the script says after it.
+        """Run *script* on the session of *call*; return the first word of its answer and what the script says after it.
 
         *expected* is the revision that the session must have. *rows* is the number of messages in *args*; with
         *numbered* their positions follow there. *once* means that the change must not run twice. A script that
         refuses raises `SessionNotFound`, `SessionExists`, `Conflict` or `OutcomeUnknown`.
         """
+        scope, now, session_id = call.scope, call.now, call.session_id
         keys: tuple[str, ...] = self.keys.of(session_id)
         if once and self.guarded:
             keys = (*keys, f"{keys[0]}:once:{new_id()}")
@@ -142,7 +142,7 @@ class Server:
         values, members = yield from attempts(Run(scripts.SNAPSHOT, (session_key, messages), args))
         return parse_session(session_id, values), members
 
-    def durability(self) -> Generator[Any, Any, Durability]:
+    def durability(self, _call: AskDurability) -> Generator[Any, Any, Durability]:
         """Return what the server keeps when it stops; of several, the least."""
         servers = yield from attempts(Settings())
         return judge_durability(servers)

@@ -30,9 +30,29 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from chatstore.arguments import Keyset, PurgeRule, Scope, SessionFilter, UsageFilter, Window
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Draft
+    from chatstore.contract import (
+        AddMessages,
+        AskDurability,
+        CountMessages,
+        CreateSession,
+        DeleteMessage,
+        DeleteSession,
+        ForkSession,
+        GetMessage,
+        GetMessages,
+        InSession,
+        ListSessions,
+        LoadRecords,
+        PopMessage,
+        Purge,
+        ReplaceMessages,
+        Truncate,
+        UpdateMessage,
+        UpdateSession,
+        Usage,
+    )
     from chatstore.messages import ChatSession, Durability, Message, MessageRecord, UsageRow
 
 #: Ids or sessions in one statement.
@@ -42,9 +62,9 @@ MANY = 500
 # ------------------------------------------------------------------------------------------------ finding and locking
 
 
-def get(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> ChatSession | None:
+def get_session(c: Connection, q: Statements, call: InSession) -> ChatSession | None:
     """Return the session if *scope* sees it."""
-    row = c.execute(q.session(scope), rows.parameters(scope, session_id, now)).first()
+    row = c.execute(q.session(call.scope), rows.parameters(call)).first()
     return None if row is None else session_of(row)
 
 
@@ -56,10 +76,10 @@ def locked(c: Connection, q: Statements, session_id: str) -> ChatSession | None:
     return None if row is None else session_of(row)
 
 
-def _seen(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> ChatSession:
-    session = locked(c, q, session_id)
-    if session is None or not rules.visible(session, scope, now):
-        raise missing(session_id)
+def _seen(c: Connection, q: Statements, call: InSession) -> ChatSession:
+    session = locked(c, q, call.session_id)
+    if session is None or not rules.visible(session, call.scope, call.now):
+        raise missing(call.session_id)
     return session
 
 
@@ -114,18 +134,18 @@ def _touch(c: Connection, q: Statements, session: ChatSession, now: datetime, **
 
 
 def _writable(
-    c: Connection, q: Statements, scope: Scope, session_id: str, expected_revision: int | None, now: datetime
+    c: Connection, q: Statements, call: InSession, expected: int | None = None
 ) -> tuple[ChatSession, int | None]:
     """Return the locked session, made where it is missing, and the revision still to be expected of it."""
-    made = rules.fresh(NewSession(session_id, scope, None, {}, None), now)
+    made = rules.fresh(NewSession(call.session_id, call.scope, None, {}, None), call.now)
     session = _claimed(c, q, made)
     if session is not made:
-        if rules.visible(session, scope, now):
-            return session, expected_revision
-        _vacate(c, q, session, now)
+        if rules.visible(session, call.scope, call.now):
+            return session, expected
+        _vacate(c, q, session, call.now)
         _insert(c, q, made)
-    if expected_revision:
-        raise stale(session_id, expected_revision, 0)
+    if expected:
+        raise stale(call.session_id, expected, 0)
     return made, None
 
 
@@ -137,26 +157,18 @@ def _expect(session: ChatSession, revision: int | None) -> None:
 # ------------------------------------------------------------------------------------------------ sessions
 
 
-def create(c: Connection, q: Statements, new: NewSession, now: datetime) -> ChatSession:
+def create_session(c: Connection, q: Statements, call: CreateSession) -> ChatSession:
     """As `Repository.create_session`."""
-    made = rules.fresh(new, now)
-    _claim(c, q, made, now)
+    made = rules.fresh(call.new, call.now)
+    _claim(c, q, made, call.now)
     return made
 
 
-def update(
-    c: Connection,
-    q: Statements,
-    scope: Scope,
-    session_id: str,
-    changes: Mapping[str, Any],
-    expected_revision: int | None,
-    now: datetime,
-) -> ChatSession:
+def update_session(c: Connection, q: Statements, call: UpdateSession) -> ChatSession:
     """As `Repository.update_session`."""
-    session = _seen(c, q, scope, session_id, now)
-    _expect(session, expected_revision)
-    changed = rules.changed(session, changes, now)
+    session = _seen(c, q, call)
+    _expect(session, call.expected_revision)
+    changed = rules.changed(session, call.changes, call.now)
     if changed is not session:
         # By identity: {"a": 1} and {"a": True} are equal for Python.
         names = (name for name in SESSION if getattr(changed, name) is not getattr(session, name))
@@ -164,167 +176,134 @@ def update(
     return changed
 
 
-def delete(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> bool:
+def delete_session(c: Connection, q: Statements, call: DeleteSession) -> bool:
     """As `Repository.delete_session`."""
-    session = locked(c, q, session_id)
-    if session is None or not rules.visible(session, scope, now):
+    session = locked(c, q, call.session_id)
+    if session is None or not rules.visible(session, call.scope, call.now):
         return False
-    _drop(c, q, session_id)
+    _drop(c, q, call.session_id)
     return True
 
 
-def sessions(
-    c: Connection,
-    q: Statements,
-    scope: Scope,
-    wanted: SessionFilter,
-    limit: int,
-    start: Keyset | None,
-    now: datetime,
-) -> list[ChatSession]:
+def list_sessions(c: Connection, q: Statements, call: ListSessions) -> list[ChatSession]:
     """As `Repository.list_sessions`: at most *limit* sessions behind *start*.
 
     A metadata filter is narrowed in the database as far as it can, and decided here.
     """
+    start = call.start
     found: list[ChatSession] = []
     while True:
-        fetched = c.execute(q.sessions(scope, wanted, start, limit), rows.parameters(scope, "", now)).all()
+        fetched = c.execute(
+            q.sessions(call.scope, call.wanted, start, call.limit), rows.parameters(call)
+        ).all()
         page = [session_of(row) for row in fetched]
-        found += [session for session in page if rules.wanted(session, scope, wanted, now)]
-        if len(found) >= limit or len(page) < limit:
-            return found[:limit]
+        found += [session for session in page if rules.wanted(session, call.scope, call.wanted, call.now)]
+        if len(found) >= call.limit or len(page) < call.limit:
+            return found[: call.limit]
         start = (page[-1].updated_at, page[-1].session_id)
 
 
-def fork(
-    c: Connection,
-    q: Statements,
-    scope: Scope,
-    session_id: str,
-    new_session_id: str,
-    through: int | None,
-    now: datetime,
-) -> ChatSession:
+def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession:
     """As `Repository.fork_session`."""
-    source = _seen(c, q, scope, session_id, now)
-    copy = rules.Conversation(source).fork(new_session_id, through, scope, now).session
-    _claim(c, q, copy, now)
-    c.execute(q.copy_messages(), {"sid": session_id, "new": new_session_id, "through": copy.last_position})
+    source = _seen(c, q, call)
+    copy = rules.Conversation(source).fork(call.new_session_id, call.through, call.scope, call.now).session
+    _claim(c, q, copy, call.now)
+    c.execute(
+        q.copy_messages(), {"sid": call.session_id, "new": call.new_session_id, "through": copy.last_position}
+    )
     counted = c.execute(
-        select(func.count()).select_from(q.m).where(q.m.c.session_id == new_session_id)
+        select(func.count()).select_from(q.m).where(q.m.c.session_id == call.new_session_id)
     ).scalar_one()
     _store(c, q, copy, {"message_count": counted})
-    found = locked(c, q, new_session_id)
+    found = locked(c, q, call.new_session_id)
     return copy if found is None else found
 
 
 # ------------------------------------------------------------------------------------------------ append and load
 
 
-def append_once(
-    c: Connection, q: Statements, scope: Scope, session_id: str, drafts: Sequence[Draft], now: datetime
-) -> Appended | None:
+def append_once(c: Connection, q: Statements, call: AddMessages) -> Appended | None:
     """Append without looking any id up; None where *scope* does not see a session of this id.
 
     A known id is a unique violation, which undoes all of it, the counter included.
     """
-    _fit(c, drafts)
-    size = len(drafts)
+    _fit(c, call.drafts)
+    size = len(call.drafts)
     row: Sequence[Any] | None
     if q.traits.append == "one_statement":
-        at_once = q.append_at_once(scope, size, c.dialect)
-        row = first_row(c, at_once.sql, at_once.bound(rows.appending(scope, session_id, drafts, now)))
+        at_once = q.append_at_once(call.scope, size, c.dialect)
+        row = first_row(c, at_once.sql, at_once.bound(rows.appending(call)))
     else:
-        row = _count_on(c, q, scope, session_id, size, now)
+        row = _count_on(c, q, call)
     if row is None:
         return None
     last, revision = row
-    stored = [Row(position, draft) for position, draft in enumerate(drafts, last - size + 1)]
+    stored = [Row(position, draft) for position, draft in enumerate(call.drafts, last - size + 1)]
     if q.traits.append == "upsert_returning":
         insert = q.insert_many(c.dialect)
-        run_many(c, insert.sql, [insert.bound(line) for line in rows.message_values(session_id, stored)])
+        run_many(c, insert.sql, [insert.bound(line) for line in rows.message_values(call.session_id, stored)])
     elif q.traits.append != "one_statement":
-        c.execute(q.insert_messages, rows.message_values(session_id, stored))
+        c.execute(q.insert_messages, rows.message_values(call.session_id, stored))
     return Appended(revision, stored)
 
 
-def _count_on(
-    c: Connection, q: Statements, scope: Scope, session_id: str, size: int, now: datetime
-) -> Sequence[Any] | None:
+def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
     """Make room for *size* messages; return (last_position, revision), or None where the session is not in scope."""
-    parameters = rows.counting(scope, session_id, size, now)
+    parameters = rows.counting(call)
     if q.traits.append == "upsert_returning":
-        upsert = q.upsert_returning(scope, c.dialect)
+        upsert = q.upsert_returning(call.scope, c.dialect)
         return first_row(c, upsert.sql, upsert.bound(parameters))  # type: ignore[no-any-return]
     if q.traits.append == "on_duplicate_key":
-        c.execute(q.upsert(scope), parameters)
-    elif c.execute(q.count_on(scope), {"n": size, **rows.parameters(scope, session_id, now)}).rowcount != 1:
+        c.execute(q.upsert(call.scope), parameters)
+    elif c.execute(q.count_on(call.scope), {"n": len(call.drafts), **rows.parameters(call)}).rowcount != 1:
         return None
-    session = get(c, q, scope, session_id, now)
+    session = get_session(c, q, call)
     return None if session is None else (session.last_position, session.revision)
 
 
-def append_checked(
-    c: Connection,
-    q: Statements,
-    scope: Scope,
-    session_id: str,
-    drafts: Sequence[Draft],
-    expected_revision: int | None,
-    now: datetime,
-) -> Appended:
+def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
     """Append under the session's lock, looking every id up first."""
-    _fit(c, drafts)
-    session, expected = _writable(c, q, scope, session_id, expected_revision, now)
-    known = _known(c, q, session_id, drafts)
-    if len(known) == len(drafts):
-        return Appended(session.revision, [known[draft.message_id] for draft in drafts])
+    _fit(c, call.drafts)
+    session, expected = _writable(c, q, call, call.expected_revision)
+    known = _known(c, q, call.session_id, call.drafts)
+    if len(known) == len(call.drafts):
+        return Appended(session.revision, [known[draft.message_id] for draft in call.drafts])
     _expect(session, expected)
     stored, position = [], session.last_position
-    for draft in drafts:
+    for draft in call.drafts:
         row = known.get(draft.message_id)
         if row is None:
             position += 1
             row = Row(position, draft)
         stored.append(row)
-    revision = _write(c, q, session, [row for row in stored if row.draft.message_id not in known], now)
+    revision = _write(c, q, session, [row for row in stored if row.draft.message_id not in known], call.now)
     return Appended(revision, stored)
 
 
-def load(
-    c: Connection, q: Statements, scope: Scope, session_id: str, loaded: Sequence[Row], now: datetime
-) -> int:
+def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
     """As `Repository.load_records`, for one chunk."""
-    _fit(c, [row.draft for row in loaded])
-    session, _ = _writable(c, q, scope, session_id, None, now)
-    known = _known(c, q, session_id, [row.draft for row in loaded])
-    new = [row for row in loaded if row.draft.message_id not in known]
+    _fit(c, [row.draft for row in call.rows])
+    session, _ = _writable(c, q, call)
+    known = _known(c, q, call.session_id, [row.draft for row in call.rows])
+    new = [row for row in call.rows if row.draft.message_id not in known]
     if new and new[0].position <= session.last_position:
-        raise out_of_order(session_id, new[0].position, session.last_position)
+        raise out_of_order(call.session_id, new[0].position, session.last_position)
     if new:
-        _write(c, q, session, new, now, created_at=rules.begun(session, new))
+        _write(c, q, session, new, call.now, created_at=rules.begun(session, new))
     return len(new)
 
 
-def replace(
-    c: Connection,
-    q: Statements,
-    scope: Scope,
-    session_id: str,
-    drafts: Sequence[Draft],
-    expected_revision: int | None,
-    now: datetime,
-) -> Appended:
+def replace_messages(c: Connection, q: Statements, call: ReplaceMessages) -> Appended:
     """As `Repository.replace_messages`."""
-    _fit(c, drafts)
-    session, expected = _writable(c, q, scope, session_id, expected_revision, now)
+    _fit(c, call.drafts)
+    session, expected = _writable(c, q, call, call.expected_revision)
     _expect(session, expected)
-    c.execute(q.delete_from, {"sid": session_id, "after": 0})
-    stored = [Row(position, draft) for position, draft in enumerate(drafts, session.last_position + 1)]
+    c.execute(q.delete_from, {"sid": call.session_id, "after": 0})
+    stored = [Row(position, draft) for position, draft in enumerate(call.drafts, session.last_position + 1)]
     if stored:
-        c.execute(q.insert_messages, rows.message_values(session_id, stored))
+        c.execute(q.insert_messages, rows.message_values(call.session_id, stored))
     last = session.last_position + len(stored)
-    return Appended(_touch(c, q, session, now, message_count=len(stored), last_position=last), stored)
+    return Appended(_touch(c, q, session, call.now, message_count=len(stored), last_position=last), stored)
 
 
 def _fit(c: Connection, drafts: Iterable[Draft]) -> None:
@@ -357,15 +336,13 @@ def _known(c: Connection, q: Statements, session_id: str, drafts: Sequence[Draft
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def messages(
-    c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime
-) -> list[Message]:
+def get_messages(c: Connection, q: Statements, call: GetMessages) -> list[Message]:
     """As `Repository.get_messages`."""
-    if window.empty:
+    if call.window.empty:
         return []
-    parameters = rows.parameters(scope, session_id, now) | rows.windowed(window)
-    fetched = c.execute(q.messages(scope, window), parameters).all()
-    if window.last is not None:
+    parameters = rows.parameters(call) | rows.windowed(call.window)
+    fetched = c.execute(q.messages(call.scope, call.window), parameters).all()
+    if call.window.last is not None:
         fetched = fetched[::-1]
     try:
         return [
@@ -374,35 +351,33 @@ def messages(
         ]
     except CorruptRecord:
         # Read again for an error that names the damaged ones and carries the others.
-        return [record.message for record in records(c, q, scope, session_id, window, now)]
+        return [record.message for record in get_records(c, q, call)]
 
 
-def records(
-    c: Connection, q: Statements, scope: Scope, session_id: str, window: Window, now: datetime
-) -> Records:
+def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
     """As `Repository.get_records`."""
-    if window.empty:
-        session = get(c, q, scope, session_id, now)
-        return records_of(session_id, [], session.revision if session else 0)
-    parameters = rows.parameters(scope, session_id, now) | rows.windowed(window)
-    fetched = c.execute(q.records(scope, window), parameters).all()
+    if call.window.empty:
+        session = get_session(c, q, call)
+        return records_of(call.session_id, [], session.revision if session else 0)
+    parameters = rows.parameters(call) | rows.windowed(call.window)
+    fetched = c.execute(q.records(call.scope, call.window), parameters).all()
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.
     stored = sorted(
         (row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position
     )
-    return records_of(session_id, stored, revision)
+    return records_of(call.session_id, stored, revision)
 
 
-def message(
-    c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime
-) -> MessageRecord:
+def get_message(c: Connection, q: Statements, call: GetMessage) -> MessageRecord:
     """As `Repository.get_message`."""
     # In one statement: between two, the session could be deleted and made again by another owner.
-    row = c.execute(q.visible_row(scope, key), rows.parameters(scope, session_id, now) | {"key": key}).first()
+    row = c.execute(q.visible_row(call.scope, call.key), rows.parameters(call) | {"key": call.key}).first()
     if row is not None:
-        return record_of(session_id, row_of(row))
-    raise missing(session_id) if get(c, q, scope, session_id, now) is None else no_message(session_id, key)
+        return record_of(call.session_id, row_of(row))
+    raise (
+        missing(call.session_id) if get_session(c, q, call) is None else no_message(call.session_id, call.key)
+    )
 
 
 def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
@@ -412,116 +387,110 @@ def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
     return row_of(row)
 
 
-def count(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> int:
+def count_messages(c: Connection, q: Statements, call: CountMessages) -> int:
     """As `Repository.count_messages`."""
-    session = get(c, q, scope, session_id, now)
+    session = get_session(c, q, call)
     return session.message_count if session else 0
 
 
 # ------------------------------------------------------------------------------------------------ changing messages
 
 
-def edit(
-    c: Connection,
-    q: Statements,
-    scope: Scope,
-    session_id: str,
-    key: int | str,
-    draft: Draft,
-    expected_revision: int | None,
-    now: datetime,
-) -> MessageRecord:
+def update_message(c: Connection, q: Statements, call: UpdateMessage) -> MessageRecord:
     """As `Repository.update_message`."""
-    _fit(c, [draft])
-    session = _seen(c, q, scope, session_id, now)
-    row = _row(c, q, session_id, key)
-    edited = row._replace(draft=rules.edited_draft(session_id, row.draft, draft))
-    _expect(session, expected_revision)
+    _fit(c, [call.draft])
+    session = _seen(c, q, call)
+    row = _row(c, q, call.session_id, call.key)
+    edited = row._replace(draft=rules.edited_draft(call.session_id, row.draft, call.draft))
+    _expect(session, call.expected_revision)
     if not same_body(edited.draft, row.draft):
-        values = rows.message_values(session_id, [edited])[0]
+        values = rows.message_values(call.session_id, [edited])[0]
         del values["session_id"], values["position"]
-        c.execute(q.update_message.values(values), {"sid": session_id, "at": row.position})
-        _touch(c, q, session, now)
-    return record_of(session_id, edited)
+        c.execute(q.update_message.values(values), {"sid": call.session_id, "at": row.position})
+        _touch(c, q, session, call.now)
+    return record_of(call.session_id, edited)
 
 
-def remove(
-    c: Connection, q: Statements, scope: Scope, session_id: str, key: int | str, now: datetime
-) -> None:
+def delete_message(c: Connection, q: Statements, call: DeleteMessage) -> None:
     """As `Repository.delete_message`."""
-    session = _seen(c, q, scope, session_id, now)
-    row = _row(c, q, session_id, key)
-    c.execute(q.delete_at, {"sid": session_id, "at": row.position})
-    _touch(c, q, session, now, message_count=session.message_count - 1)
+    session = _seen(c, q, call)
+    row = _row(c, q, call.session_id, call.key)
+    c.execute(q.delete_at, {"sid": call.session_id, "at": row.position})
+    _touch(c, q, session, call.now, message_count=session.message_count - 1)
 
 
-def pop(c: Connection, q: Statements, scope: Scope, session_id: str, now: datetime) -> MessageRecord | None:
+def pop_message(c: Connection, q: Statements, call: PopMessage) -> MessageRecord | None:
     """As `Repository.pop_message`."""
-    session = locked(c, q, session_id)
-    if session is None or not rules.visible(session, scope, now):
+    session = locked(c, q, call.session_id)
+    if session is None or not rules.visible(session, call.scope, call.now):
         return None
-    row = c.execute(q.newest, {"sid": session_id}).first()
+    row = c.execute(q.newest, {"sid": call.session_id}).first()
     if row is None:
         return None
-    record = record_of(session_id, row_of(row))
-    c.execute(q.delete_at, {"sid": session_id, "at": record.position})
-    _touch(c, q, session, now, message_count=session.message_count - 1)
+    record = record_of(call.session_id, row_of(row))
+    c.execute(q.delete_at, {"sid": call.session_id, "at": record.position})
+    _touch(c, q, session, call.now, message_count=session.message_count - 1)
     return record
 
 
-def truncate(c: Connection, q: Statements, scope: Scope, session_id: str, after: int, now: datetime) -> None:
+def truncate(c: Connection, q: Statements, call: Truncate) -> None:
     """As `Repository.truncate`."""
-    session = locked(c, q, session_id)
-    if session is None or not rules.visible(session, scope, now):
+    session = locked(c, q, call.session_id)
+    if session is None or not rules.visible(session, call.scope, call.now):
         return
-    gone = c.execute(q.delete_from, {"sid": session_id, "after": after}).rowcount
+    gone = c.execute(q.delete_from, {"sid": call.session_id, "after": call.after}).rowcount
     if gone:
-        _touch(c, q, session, now, message_count=session.message_count - gone)
+        _touch(c, q, session, call.now, message_count=session.message_count - gone)
 
 
 # ------------------------------------------------------------------------------------------------ across sessions
 
 
-def usage(c: Connection, q: Statements, scope: Scope, wanted: UsageFilter, now: datetime) -> list[UsageRow]:
+def usage(c: Connection, q: Statements, call: Usage) -> list[UsageRow]:
     """As `Repository.usage`."""
-    fetched = c.execute(q.usage(scope, wanted), rows.parameters(scope, "", now)).all()
+    fetched = c.execute(q.usage(call.scope, call.wanted), rows.parameters(call)).all()
     counted = []
     for line in fetched:
         values, sums = iter(line[:-3]), [int(number or 0) for number in line[-3:]]
         key = [
             date(*(int(part) for part in islice(values, 3))) if name == "day" else next(values)
-            for name in wanted.by
+            for name in call.wanted.by
         ]
         if sums[0]:
-            counted.append(rules.usage_row(wanted.by, key, *sums))
-    return sorted(counted, key=lambda row: rules.usage_order([getattr(row, name) for name in wanted.by]))
+            counted.append(rules.usage_row(call.wanted.by, key, *sums))
+    return sorted(counted, key=lambda row: rules.usage_order([getattr(row, name) for name in call.wanted.by]))
 
 
-def purge_counts(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now: datetime) -> PurgeReport:
+def purge_counts(c: Connection, q: Statements, call: Purge) -> PurgeReport:
     """Count what `purge` would delete."""
     what = select(func.count(), func.coalesce(func.sum(q.s.c.message_count), 0)).where(
-        q.purged(scope, rule, now)
+        q.purged(call.scope, call.rule, call.now)
     )
     sessions, lost = c.execute(what).one()
     return PurgeReport(sessions=int(sessions), messages=int(lost), dry_run=True)
 
 
-def purge_some(c: Connection, q: Statements, scope: Scope, rule: PurgeRule, now: datetime) -> tuple[int, int]:
+def purge_some(c: Connection, q: Statements, call: Purge) -> tuple[int, int]:
     """Delete up to `MANY` of the sessions *rule* names; return how many, and how many messages."""
-    what = select(q.s.c.session_id).where(q.purged(scope, rule, now)).order_by(q.s.c.session_id).limit(MANY)
+    what = (
+        select(q.s.c.session_id)
+        .where(q.purged(call.scope, call.rule, call.now))
+        .order_by(q.s.c.session_id)
+        .limit(MANY)
+    )
     sessions = lost = 0
     for session_id in list(c.execute(what).scalars()):
         session = locked(c, q, session_id)
         # Somebody may have written to it, or deleted it, since it was listed. Not asked of the database: MySQL
         # would answer from the snapshot that the list was read from.
-        if session is None or not rules.purged(session, scope, rule, now):
+        if session is None or not rules.purged(session, call.scope, call.rule, call.now):
             continue
         _drop(c, q, session_id)
         sessions, lost = sessions + 1, lost + session.message_count
     return sessions, lost
 
 
-def durability(c: Connection, _: Statements) -> Durability:
+def durability(c: Connection, _q: Statements, _call: AskDurability) -> Durability:
     """As `Repository.durability`: read from the server."""
     return durability_of(c)
 

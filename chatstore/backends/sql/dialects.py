@@ -27,12 +27,15 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool.base import ResetStyle
 
 from chatstore.backends.sql.crossing import Watched, watch
+from chatstore.backends.sql.lending import AwaitingPool, LendingPool
 from chatstore.backends.sql.poolers import UNNAMED, prepare_where_direct
 from chatstore.errors import Invalid, MessageTooLarge
 from chatstore.extras import driver_not_installed
 from chatstore.messages import Durability
+from chatstore.schemes import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import Pool
 
 #: Seconds a writer waits for another writer's lock before it gives up.
 BUSY_SECONDS = 30
@@ -109,8 +113,21 @@ _TSVECTOR_NOTE = (
 )
 
 
-def traits_of(dialect: Dialect) -> Traits:
-    """Return what chatstore may use on this dialect."""
+_UNRESET_NOTE = (
+    "the pool of this engine does not roll back what comes back to it (pool_reset_on_return=None), so that after an "
+    "interrupt in the middle of a call a transaction may stay open in it: leave that option out"
+)
+
+
+def traits_of(dialect: Dialect, pool: Pool | None = None) -> Traits:
+    """Return what chatstore may use on this dialect, and what is to be said of the *pool* of a passed-in engine."""
+    traits = _traits_of(dialect)
+    if pool is None or pool._reset_on_return is not ResetStyle.reset_none:
+        return traits
+    return replace(traits, notes=(*traits.notes, _UNRESET_NOTE))
+
+
+def _traits_of(dialect: Dialect) -> Traits:
     if dialect.name == "postgresql":
         return Traits(
             "postgresql",
@@ -208,9 +225,10 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
         return _sqlite_engine(parsed, options)
     dialect_of(parsed)
     options.setdefault("connect_args", _connect_args(parsed))
+    options.setdefault("poolclass", LendingPool)
     if not begins_explicitly(parsed):
         return _guarded(parsed, lambda: create_engine(parsed, **options))
-    # Every transaction is ended where it was begun, so that a connection comes back without one.
+    # Every transaction is ended where it was begun, and a connection where that failed does not come back.
     options["connect_args"]["autocommit"] = True
     engine = _guarded(parsed, lambda: create_engine(parsed, pool_reset_on_return=None, **options))
     _listen(engine)
@@ -246,6 +264,7 @@ def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
     parsed = parse_url(url, asynchronous=True)
     options.setdefault("hide_parameters", True)
     options.setdefault("connect_args", _connect_args(parsed))
+    options.setdefault("poolclass", AwaitingPool)
     explicit = begins_explicitly(parsed) and parsed.get_backend_name() != "sqlite"
     if explicit:
         options["connect_args"]["autocommit"] = True
@@ -318,11 +337,7 @@ def _guarded(url: URL, make: Callable[[], EngineT]) -> EngineT:
     try:
         return make()
     except NoSuchModuleError:
-        msg = (
-            f"no SQLAlchemy dialect is installed for {url.drivername!r}: check the URL's first part "
-            "(sqlite, postgresql, mysql, mariadb), or install that dialect's package"
-        )
-        raise Invalid(msg) from None
+        raise unknown(url.drivername) from None
     except ImportError as error:
         raise driver_not_installed(driver, error.name) from error
     except InvalidRequestError:
@@ -352,12 +367,16 @@ def _sqlite_engine(url: URL, options: dict[str, Any], *, wal: bool = True) -> En
     options.setdefault("connect_args", {"timeout": BUSY_SECONDS})
     if is_memory(url):
         options["poolclass"] = StaticPool
-        options["connect_args"] = {"check_same_thread": False}
+        options["connect_args"] = {"check_same_thread": False, "factory": _InMemory}
+    else:
+        options.setdefault("poolclass", LendingPool)
     path = sqlite_path(url)
     watched = path is not None and url.get_driver_name() == "pysqlite"
     if watched:
         options["connect_args"] = {**options["connect_args"], "factory": Watched}
     engine = create_engine(url, **options)
+    if is_memory(url):
+        _keep_one(engine)
     if watched:
         watch(engine)
 
@@ -366,7 +385,47 @@ def _sqlite_engine(url: URL, options: dict[str, Any], *, wal: bool = True) -> En
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "close", _roll_back)
     return engine
+
+
+def _roll_back(connection: Any, _record: object) -> None:
+    """End what is open: SQLite closes a connection only when nobody holds its cursors, as an error's frames do."""
+    connection.rollback()
+
+
+class _InMemory(sqlite3.Connection):
+    """A database in memory, which ends with its connection: closing rolls back, `end` closes.
+
+    SQLAlchemy closes a connection that Ctrl-C came upon.
+    """
+
+    def close(self) -> None:
+        self.rollback()
+
+    def end(self) -> None:
+        super().close()
+
+
+def _keep_one(engine: Engine) -> None:
+    """Have *engine* use one connection until it is disposed of, as an interrupt left it, but for its transaction."""
+    kept: list[_InMemory] = []
+
+    def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> _InMemory:
+        if not kept:
+            kept.append(sqlite3.connect(*arguments, **options))
+        return kept[0]
+
+    def lent(connection: _InMemory, _record: object, _proxy: object) -> None:
+        connection.rollback()
+
+    def disposed(_engine: Engine) -> None:
+        while kept:
+            kept.pop().end()
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "checkout", lent)
+    event.listen(engine, "engine_disposed", disposed)
 
 
 def _prepare_sqlite(connection: Any, synchronous: int, *, in_file: bool) -> None:

@@ -22,7 +22,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from chatstore.backends.provisioning import Moved
 from chatstore.backends.sql.dialects import (
     create_private_file,
     kind_of,
@@ -33,8 +32,10 @@ from chatstore.backends.sql.dialects import (
 from chatstore.backends.sql.migration_locks import alone, in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
-from chatstore.errors import Invalid, SchemaError, SchemaTooNew, StorageUnavailable
+from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
 from chatstore.forks import undivided
+from chatstore.provisioning import Moved
+from chatstore.schemes import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,10 +208,7 @@ def dialect_of(url: URL) -> type[Dialect]:
     try:
         return url.get_dialect()
     except NoSuchModuleError:
-        raise Invalid(
-            f"no SQLAlchemy dialect is installed for {url.drivername!r}: check the URL's first part (sqlite, "
-            "postgresql, mysql, mariadb), or install that dialect's package"
-        ) from None
+        raise unknown(url.drivername) from None
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData
 from sqlalchemy.engine import URL, Dialect
 
-from chatstore.backends.provisioning import Moved
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import parse_url
 from chatstore.backends.sql.migration_runner import (
@@ -40,6 +39,7 @@ from chatstore.backends.sql.models import HEAD, VERSION_TABLE
 from chatstore.backends.sql.places import stored_revision
 from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
 from chatstore.errors import Invalid, SchemaError
+from chatstore.provisioning import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,11 +10,10 @@ import random
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from chatstore.backends.sql import core, search
 from chatstore.backends.sql.places import schema_state, upgrade_empty
-from chatstore.contract import OPERATIONS
 from chatstore.errors import (
     ChatstoreError,
     OutcomeUnknown,
@@ -25,15 +24,14 @@ from chatstore.errors import (
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable
 
     from sqlalchemy import Connection
 
-    from chatstore.arguments import PurgeRule, Scope, SearchFilter
     from chatstore.backends.sql.dialects import Kind
     from chatstore.backends.sql.statements import Statements
-    from chatstore.codec import Appended, Draft
+    from chatstore.codec import Appended
+    from chatstore.contract import AddMessages, C, Purge, Search
     from chatstore.messages import SearchHit
 
 #: Seconds after which a busy or unreachable database is an error, whatever the number of attempts.
@@ -45,7 +43,6 @@ DUPLICATE_ATTEMPTS = 8
 _SHORTEST, _LONGEST = 0.005, 1.0
 
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -79,30 +76,22 @@ class Failed(Exception):
 Plan: TypeAlias = Generator[Step[Any] | Pause, Any, R]
 
 
-def single(
-    function: Callable[Concatenate[Connection, Statements, P], R],
-) -> Callable[Concatenate[SQLCore, P], Plan[R]]:
-    """Make the operation that runs *function* as one statement; it has the name of the operation."""
+def single(function: Callable[[Connection, Statements, C], R]) -> Callable[[SQLCore, C], Plan[R]]:
+    """Make the operation that runs *function* as one statement."""
     return _operation(function, unit=False)
 
 
-def unit(
-    function: Callable[Concatenate[Connection, Statements, P], R],
-) -> Callable[Concatenate[SQLCore, P], Plan[R]]:
-    """Make the operation that runs *function* in a transaction of its own; it has the name of the operation."""
+def unit(function: Callable[[Connection, Statements, C], R]) -> Callable[[SQLCore, C], Plan[R]]:
+    """Make the operation that runs *function* in a transaction of its own."""
     return _operation(function, unit=True)
 
 
 def _operation(
-    function: Callable[Concatenate[Connection, Statements, P], R], *, unit: bool
-) -> Callable[Concatenate[SQLCore, P], Plan[R]]:
-    repeatable = OPERATIONS[function.__name__].repeatable
+    function: Callable[[Connection, Statements, C], R], *, unit: bool
+) -> Callable[[SQLCore, C], Plan[R]]:
+    def operation(self: SQLCore, call: C, /) -> Plan[R]:
+        return self.attempts(Step(function, (self.q, call), unit), repeatable=call.repeatable)
 
-    def operation(self: SQLCore, /, *args: P.args, **named: P.kwargs) -> Plan[R]:
-        del named  # operations are called by position
-        return self.attempts(Step(function, (self.q, *args), unit), repeatable=repeatable)
-
-    operation.__name__ = function.__name__
     return operation
 
 
@@ -118,67 +107,62 @@ class SQLCore:
         self.inside = inside
         self.capabilities = Capabilities(notes=q.traits.notes)
 
-    create = unit(core.create)
-    get = single(core.get)
-    update = unit(core.update)
-    delete = unit(core.delete)
-    sessions = single(core.sessions)
-    fork = unit(core.fork)
-    load = unit(core.load)
-    replace = unit(core.replace)
-    messages = single(core.messages)
-    records = single(core.records)
-    message = single(core.message)
-    edit = unit(core.edit)
-    remove = unit(core.remove)
-    pop = unit(core.pop)
-    count = single(core.count)
+    create_session = unit(core.create_session)
+    get_session = single(core.get_session)
+    update_session = unit(core.update_session)
+    delete_session = unit(core.delete_session)
+    list_sessions = single(core.list_sessions)
+    fork_session = unit(core.fork_session)
+    load_records = unit(core.load_records)
+    replace_messages = unit(core.replace_messages)
+    get_messages = single(core.get_messages)
+    get_records = single(core.get_records)
+    get_message = single(core.get_message)
+    update_message = unit(core.update_message)
+    delete_message = unit(core.delete_message)
+    pop_message = unit(core.pop_message)
+    count_messages = single(core.count_messages)
     truncate = unit(core.truncate)
     usage = single(core.usage)
     durability = single(core.durability)
 
-    def append(
-        self,
-        scope: Scope,
-        session_id: str,
-        drafts: Sequence[Draft],
-        expected_revision: int | None,
-        now: datetime,
-    ) -> Plan[Appended]:
+    def add_messages(self, call: AddMessages) -> Plan[Appended]:
         """Append without a look-up first; only what that refuses is looked at under the session's lock."""
-        if expected_revision is None and not self.inside:
-            args = (self.q, scope, session_id, drafts, now)
+        args = (self.q, call)
+        if call.expected_revision is None and not self.inside:
             unit = self.q.traits.append != "one_statement"
             try:
-                done = yield from self.attempts(Step(core.append_once, args, unit), repeatable=True)
+                done = yield from self.attempts(
+                    Step(core.append_once, args, unit), repeatable=call.repeatable
+                )
             except Failed:
                 done = None
             if done is not None:
                 return done
-        checked = (self.q, scope, session_id, drafts, expected_revision, now)
-        return (yield from self.attempts(Step(core.append_checked, checked, unit=True), repeatable=True))
+        return (
+            yield from self.attempts(Step(core.append_checked, args, unit=True), repeatable=call.repeatable)
+        )
 
-    def search(self, scope: Scope, wanted: SearchFilter, now: datetime) -> Plan[list[SearchHit]]:
+    def search(self, call: Search) -> Plan[list[SearchHit]]:
         """Search by the index, where it sees what this transaction sees."""
         # InnoDB shows FULLTEXT what is committed only, not what this transaction has written.
         scan = self.inside and self.q.traits.search == "fulltext"
         function = search.scan if scan else search.search
-        return self.attempts(Step(function, (self.q, scope, wanted, now), unit=False), repeatable=True)
+        return self.attempts(Step(function, (self.q, call), unit=False), repeatable=call.repeatable)
 
-    def purge(self, scope: Scope, rule: PurgeRule, now: datetime) -> Plan[PurgeReport]:
+    def purge(self, call: Purge) -> Plan[PurgeReport]:
         """Delete in transactions of a few hundred sessions, so that no lock is held for long."""
-        args = (self.q, scope, rule, now)
-        if rule.dry_run:
+        args = (self.q, call)
+        if call.rule.dry_run:
             return (yield from self.attempts(Step(core.purge_counts, args, unit=False), repeatable=True))
         sessions = messages = 0
         while True:
-            step = Step(core.purge_some, args, unit=True)
-            some, lost = yield from self.attempts(step, repeatable=OPERATIONS["purge"].repeatable)
+            some, lost = yield from self.attempts(
+                Step(core.purge_some, args, unit=True), repeatable=call.repeatable
+            )
             sessions, messages = sessions + some, messages + lost
             if not some:
                 return PurgeReport(sessions=sessions, messages=messages, dry_run=False)
-
-    # ---- how steps are tried
 
     def ready(self, schema: str | None) -> Plan[None]:
         """Look whether the tables of *schema* are there and current; migrate an empty SQLite file."""

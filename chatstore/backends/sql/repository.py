@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.util import greenlet_spawn
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.sql.dialects import (
@@ -23,10 +24,11 @@ from chatstore.backends.sql.dialects import (
     parse_url,
     traits_of,
 )
+from chatstore.backends.sql.lending import Lent, interrupt_in, undone
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
-from chatstore.contract import Answer, Args, T, adrive, drive
+from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from chatstore.backends.sql.dialects import Traits
 
 
-def repository_for(target: Any, *, schema: str | None) -> SQLRepository:
+def repository_for(target: Any, schema: str | None) -> SQLRepository:
     """Return the repository of a URL or a SQLAlchemy Engine."""
     if isinstance(target, Engine):
         return SQLRepository(target, schema=schema)
@@ -51,7 +53,7 @@ def repository_for(target: Any, *, schema: str | None) -> SQLRepository:
     return SQLRepository(place=shared(url), schema=schema)
 
 
-def async_repository_for(target: Any, *, schema: str | None) -> AsyncRepository:
+def async_repository_for(target: Any, schema: str | None) -> AsyncRepository:
     """Return the asynchronous repository of a URL, an AsyncEngine, or (in threads) an Engine."""
     if type(target).__name__ == "AsyncEngine":
         return AsyncSQLRepository(target, schema=schema)
@@ -88,6 +90,36 @@ def _failed(error: SQLAlchemyError, place: Place, *, ambiguous: bool) -> Failed:
     return Failed(kind, cause_of(error), ambiguous)
 
 
+# ------------------------------------------------------------------------------------- steps, on either kind of engine
+
+
+def _one(engine: Engine, step: Step[Any], place: Place) -> Any:
+    """Run *step* where each statement is its own transaction."""
+    try:
+        with Lent(engine) as connection:
+            return step.function(connection, *step.args)
+    except SQLAlchemyError as error:
+        raise interrupt_in(error) or _failed(error, place, ambiguous=True) from None
+
+
+def _unit(engine: Engine, step: Step[Any], place: Place) -> Any:
+    """Run *step* in a transaction; only a failure of its COMMIT leaves open whether it is stored."""
+    committing = False
+    try:
+        with Lent(engine) as connection:
+            try:
+                transaction = connection.begin()
+                result = step.function(connection, *step.args)
+                committing = True
+                transaction.commit()
+                return result
+            except BaseException as error:
+                undone(connection, error)  # in here, where an interrupt of it is still met by `Lent`
+                raise
+    except SQLAlchemyError as error:
+        raise interrupt_in(error) or _failed(error, place, ambiguous=committing) from None
+
+
 # ------------------------------------------------------------------------------------------------ synchronous
 
 
@@ -106,16 +138,17 @@ class SQLRepository(Repository):
         self._place = place if place is not None else Place(engine)
         dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
-        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
+        pool = None if engine is None else engine.pool
+        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect, pool), schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
 
-    def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:
-            return drive(operation(*args), self._inside)
+            return drive(operation(call), self._inside)
         if self._schema not in self._place.checked:
             self._check()
-        return drive(operation(*args), self._lend)
+        return drive(operation(call), self._lend)
 
     # ---- lending
 
@@ -125,27 +158,7 @@ class SQLRepository(Repository):
             return None
         single, unit = self._place.engines()
         with self._place.serial(unit=wanted.unit), self._place.undivided:
-            return self._unit(unit, wanted) if wanted.unit else self._one(single, wanted)
-
-    def _one(self, engine: Engine, step: Step[Any]) -> Any:
-        """Run *step* where each statement is its own transaction."""
-        try:
-            with engine.connect() as connection:
-                return step.function(connection, *step.args)
-        except SQLAlchemyError as error:
-            raise _failed(error, self._place, ambiguous=True) from None
-
-    def _unit(self, engine: Engine, step: Step[Any]) -> Any:
-        """Run *step* in a transaction; only a failure of its COMMIT leaves open whether it is stored."""
-        committing = False
-        try:
-            with engine.connect() as connection, connection.begin() as transaction:
-                result = step.function(connection, *step.args)
-                committing = True
-                transaction.commit()
-                return result
-        except SQLAlchemyError as error:
-            raise _failed(error, self._place, ambiguous=committing) from None
+            return _unit(unit, wanted, self._place) if wanted.unit else _one(single, wanted, self._place)
 
     def _inside(self, step: Step[Any]) -> Any:
         """Run *step* in the caller's transaction; a change in a savepoint, so that an error leaves it usable."""
@@ -158,24 +171,14 @@ class SQLRepository(Repository):
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
-            raise _failed(error, self._place, ambiguous=False) from None
+            raise interrupt_in(error) or _failed(error, self._place, ambiguous=False) from None
 
     # ---- the schema
 
     def _check(self) -> None:
         if not self._place.given:
             prepare_file(self._place.url)
-        if (
-            drive(
-                self._core.attempts(Step(schema_state, (self._schema,), unit=False), repeatable=True),
-                self._lend,
-            )
-            == "empty"
-        ):
-            drive(
-                self._core.attempts(Step(upgrade_empty, (self._schema,), unit=True), repeatable=True),
-                self._lend,
-            )
+        drive(self._core.ready(self._schema), self._lend)
         self._place.checked.add(self._schema)
 
     # ---- the repository itself
@@ -242,42 +245,27 @@ class AsyncSQLRepository(AsyncRepository):
         self._place = place if place is not None else Place(engine)
         dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
-        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect), schema))
+        pool = None if engine is None else engine.pool
+        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect, pool), schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
 
-    async def _run(self, operation: Callable[[*Args], Answer[T]], /, *args: *Args) -> T:
+    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:
-            return await adrive(operation(*args), self._inside)
+            return await adrive(operation(call), self._inside)
         if self._schema not in self._place.checked:
             await self._check()
-        return await adrive(operation(*args), self._lend)
+        return await adrive(operation(call), self._lend)
 
     async def _lend(self, wanted: Step[Any] | Pause) -> Any:
         if isinstance(wanted, Pause):
             await asyncio.sleep(wanted.seconds)
             return None
         single, unit = self._place.async_engines(self._closed)
-        return await (self._unit(unit, wanted) if wanted.unit else self._one(single, wanted))
-
-    async def _one(self, engine: AsyncEngine, step: Step[Any]) -> Any:
-        try:
-            async with engine.connect() as connection:
-                return await connection.run_sync(step.function, *step.args)
-        except SQLAlchemyError as error:
-            raise _failed(error, self._place, ambiguous=True) from None
-
-    async def _unit(self, engine: AsyncEngine, step: Step[Any]) -> Any:
-        committing = False
-        try:
-            async with engine.connect() as connection, connection.begin() as transaction:
-                result = await connection.run_sync(step.function, *step.args)
-                committing = True
-                await transaction.commit()
-                return result
-        except SQLAlchemyError as error:
-            raise _failed(error, self._place, ambiguous=committing) from None
+        if wanted.unit:
+            return await greenlet_spawn(_unit, unit.sync_engine, wanted, self._place)
+        return await greenlet_spawn(_one, single.sync_engine, wanted, self._place)
 
     async def _inside(self, step: Step[Any]) -> Any:
         connection = await _async_connection_of(self._transaction)
@@ -289,20 +277,10 @@ class AsyncSQLRepository(AsyncRepository):
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
-            raise _failed(error, self._place, ambiguous=False) from None
+            raise interrupt_in(error) or _failed(error, self._place, ambiguous=False) from None
 
     async def _check(self) -> None:
-        if (
-            await adrive(
-                self._core.attempts(Step(schema_state, (self._schema,), unit=False), repeatable=True),
-                self._lend,
-            )
-            == "empty"
-        ):
-            await adrive(
-                self._core.attempts(Step(upgrade_empty, (self._schema,), unit=True), repeatable=True),
-                self._lend,
-            )
+        await adrive(self._core.ready(self._schema), self._lend)
         self._place.checked.add(self._schema)
 
     def using(self, transaction: AsyncConnection | AsyncSession) -> Self:

@@ -20,12 +20,12 @@ from chatstore.messages import SearchHit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
     from chatstore.arguments import Scope, SearchFilter
     from chatstore.backends.sql.statements import Statements
+    from chatstore.contract import Search
 
 #: Matches that are ranked: the newest, where the database has to read each of them for that.
 RANKED = 1000
@@ -72,32 +72,30 @@ _STOPWORDS = frozenset(
 _SHORTEST, _LONGEST = 3, 84
 
 
-def search(
-    c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now: datetime
-) -> list[SearchHit]:
+def search(c: Connection, q: Statements, call: Search) -> list[SearchHit]:
     """As `Repository.search`."""
-    asked = parameters(scope, "", now)
+    asked = parameters(call)
     indexed = q.traits.search != "scan" and search_index_exists(c, q.schema)
     if indexed and q.traits.search == "fts5":
-        return _hits(c.execute(_fts5(q, scope, wanted), asked), wanted)
+        return _hits(c.execute(_fts5(q, call.scope, call.wanted), asked), call.wanted)
     if indexed and q.traits.search == "tsvector":
-        return _hits(c.execute(_tsvector(q, scope, wanted), asked), wanted)
-    known = [word for word in wanted.words if _in_fulltext(word)]
+        return _hits(c.execute(_tsvector(q, call.scope, call.wanted), asked), call.wanted)
+    known = [word for word in call.wanted.words if _in_fulltext(word)]
     if indexed and q.traits.search == "fulltext" and known:
-        found = _fulltext(q, scope, wanted, known)
+        found = _fulltext(q, call.scope, call.wanted, known)
         lines = c.execute(found, asked).all()
-        hits = _best(lines, wanted)
+        hits = _best(lines, call.wanted)
         if (
-            len(lines) == RANKED and len(hits) < wanted.limit
+            len(lines) == RANKED and len(hits) < call.wanted.limit
         ):  # what the index does not know decides: look at all
-            hits = _best(_scanned(c, q, found.order_by(None).limit(None), asked), wanted)
+            hits = _best(_scanned(c, q, found.order_by(None).limit(None), asked), call.wanted)
         return hits
-    return scan(c, q, scope, wanted, now)
+    return scan(c, q, call)
 
 
-def scan(c: Connection, q: Statements, scope: Scope, wanted: SearchFilter, now: datetime) -> list[SearchHit]:
+def scan(c: Connection, q: Statements, call: Search) -> list[SearchHit]:
     """As `search`, without asking an index."""
-    return _best(_scanned(c, q, _scan(q, scope, wanted), parameters(scope, "", now)), wanted)
+    return _best(_scanned(c, q, _scan(q, call.scope, call.wanted), parameters(call)), call.wanted)
 
 
 def _best(lines: Iterable[Any], wanted: SearchFilter) -> list[SearchHit]:

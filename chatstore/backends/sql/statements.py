@@ -41,6 +41,7 @@ from sqlalchemy.types import DateTime
 from chatstore.arguments import Scope, microseconds
 from chatstore.backends.sql import models
 from chatstore.codec import Draft, Row
+from chatstore.contract import InSession
 from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from chatstore.arguments import Keyset, PurgeRule, SessionFilter, UsageFilter, Window
     from chatstore.backends.sql.dialects import Traits
+    from chatstore.contract import AddMessages, Call
 
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
@@ -582,13 +584,15 @@ def message_values(session_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]
     return made
 
 
-def parameters(scope: Scope, session_id: str, now: datetime) -> dict[str, Any]:
-    """Return the parameters of every statement about one session."""
-    made: dict[str, Any] = {"sid": session_id, "now": now}
-    if scope.tenant_id is not None:
-        made["tenant"] = scope.tenant_id
-    if scope.user_id is not None:
-        made["user"] = scope.user_id
+def parameters(call: Call) -> dict[str, Any]:
+    """Return the parameters of every statement about what *call* sees, in its session or in all of them."""
+    made: dict[str, Any] = {"now": call.now}
+    if isinstance(call, InSession):
+        made["sid"] = call.session_id
+    if call.scope.tenant_id is not None:
+        made["tenant"] = call.scope.tenant_id
+    if call.scope.user_id is not None:
+        made["user"] = call.scope.user_id
     return made
 
 
@@ -605,16 +609,16 @@ def windowed(window: Window) -> dict[str, Any]:
     return made
 
 
-def counting(scope: Scope, session_id: str, size: int, now: datetime) -> dict[str, Any]:
-    """Return the parameters of an upsert for *size* messages."""
+def counting(call: AddMessages) -> dict[str, Any]:
+    """Return the parameters of an upsert that makes room for the messages of *call*."""
     return {
-        "sid": session_id,
-        "tenant": scope.tenant_id,
-        "user": scope.user_id,
+        "sid": call.session_id,
+        "tenant": call.scope.tenant_id,
+        "user": call.scope.user_id,
         "meta": _EMPTY,
-        "n": size,
-        "rev": microseconds(now),
-        "now": now,
+        "n": len(call.drafts),
+        "rev": microseconds(call.now),
+        "now": call.now,
     }
 
 
@@ -622,16 +626,15 @@ _EMPTY = models.JSONText("{}")
 _NUMBERED = [[f"{name}_{number}" for name in _SENT] for number in range(SMALL_BATCH)]
 
 
-def appending(scope: Scope, session_id: str, drafts: Sequence[Draft], now: datetime) -> dict[str, Any]:
-    """Return the parameters of `Statements.append_at_once`, for drafts made at *now*."""
-    made = counting(scope, session_id, len(drafts), now)
-    if len(drafts) > SMALL_BATCH:
-        made["rows"] = json.dumps(
-            [dict(zip(_SENT, draft[1:], strict=True), ord=number) for number, draft in enumerate(drafts, 1)],
-            ensure_ascii=False,
-        )
+def appending(call: AddMessages) -> dict[str, Any]:
+    """Return the parameters of `Statements.append_at_once`, for drafts made at the time of *call*."""
+    made = counting(call)
+    if len(call.drafts) > SMALL_BATCH:
+        rows = (dict(zip(_SENT, draft[1:], strict=True)) for draft in call.drafts)
+        numbered = [{**row, "ord": number} for number, row in enumerate(rows, 1)]
+        made["rows"] = json.dumps(numbered, ensure_ascii=False)
         return made
-    for names, draft in zip(_NUMBERED, drafts, strict=False):
+    for names, draft in zip(_NUMBERED, call.drafts, strict=False):
         made.update(zip(names, draft[1:], strict=True))
     return made
 

@@ -242,8 +242,8 @@ class _Lost:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._core, name)
 
-    def append(self, *args: Any) -> Any:
-        done = self._core.append(*args)
+    def add_messages(self, call: Any) -> Any:
+        done = self._core.add_messages(call)
         if self.left:
             self.left -= 1
             msg = "the answer got lost: try again"

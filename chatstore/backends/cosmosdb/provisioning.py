@@ -6,25 +6,28 @@ an upgrade may be repeated, and several processes may do it at once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.cosmosdb import items
-from chatstore.backends.cosmosdb.address import parse_url
-from chatstore.backends.cosmosdb.faults import meaning
+from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
+from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.backends.documents.steps import Failed
-from chatstore.backends.provisioning import Moved
 from chatstore.errors import SchemaOutdated
+from chatstore.provisioning import Moved, OneRevision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from chatstore.repository import Repository
 
 HEAD: Final = "cosmosdb_0001"
 
 
-class Tables:
-    """The container of one address; see `chatstore.backends.provisioning.Tables`."""
+class ContainerProvisioner(OneRevision):
+    """The container of one address; see `chatstore.provisioning.Provisioner`."""
 
     head = HEAD
 
@@ -43,7 +46,7 @@ class Tables:
         must_be_ours(found)
         return HEAD
 
-    def upgrade(self) -> Moved:
+    def make(self) -> Moved:
         """Create the database and the container where they are missing.
 
         That takes an account key: the data roles of Microsoft Entra ID cannot create anything.
@@ -64,7 +67,7 @@ class Tables:
                     )
         return Moved(before, HEAD)
 
-    def downgrade(self) -> Moved:
+    def remove(self) -> Moved:
         """Delete the container with everything in it; its database stays."""
         before = self.current()
         if before is not None:
@@ -91,6 +94,12 @@ class Tables:
         wanted = () if "/*" in indexed else items.INDEXING["includedPaths"]
         return told + [f"no index of {one['path']}" for one in wanted if one["path"] not in indexed]
 
+    def repository(self) -> AbstractContextManager[Repository]:
+        """Lend a repository over the same client, which `close` closes."""
+        from chatstore.backends.cosmosdb.repository import CosmosRepository
+
+        return nullcontext(CosmosRepository(place=self._place))
+
     def _described(self) -> dict[str, Any] | None:
         with _translated() as cosmos:
             try:
@@ -100,14 +109,14 @@ class Tables:
             return about
 
 
-def tables_for(url: str) -> Tables:
-    """Return the tables of a ``cosmosdb:`` URL. Raises `Invalid`."""
-    return Tables(Place(parse_url(url)))
+def provisioner_for(url: str) -> ContainerProvisioner:
+    """Return the provisioner of a ``cosmosdb:`` URL. Raises `Invalid`."""
+    return ContainerProvisioner(Place(parse_url(url)))
 
 
-def tables_of(repository: Any) -> Tables:
-    """Return the tables of a repository, by its own client; nobody has to close them."""
-    return Tables(repository._place)
+def provisioner_of(repository: Any) -> ContainerProvisioner:
+    """Return the provisioner of a repository, by its own client; nobody has to close them."""
+    return ContainerProvisioner(repository._place)
 
 
 def must_be_ours(properties: dict[str, Any]) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backends.dynamodb import items, tables
-from chatstore.backends.dynamodb.address import parsed
-from chatstore.backends.dynamodb.tables import HEAD, tables_for
-from chatstore.backends.provisioning import Moved
+from chatstore.backends.dynamodb import items, provisioning
+from chatstore.backends.dynamodb.provisioning import HEAD, provisioner_for
+from chatstore.backends.dynamodb.url import parse_url
 from chatstore.cli import main
 from chatstore.errors import SchemaOutdated, StorageUnavailable
+from chatstore.provisioning import Moved
 from tests import dynamo, servers
 
 if TYPE_CHECKING:
@@ -29,9 +29,11 @@ pytestmark = pytest.mark.dynamodb
 def url() -> Iterator[str]:
     """Give the URL of a table that is not there."""
     server = servers.obtain("dynamodb")
-    address = parsed(server.replace("/?", "/xxx?"))._replace(table=f"chatstore-test-{secrets.token_hex(4)}")
+    address = parse_url(server.replace("/?", "/xxx?"))._replace(
+        table=f"chatstore-test-{secrets.token_hex(4)}"
+    )
     yield address.url
-    lent = tables_for(address.url)
+    lent = provisioner_for(address.url)
     if lent._described() is not None:
         lent._client.call("delete_table", TableName=address.table)
     lent.close()
@@ -47,7 +49,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_up_down_and_up_again(url: str) -> None:
     """An upgrade makes everything and may be repeated; a downgrade takes everything away, and may be repeated."""
-    lent = tables_for(url)
+    lent = provisioner_for(url)
     for _ in range(2):
         assert (None, ["is missing"]) == (lent.current(), [lent.differences()[0][-10:]])
         assert Moved(None, HEAD) == lent.upgrade()
@@ -64,7 +66,7 @@ def test_several_processes_at_once(url: str) -> None:
     """Four upgrades at the same time all succeed, and make one table."""
 
     def upgrade(_: int) -> str | None:
-        lent = tables_for(url)
+        lent = provisioner_for(url)
         try:
             return lent.upgrade().after
         finally:
@@ -76,7 +78,7 @@ def test_several_processes_at_once(url: str) -> None:
 
 def test_what_is_missing_is_added(url: str) -> None:
     """A table without an index or without its time to live is completed, and keeps what is in it."""
-    lent, boto = tables_for(url), dynamo.client(url)
+    lent, boto = provisioner_for(url), dynamo.client(url)
     lent.upgrade()
     with chatstore.connect(url) as repository:
         repository.scope(tenant_id="t").add_messages("s", [HumanMessage("kept")])
@@ -102,7 +104,7 @@ def test_what_is_missing_is_added(url: str) -> None:
 
 def test_a_table_of_something_else_is_left_alone(url: str) -> None:
     """Neither upgrade nor downgrade touches a table with other keys."""
-    lent, boto = tables_for(url), dynamo.client(url)
+    lent, boto = provisioner_for(url), dynamo.client(url)
     boto.create_table(
         TableName=dynamo.table_of(url),
         BillingMode="PAY_PER_REQUEST",
@@ -119,8 +121,8 @@ def test_a_table_of_something_else_is_left_alone(url: str) -> None:
 
 def test_a_table_that_takes_its_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade waits until table and indexes are active, and gives up with an error in the end."""
-    monkeypatch.setattr(tables, "PAUSE", 0.01)
-    lent = tables_for(url)
+    monkeypatch.setattr(provisioning, "PAUSE", 0.01)
+    lent = provisioner_for(url)
     states = iter(["CREATING", "CREATING", "ACTIVE"])
     real = lent._client.call
 
@@ -134,7 +136,7 @@ def test_a_table_that_takes_its_time(url: str, monkeypatch: pytest.MonkeyPatch) 
     assert Moved(None, HEAD) == lent.upgrade()
     assert "ACTIVE" == next(states, "ACTIVE")
     states = iter(["CREATING"] * 10**6)
-    monkeypatch.setattr(tables, "DEADLINE", 0.1)
+    monkeypatch.setattr(provisioning, "DEADLINE", 0.1)
     with pytest.raises(StorageUnavailable, match="not active"):
         lent.upgrade()
     monkeypatch.undo()

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.documents.attempts import repeated
 from chatstore.backends.dynamodb import items
-from chatstore.backends.dynamodb.address import parsed
-from chatstore.backends.dynamodb.client import Client, code_of
+from chatstore.backends.dynamodb.client import Client
+from chatstore.backends.dynamodb.driver_errors import code_of
+from chatstore.backends.dynamodb.repository import repository_for
 from chatstore.backends.dynamodb.store import INDEXES
-from chatstore.backends.provisioning import Moved
+from chatstore.backends.dynamodb.url import parse_url
 from chatstore.contract import drive
 from chatstore.errors import SchemaMissing, SchemaOutdated, StorageError, StorageUnavailable
+from chatstore.provisioning import Moved, OneRevision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from chatstore.backends.documents.steps import Pause
+    from chatstore.repository import Repository
 
 HEAD: Final = "dynamodb_0001"
 #: Seconds to wait for the service to make or delete a table or an index, and between two looks.
@@ -29,8 +32,8 @@ DEADLINE, PAUSE = 600.0, 0.5
 KEYS: Final = {"PK": "HASH", "SK": "RANGE"}
 
 
-class Tables:
-    """The table of one address; see `chatstore.backends.provisioning.Tables`."""
+class TableProvisioner(OneRevision):
+    """The table of one address; see `chatstore.provisioning.Provisioner`."""
 
     head = HEAD
 
@@ -49,7 +52,7 @@ class Tables:
         self._must_be_ours(found)
         return HEAD if not _missing_indexes(found) else None
 
-    def upgrade(self) -> Moved:
+    def make(self) -> Moved:
         """Create the table, or what it lacks, and wait until the service has done it."""
         before = self.current()
         found = self._described() or self._created()
@@ -63,7 +66,7 @@ class Tables:
             self._call("update_time_to_live", ignoring="ValidationException", TimeToLiveSpecification=wanted)
         return Moved(before, HEAD)
 
-    def downgrade(self) -> Moved:
+    def remove(self) -> Moved:
         """Delete the table with everything in it, and wait until it is gone."""
         found = self._described()
         if found is None:
@@ -89,6 +92,10 @@ class Tables:
                 f"time to live {is_now}, not on {items.TTL}: expired sessions go by chatstore purge only"
             )
         return told
+
+    def repository(self) -> Repository:
+        """Lend a repository on the table."""
+        return repository_for(self._client.address.url)
 
     # ---- requests
 
@@ -150,9 +157,9 @@ class Tables:
             raise SchemaOutdated(msg)
 
 
-def tables_for(url: str) -> Tables:
-    """Return the tables of a ``dynamodb:`` URL. Raises `Invalid`."""
-    return Tables(Client(parsed(url)))
+def provisioner_for(url: str) -> TableProvisioner:
+    """Return the provisioner of a ``dynamodb:`` URL. Raises `Invalid`."""
+    return TableProvisioner(Client(parse_url(url)))
 
 
 def _index(name: str) -> dict[str, Any]:

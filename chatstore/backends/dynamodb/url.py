@@ -48,7 +48,7 @@ def checked(table: str, region: str | None, endpoint: str | None) -> Address:
     return Address(table, region, endpoint)
 
 
-def parsed(url: str) -> Address:
+def parse_url(url: str) -> Address:
     """Return what a ``dynamodb:`` *url* names. Raises `Invalid`."""
     try:
         parts = urlsplit(url)

@@ -13,10 +13,10 @@ from azure.cosmos import CosmosClient, PartitionKey
 import chatstore
 from chatstore import HumanMessage
 from chatstore.backends.cosmosdb import items
-from chatstore.backends.cosmosdb.tables import HEAD, tables_for
-from chatstore.backends.provisioning import Moved
+from chatstore.backends.cosmosdb.provisioning import HEAD, provisioner_for
 from chatstore.cli import main
 from chatstore.errors import SchemaOutdated, StorageError, StorageUnavailable
+from chatstore.provisioning import Moved
 from tests.cosmos import base_of, leaking_sdk
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_up_down_and_up_again(url: str) -> None:
     """An upgrade makes everything and may be repeated; a downgrade takes everything away, and may be repeated."""
-    with closing(tables_for(url)) as lent:
+    with closing(provisioner_for(url)) as lent:
         for _ in range(2):
             assert (None, ["the container is missing"]) == (lent.current(), lent.differences())
             assert Moved(None, HEAD) == lent.upgrade()
@@ -55,7 +55,7 @@ def test_several_processes_upgrade_at_once(url: str) -> None:
     """Whoever is slower finds the container there."""
 
     def upgrade(_: int) -> Moved:
-        with closing(tables_for(url)) as lent:
+        with closing(provisioner_for(url)) as lent:
             return lent.upgrade()
 
     with ThreadPoolExecutor(6) as pool:
@@ -64,7 +64,7 @@ def test_several_processes_upgrade_at_once(url: str) -> None:
 
 def test_the_container_is_as_documented(client: CosmosClient, url: str) -> None:
     """Partition key, time to live without a default, and an index of what queries filter and sort by."""
-    with closing(tables_for(url)) as lent:
+    with closing(provisioner_for(url)) as lent:
         lent.upgrade()
     made = client.get_database_client("chat").get_container_client("chat").read()
     assert (["/session_id"], 2, -1) == (
@@ -87,13 +87,13 @@ def test_differences_are_named(client: CosmosClient, url: str) -> None:
     database = client.create_database("chat")
     policy = {**items.INDEXING, "includedPaths": items.INDEXING["includedPaths"][:4]}
     database.create_container("chat", PartitionKey(items.PARTITION_KEY), indexing_policy=policy)
-    with closing(tables_for(url)) as lent:
+    with closing(provisioner_for(url)) as lent:
         told = lent.differences()
     assert ["time to live is off", "no index of /user_id/?", "no index of /tenant_id/?"] == [
         line.split(",")[0] for line in told
     ]
     database.create_container("all", PartitionKey(items.PARTITION_KEY), default_ttl=-1)
-    with closing(tables_for(url.replace("/chat/chat", "/chat/all"))) as lent:
+    with closing(provisioner_for(url.replace("/chat/chat", "/chat/all"))) as lent:
         assert [] == lent.differences()
 
 
@@ -101,7 +101,7 @@ def test_a_container_of_somebody_else_is_left_alone(client: CosmosClient, url: s
     """With another partition key it is neither upgraded nor deleted."""
     database = client.create_database("chat")
     database.create_container("chat", PartitionKey("/user_id"))
-    with closing(tables_for(url)) as lent:
+    with closing(provisioner_for(url)) as lent:
         for call in (lent.current, lent.upgrade, lent.downgrade, lent.differences):
             with pytest.raises(SchemaOutdated, match="not ours"):
                 call()
@@ -113,7 +113,7 @@ def test_a_data_role_cannot_create(fake: Fake, url: str) -> None:
     fake.fail("create database", 403)
     fake.fail("read database", 404, 9)
     with (
-        closing(tables_for(url)) as lent,
+        closing(provisioner_for(url)) as lent,
         pytest.raises(StorageError, match="can neither create nor delete"),
     ):
         lent.upgrade()
@@ -123,7 +123,7 @@ def test_nothing_listens() -> None:
     """An account that does not answer is one clear error."""
     with (
         leaking_sdk(),
-        closing(tables_for("cosmosdb+http://:a2V5@127.0.0.1:9/chat/chat")) as lent,
+        closing(provisioner_for("cosmosdb+http://:a2V5@127.0.0.1:9/chat/chat")) as lent,
         pytest.raises(StorageUnavailable, match="does not answer"),
     ):
         lent.upgrade()

@@ -1,0 +1,216 @@
+"""Lending a connection to one call, so that no interrupt of the call is met by the next one.
+
+A signal's handler, Ctrl-C, a cancellation or an exception sent to a thread ends a call at any line: after BEGIN,
+between a statement and its answer, inside SQLAlchemy's pool. So nothing that runs on the way out is relied upon. A
+connection goes back only if its call says, as its last act, that the connection is clean. A call that cannot say so
+any more has left it dirty, and it is closed. A connection that an interrupt loses on its way is no longer counted.
+
+This module knows SQLAlchemy's connections and pools; it refuses to know what they are lent for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, SingletonThreadPool, StaticPool
+from sqlalchemy.pool.base import _ConnectionRecord
+from sqlalchemy.util import await_only
+
+from chatstore.errors import ChatstoreError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sqlalchemy import Connection, Engine
+
+#: What a call leaves in the `info` of a connection that may be lent again.
+_CLEAN = "chatstore_clean"
+#: Seconds after which who waits for a connection looks whether one was lost instead of given back.
+_LOOK_SECONDS = 0.1
+
+
+class Lent:
+    """A connection of *engine* for one call: ``with Lent(engine) as connection``.
+
+    What the call has begun and not committed is rolled back. After an error that is neither chatstore's nor a
+    driver's, nobody knows how far the call came: the connection is closed then, and the server rolls back.
+    """
+
+    __slots__ = ("_connection", "_engine")
+
+    def __init__(self, engine: Engine) -> None:
+        """Connect on entering."""
+        self._engine = engine
+
+    def __enter__(self) -> Connection:
+        self._connection = self._engine.connect()
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        try:
+            if error is None:
+                connection.rollback()  # nothing is sent where nothing is open
+            elif not undone(connection, error):
+                _give_up(connection, error)
+            if not connection.invalidated:
+                connection.connection.info[_CLEAN] = True
+        except BaseException as another:
+            connection.invalidate(another)
+            raise
+        finally:
+            connection.close()
+
+
+def undone(connection: Connection, error: BaseException) -> bool:
+    """Roll back what *error* ended; False after an interrupt, when nobody knows how far the call came.
+
+    Where that fails too, *error* is what the caller should hear of.
+    """
+    if not isinstance(error, ChatstoreError | SQLAlchemyError) or interrupt_in(error) is not None:
+        return False
+    try:
+        connection.rollback()
+    except SQLAlchemyError as another:
+        connection.invalidate(another)
+    return True
+
+
+def _give_up(connection: Connection, error: BaseException) -> None:
+    """Close a connection that may be anywhere; a passed-in engine's only one may be the database: it is rolled back."""
+    if isinstance(connection.engine.pool, StaticPool | SingletonThreadPool):
+        connection.rollback()
+    else:
+        connection.invalidate(error)
+
+
+def interrupt_in(error: BaseException) -> BaseException | None:
+    """Return the interrupt that SQLAlchemy took for a fault in a statement's parameters; None for other errors."""
+    if type(error) is not StatementError:
+        return None
+    orig = error.orig
+    return None if orig is None or isinstance(orig, _FAULTS) else orig
+
+
+#: What a parameter that cannot be written raises; anything else under a bare StatementError came from outside.
+_FAULTS = (SQLAlchemyError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+
+
+class LendingPool(QueuePool):
+    """A pool that lends a connection again only after a call that said that it is clean.
+
+    It counts the connections that there are, instead of how many were lent and given back: an interrupt may come
+    between these two, and would make a pool that counts them smaller each time.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take what `QueuePool` takes."""
+        super().__init__(*args, **options)
+        # Its methods are atomic: no interrupt finds it half changed, and none leaves a lock held.
+        self._idle: SimpleQueue[ConnectionPoolEntry] = SimpleQueue()
+        self._records: WeakSet[ConnectionPoolEntry] = WeakSet()
+        self._ended = False
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        until: float | None = None
+        while True:
+            try:
+                return self._idle.get_nowait()
+            except Empty:
+                pass
+            record = self._new()
+            if record is not None:
+                return record
+            now = time.monotonic()
+            until = now + self._timeout if until is None else until
+            record = self._awaited(min(_LOOK_SECONDS, max(until - now, 0)))
+            if record is not None:
+                return record
+            if now >= until and not gc.collect():  # an interrupt may have left some in a cycle
+                msg = f"all {len(self._records)} connections stayed in use for {self._timeout} s"
+                raise PoolTimeout(msg)
+
+    def _new(self) -> ConnectionPoolEntry | None:
+        """Return a record that connects when it is used, or None where there are as many as may be."""
+        record = _ConnectionRecord(self, connect=False)
+        self._records.add(record)
+        if self._max_overflow < 0 or len(self._records) <= self.size() + self._max_overflow:
+            return record
+        self._records.discard(record)
+        return None
+
+    def _awaited(self, seconds: float) -> ConnectionPoolEntry | None:
+        """Wait for a record to come back."""
+        try:
+            return self._idle.get(timeout=seconds)
+        except Empty:
+            return None
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        clean = record.info.pop(_CLEAN, False)
+        if self._ended or 0 < self.size() <= self._idle.qsize():
+            self._records.discard(record)
+            record.close()
+            return
+        if not clean:
+            record.invalidate()
+        self._idle.put(record)
+
+    def dispose(self) -> None:
+        """Close what is idle now, and what is lent when it comes back."""
+        self._ended = True
+        while True:
+            try:
+                record = self._idle.get_nowait()
+            except Empty:
+                return
+            self._records.discard(record)
+            record.close()
+
+    def checkedin(self) -> int:
+        """Return how many connections are idle."""
+        return self._idle.qsize()
+
+    def checkedout(self) -> int:
+        """Return how many connections are lent."""
+        return len(self._records) - self._idle.qsize()
+
+    def overflow(self) -> int:
+        """Return by how many the connections are more than the pool keeps."""
+        return len(self._records) - self.size()
+
+
+class AwaitingPool(LendingPool):
+    """The same for the tasks of one event loop."""
+
+    _is_asyncio = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take what `QueuePool` takes."""
+        super().__init__(*args, **options)
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def _awaited(self, seconds: float) -> ConnectionPoolEntry | None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await_only(asyncio.wait([turn], timeout=seconds))
+        turn.cancel()
+        return None
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
