@@ -304,8 +304,9 @@ class Core(Protocol):
     def load_records(self, call: LoadRecords, /) -> Answer[int]:
         """Store *rows*, whose positions grow, as they are; return how many were new.
 
-        Creates the session for the scope's owner where it is missing. A known id is passed over if its body is the
-        same, else `another_body`. Raises `out_of_order` for a new row at or below `last_position`, `taken`.
+        Creates the session for the scope's owner where it is missing; one without a message of its own gets the first
+        row's time as `created_at`, where that is earlier. A known id is passed over if its body is the same, else
+        `another_body`. Raises `out_of_order` for a new row at or below `last_position`, `taken`.
         """
 
     def add_messages(self, call: AddMessages, /) -> Answer[Appended]:
@@ -356,7 +357,10 @@ class Core(Protocol):
         """Return hits in the order that *wanted* asks for, at most its limit."""
 
     def usage(self, call: Usage, /) -> Answer[list[UsageRow]]:
-        """Return counts and sums of tokens by the keys of *wanted*, in the order of these keys."""
+        """Return counts and sums of tokens by the keys of *wanted*, in the order of these keys.
+
+        What a fork copied, up to its ``forked_at``, is no usage.
+        """
 
     def purge(self, call: Purge, /) -> Answer[PurgeReport]:
         """Delete the sessions that meet every condition of *rule*, or only count them.

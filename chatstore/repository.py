@@ -271,9 +271,11 @@ class Repository(Facade):
     def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
         """Store records with their own positions, times and ids; return how many were new.
 
-        For import and copy. Creates the session, owned by the scope, where it is missing. Idempotent by message id;
-        written in chunks, each in a transaction. Raises `Conflict` for a new record at or below another record's
-        position, `MessageConflict` for a known id with another body, `InvalidMessage`, `SessionExists`.
+        For import and copy. Creates the session, owned by the scope, where it is missing. A session that had no
+        message of its own gets the first record's time as `created_at`, unless that is later: it began elsewhere.
+        Idempotent by message id; written in chunks, each in a transaction. Raises `Conflict` for a new record at or
+        below another record's position, `MessageConflict` for a known id with another body, `InvalidMessage`,
+        `SessionExists`.
         """
         check_session_id(session_id)
         new = 0
@@ -459,8 +461,10 @@ class Repository(Facade):
     ) -> list[UsageRow]:
         """Return messages and tokens summed by *by* (of day, model, user_id, tenant_id, session_id), in their order.
 
-        Days are UTC days; *since* is inclusive, *until* exclusive. Keys that are not in *by* are None. Raises `Invalid`
-        for a key that is not one of these.
+        Each message counts once, in the session it was stored in: what a fork copied (positions up to its
+        ``forked_at``) is no usage. What was deleted, truncated or replaced counts no longer: keep the rows that this
+        returns where you must know what was ever spent. Days are UTC days; *since* is inclusive, *until* exclusive.
+        Keys that are not in *by* are None. Raises `Invalid` for a key that is not one of these.
         """
         wanted = arguments.make_usage_filter(
             by, tenant_id=tenant_id, user_id=user_id, since=since, until=until

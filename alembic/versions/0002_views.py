@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatstore.backends.sql.migration_steps import dialect, execute, qualified
+from chatstore.backends.sql.migration_steps import dialect, execute, has_table, qualified
 
 revision = "chatstore_0002"
 down_revision = "chatstore_0001"
@@ -32,9 +32,11 @@ NOW = {
 
 
 def upgrade() -> None:
-    """Create three views, or replace what a migration that was killed left of them."""
+    """Create three views, unless they are there: those of a later revision have more columns, which must not go."""
     if (name := dialect().name) in CREATE:
         for view, body in zip(VIEWS, (_transcript(name), _tool_calls(name), _usage_daily(name)), strict=True):
+            if has_table(view):
+                continue
             execute(f"{CREATE[name]} {qualified(view)} AS {body}")
 
 

@@ -50,6 +50,16 @@ def fresh(new: NewSession, now: datetime) -> ChatSession:
     )
 
 
+def begun(session: ChatSession, loaded: Sequence[Row]) -> datetime:
+    """Return when *session* began, if *loaded* comes next: with its first message, where that was elsewhere before.
+
+    A fork's copies are the messages of another session.
+    """
+    if not loaded or session.last_position > (session.forked_at or 0):
+        return session.created_at
+    return min(session.created_at, loaded[0].draft.created_at)
+
+
 def expired(session: ChatSession, now: datetime) -> bool:
     """Tell whether *session* looks missing since its ``expires_at``."""
     return session.expires_at is not None and session.expires_at <= now
@@ -207,10 +217,11 @@ class Conversation:
         new = [row for row in rows if row.draft.message_id not in known]
         if new and new[0].position <= self.session.last_position:
             raise out_of_order(self.session.session_id, new[0].position, self.session.last_position)
+        began = begun(self.session, new)
         for row in new:
             self._push(row)
         if new:
-            self._touch(now, last_position=new[-1].position)
+            self._touch(now, last_position=new[-1].position, created_at=began)
         return len(new)
 
     def edit(self, key: int | str, draft: Draft, revision: int | None, now: datetime) -> MessageRecord:
@@ -358,7 +369,7 @@ def _in_filter(draft: Draft, chosen: SearchFilter) -> bool:
 
 
 def usage(conversations: Iterable[Conversation], chosen: UsageFilter) -> list[UsageRow]:
-    """Return messages and tokens summed by the keys of *chosen*, in the order of the keys."""
+    """Return messages and tokens summed by the keys of *chosen*, in the order of the keys; a fork's copies are none."""
     sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
     for conversation, draft in _counted(conversations, chosen):
         values = {
@@ -393,9 +404,13 @@ def usage_order(key: Sequence[Any]) -> list[tuple[bool, Any]]:
 def _counted(
     conversations: Iterable[Conversation], chosen: UsageFilter
 ) -> Iterator[tuple[Conversation, Draft]]:
+    """Yield what was said in a session itself: no model was called for what a fork copied."""
     for conversation in conversations:
+        copied = conversation.session.forked_at or 0
         for row in conversation.rows:
-            if (chosen.since is None or row.draft.created_at >= chosen.since) and (
-                chosen.until is None or row.draft.created_at < chosen.until
+            if (
+                row.position > copied
+                and (chosen.since is None or row.draft.created_at >= chosen.since)
+                and (chosen.until is None or row.draft.created_at < chosen.until)
             ):
                 yield conversation, row.draft

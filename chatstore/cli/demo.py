@@ -144,9 +144,10 @@ def _store(target: Target) -> None:
 
 
 def _date(target: Target, began: datetime) -> None:
-    """Give the sessions that were made since *began* their samples' times: a list tells them apart by these."""
+    """Let the sessions made since *began* be touched when their samples were: a list tells them apart by that."""
     from sqlalchemy import update
 
+    from chatstore.arguments import microseconds
     from chatstore.backends.sql.models import sessions
     from chatstore.cli.samples import records, samples
 
@@ -154,9 +155,9 @@ def _date(target: Target, began: datetime) -> None:
         placed = connection.execution_options(schema_translate_map={None: target.schema})
         for sample in samples():
             *_, last = records(sample)
-            new = (sessions.c.session_id == sample.session_id) & (sessions.c.created_at >= began)
-            times = {"created_at": sample.begun, "updated_at": last.created_at}
-            placed.execute(update(sessions).where(new).values(times))
+            # a revision begins as the time when its session was made
+            new = (sessions.c.session_id == sample.session_id) & (sessions.c.revision >= microseconds(began))
+            placed.execute(update(sessions).where(new).values(updated_at=last.created_at))
 
 
 def _read(target: Target) -> None:

@@ -1,8 +1,8 @@
 """One session from one repository to another, and whether it is the same in both.
 
 This module knows what a session consists of, and composes what the contract offers; it refuses to know which storages
-these are. What the contract cannot set is not copied: when a session was created, changed and archived, its revision,
-positions that were used after its last message.
+these are. What the contract cannot set is not copied: when a session was changed and archived, its revision, positions
+that were used after its last message. A copied session was created when its first message was written.
 """
 
 from __future__ import annotations

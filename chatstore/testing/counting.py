@@ -118,6 +118,62 @@ class UsageContract(ContractPart):
         assert [row(3, 10, 20)] == await store.usage(by=(), since=MIDNIGHT, until=MIDNIGHT + TICK)
         assert [row(2, 8, 0)] == await store.scope(user_id="v").usage(by=())
 
+    async def test_copies_of_a_fork_are_no_usage(self, store: AsyncRepository) -> None:
+        """No model was called for what a fork copied, from a fork neither; what is said in it afterwards counts."""
+        await costly(store)
+        before = await store.usage(by=("session_id", "model"))
+        await store.fork_session("a", "f")
+        await store.fork_session("a", "g", through=2)
+        await store.fork_session("g", "h", through=1)
+        await store.fork_session("f", "i", through=0)
+
+        assert before == await store.usage(by=("session_id", "model"))
+        assert [row(6, 15, 70)] == await store.usage(by=())
+
+        for fork, place in {"f": 5, "g": 3, "h": 2, "i": 1}.items():
+            await store.load_records(fork, [answer(place, MIDNIGHT + TICK, "tiny", (100, 1000))])
+        await store.fork_session("h", "j")
+
+        assert [row(4, 400, 4000)] == [
+            found._replace(model=None) for found in await store.usage(by=("model",)) if found.model == "tiny"
+        ]
+        assert {"a": 4, "b": 2, "f": 1, "g": 1, "h": 1, "i": 1} == {
+            found.session_id: found.messages for found in await store.usage(by=("session_id",))
+        }
+        assert [row(5, 404, 4040)] == await store.usage(
+            by=(), since=MIDNIGHT + TICK, until=MIDNIGHT + 2 * TICK, user_id="u"
+        )
+
+    async def test_a_copy_stays_a_copy(self, store: AsyncRepository) -> None:
+        """Whatever becomes of the source, or of the copy: usage is what is stored of each session's own messages."""
+        await costly(store)
+        await store.fork_session("a", "f")
+        await store.fork_session("a", "g", through=3)
+
+        await store.update_message("f", 2, AIMessage(content="edited"))
+        await store.delete_message("f", 1)
+        assert [row(6, 15, 70)] == await store.usage(by=())
+
+        await store.truncate("a", after=2)
+        assert [row(4, 11, 30)] == await store.usage(by=())
+
+        await store.delete_session("a")
+        assert [row(2, 8, 0, session_id="b")] == await store.usage(by=("session_id",))
+
+        await store.replace_messages("g", numbered(2))
+        assert [row(2, 8, 0, session_id="b"), row(2, 0, 0, session_id="g")] == await store.usage(
+            by=("session_id",)
+        )
+
+    async def test_loaded_records_are_usage(self, store: AsyncRepository) -> None:
+        """Records that were loaded from elsewhere are no copies of a fork: they count where they are."""
+        await costly(store)
+        await store.load_records("c", [found async for found in store.iter_records("b")])
+
+        assert {"a": 7, "b": 8, "c": 8} == {
+            found.session_id: found.input_tokens for found in await store.usage(by=("session_id",))
+        }
+
     async def test_nothing_to_sum(self, store: AsyncRepository) -> None:
         """Without messages there are no rows."""
         await store.create_session("s")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.arguments import utcnow
+from chatstore.arguments import microseconds, utcnow
 from chatstore.errors import (
     ChatstoreError,
     Conflict,
@@ -19,7 +19,16 @@ from chatstore.errors import (
 from chatstore.messages import MessageRecord
 from chatstore.testing.appending import everything, positions
 from chatstore.testing.driver import ContractPart, exactly
-from chatstore.testing.samples import MOMENTS, PAST, contents, messages_of_every_class, numbered, say, says
+from chatstore.testing.samples import (
+    FUTURE,
+    MOMENTS,
+    PAST,
+    contents,
+    messages_of_every_class,
+    numbered,
+    say,
+    says,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +66,70 @@ class LoadingContract(ContractPart):
         session = await store.get_session("s")
         assert (3, 7) == (session.message_count, session.last_position)
         assert [8] == positions(await store.add_messages("s", says("next")))
-        assert PAST < utcnow() - timedelta(days=1) < session.created_at
+
+    async def test_a_loaded_session_began_with_its_first_message(self, store: AsyncRepository) -> None:
+        """`created_at` is the first record's time, missing session or empty one; the revision is new, `updated_at` too."""
+        before = utcnow()
+        await store.create_session("e", user_id="u", title="title", metadata={"k": 1})
+
+        for name in "se":
+            await store.load_records(name, [record(2), record(3, created_at=PAST)])
+
+            session = await store.get_session(name)
+            assert PAST + timedelta(seconds=2) == session.created_at
+            assert before <= session.updated_at
+            assert microseconds(before) <= session.revision
+            assert [session] == [
+                found for found in (await store.list_sessions()).items if found.session_id == name
+            ]
+        assert ("u", "title", {"k": 1}) == (session.user_id, session.title, session.metadata)
+
+    async def test_what_is_loaded_later_moves_no_beginning(self, store: AsyncRepository) -> None:
+        """Only the first messages say when a session began: not those behind others, nor any after a clear."""
+        await store.load_records("s", [record(1)])
+        await store.add_messages("t", says("x"))
+        began = (await store.get_session("t")).created_at
+
+        await store.load_records("s", [record(1), record(2, created_at=PAST - timedelta(days=1))])
+        await store.load_records("t", [record(2)])
+        await store.clear("t")
+        await store.load_records("t", [record(3)])
+
+        assert PAST + timedelta(seconds=1) == (await store.get_session("s")).created_at
+        assert began == (await store.get_session("t")).created_at
+
+    async def test_no_session_begins_in_the_future(self, store: AsyncRepository) -> None:
+        """Records that say a time to come are stored as they are; their session begins now."""
+        before = utcnow()
+
+        await store.load_records("s", [record(1, created_at=FUTURE), record(2)])
+
+        assert before <= (await store.get_session("s")).created_at <= utcnow()
+
+    async def test_a_fork_begins_with_a_message_of_its_own(self, store: AsyncRepository) -> None:
+        """What a fork copied is of another session; the first record loaded behind it says when the fork began."""
+        await store.load_records("s", [record(1), record(2)])
+        fork = await store.fork_session("s", "f")
+        assert PAST < fork.created_at - timedelta(days=1)
+
+        await store.load_records("f", [record(1), record(2), record(3)])
+
+        assert PAST + timedelta(seconds=3) == (await store.get_session("f")).created_at
+
+    async def test_a_session_that_was_loaded_anew_has_a_revision_of_its_own(
+        self, store: AsyncRepository
+    ) -> None:
+        """Deleted and loaded again, with the same beginning: no revision comes twice."""
+        await store.load_records("s", [record(1)])
+        first = await store.get_session("s")
+        await store.delete_session("s")
+        await store.load_records("s", [record(1)])
+        second = await store.get_session("s")
+
+        assert first.created_at == second.created_at
+        assert first.revision < second.revision
+        with pytest.raises(Conflict):
+            await store.add_messages("s", says("x"), expected_revision=first.revision)
 
     async def test_loading_again_changes_nothing(self, store: AsyncRepository) -> None:
         """`load_records` is idempotent by message id: what is known is not new, and the revision stays."""

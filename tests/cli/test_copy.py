@@ -261,7 +261,7 @@ class Failing(MemoryRepository):
     left = -1
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        if operation.__name__ in ("create", "load", "fork", "update"):
+        if operation.__name__ in ("create_session", "load_records", "fork_session", "update_session"):
             if self.left == 0:
                 raise StorageUnavailable("it went away: start it")
             self.left -= 1

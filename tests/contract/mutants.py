@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.arguments import Scope
+from chatstore.backends import conversation as rules
+from chatstore.backends.conversation import Conversation
 from chatstore.backends.memory import MemoryRepository, _Memory
 from chatstore.codec import Appended
 from chatstore.errors import MessageConflict, SessionNotFound, StorageError
@@ -22,20 +24,22 @@ from chatstore.testing import RepositoryContract
 from chatstore.testing.samples import PAST
 
 if TYPE_CHECKING:
-    from chatstore.backends.conversation import Conversation
     from chatstore.contract import (
         AddMessages,
         CreateSession,
         DeleteMessage,
+        DeleteSession,
         ForkSession,
         GetMessage,
         GetRecords,
         InSession,
         ListSessions,
+        LoadRecords,
         PopMessage,
         Purge,
         Search,
         Truncate,
+        Usage,
     )
 
 
@@ -274,6 +278,43 @@ class SharesForks(_Memory):
         if made.message_count == len(self._shelf[call.session_id].rows):
             self._shelf[call.new_session_id].rows = self._shelf[call.session_id].rows
         return made
+
+
+class BeginsToday(_Memory):
+    """Says of a session that was loaded from elsewhere that it began when it was loaded."""
+
+    caught_by = "test_a_loaded_session_began_with_its_first_message"
+
+    def load_records(self, call: LoadRecords) -> Any:
+        new = super().load_records(call)
+        found = self._shelf[call.session_id]
+        found.session = replace(found.session, created_at=call.now)
+        return new
+
+
+class CountsCopies(_Memory):
+    """Counts what a fork copied as if a model had been called for it once more."""
+
+    caught_by = "test_copies_of_a_fork_are_no_usage"
+
+    def usage(self, call: Usage) -> Any:
+        every = [
+            Conversation(replace(found.session, forked_at=None), found.rows) for found in self._owned(call)
+        ]
+        return rules.usage(every, call.wanted)
+
+
+class ForgetsForks(_Memory):
+    """Takes a copy for a message of the session's own once the source is gone."""
+
+    caught_by = "test_a_copy_stays_a_copy"
+
+    def delete_session(self, call: DeleteSession) -> Any:
+        done = super().delete_session(call)
+        for found in self._shelf.values():
+            if found.session.forked_from == call.session_id:
+                found.session = replace(found.session, forked_at=None)
+        return done
 
 
 class HandsOutItsOwn(_Memory):

@@ -1,6 +1,6 @@
 """The page of the schema: tables and columns from the models and their comments, views with what they show.
 
-Knows what the columns of the views mean, which have no comments; a test compares their names with a migrated
+What the columns of the views mean stands in the revision that made them; a test compares their names with a migrated
 database. Refuses to know types by itself: each dialect is asked.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL
 from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
 
-from chatstore.backends.sql import models
+from chatstore.backends.sql import migrations, models
 from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLE, WORDS_FUNCTION
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ INTRODUCTION = f"""\
 
 Two tables and three views, made by [migrations](../how-to/alembic-upgrade.md) and by nothing else. This is
 revision `{models.HEAD}`; the table `{models.VERSION_TABLE}` says at which one a database is. Comments stand
-in the database too, where it has them.
+in the database too, where it has them: PostgreSQL for views as well.
 
 Ids and other names are compared byte for byte on every database: `A` and `a` are two sessions. Times are in
 UTC with microseconds: `timestamptz` on PostgreSQL, without a zone on MariaDB and MySQL, on SQLite as text
@@ -42,35 +43,10 @@ Where a database could not hold a value as it is (a NUL character, a lone surrog
 levels, an integer of more than 308 digits), the payload is a JSON *string* whose text is the object, in
 ASCII. JSON operators find nothing in it and do not fail. `content` then has the readable text, with
 `\\ufffd` in the place of what cannot be stored."""
-VIEWS: dict[str, tuple[str, dict[str, str]]] = {
-    "chatstore_transcript": (
-        "A row is a message of a session that has not expired.",
-        {
-            "session_id": "the session", "title": "its title", "tenant_id": "its tenant", "user_id": "its user",
-            "position": "the place of the message; order by it", "created_at": "when it was stored",
-            "role": "user, assistant, system, tool; for a chat message its own role, else the type",
-            "name": "the name it carries, if any", "content": "what a person reads", "message_id": "its id",
-            "tool_call_id": "the call it answers", "model": "the model that wrote it",
-            "input_tokens": "tokens the model read for it", "output_tokens": "tokens the model wrote for it",
-        },
-    ),
-    "chatstore_tool_calls": (
-        "A row is a tool call in an assistant's message, with the first later message that answers it.",
-        {
-            "session_id": "the session", "position": "the place of the message that calls",
-            "tool_call_id": "the id of the call", "name": "the name of the tool", "arguments": "its arguments, as JSON",
-            "result_position": "the place of the answer; null without one", "result": "what the tool answered",
-        },
-    ),
-    "chatstore_usage_daily": (
-        "A row is a day in UTC, a model and an owner.",
-        {
-            "day": "the day the messages were stored", "tenant_id": "the tenant", "user_id": "the user",
-            "model": "the model; null for messages no model wrote", "messages": "how many messages",
-            "input_tokens": "tokens read, summed", "output_tokens": "tokens written, summed",
-        },
-    ),
-}  # fmt: skip
+#: What the views show, from the revision that made them last.
+VIEWS: dict[str, tuple[str, dict[str, str]]] = (
+    ScriptDirectory.from_config(migrations.config()).get_revision("chatstore_0004").module.COMMENTS
+)
 SEARCH = f"""\
 ## Full text
 
@@ -138,4 +114,6 @@ def _names(keys: list[str]) -> str:
 def _view(name: str) -> str:
     sentence, columns = VIEWS[name]
     rows = [f"| `{column}` | {meaning} |" for column, meaning in columns.items()]
-    return "\n".join([f"## View `{name}`", "", sentence, "", "| column | meaning |", "| --- | --- |", *rows])
+    return "\n".join(
+        [f"## View `{name}`", "", f"{sentence}.", "", "| column | meaning |", "| --- | --- |", *rows]
+    )

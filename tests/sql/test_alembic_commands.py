@@ -62,7 +62,7 @@ def test_the_commands_of_a_checkout(sqlite_url: str) -> None:
     assert f"{HEAD} (head)" in alembic("current", CHATSTORE_URL=sqlite_url)
     assert "No new upgrade operations detected." in alembic("check", CHATSTORE_URL=sqlite_url)
     alembic("downgrade", "-1", CHATSTORE_URL=sqlite_url)
-    assert migrations.current(sqlite_url) == "chatstore_0002"
+    assert migrations.current(sqlite_url) == "chatstore_0003"
     assert "not up to date" in alembic("check", CHATSTORE_URL=sqlite_url, fails=True)
     alembic("downgrade", "base", CHATSTORE_URL=sqlite_url)
     assert migrations.current(sqlite_url) is None

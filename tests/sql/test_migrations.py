@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-REVISIONS = ("chatstore_0001", "chatstore_0002", "chatstore_0003")
+REVISIONS = ("chatstore_0001", "chatstore_0002", "chatstore_0003", "chatstore_0004")
 
 
 def walk(url: str, *revisions: str) -> dict[str, tuple[object, object]]:

@@ -426,7 +426,9 @@ def _newer(url: str, change: str) -> Iterator[None]:
         yield
     finally:
         with engine.connect() as connection:
-            connection.exec_driver_sql("UPDATE chatstore_alembic_version SET version_num = 'chatstore_0003'")
+            connection.exec_driver_sql(
+                f"UPDATE chatstore_alembic_version SET version_num = '{migrations.HEAD}'"
+            )
             connection.exec_driver_sql(_undo(change))
         migrations.downgrade(url, "base")
         migrations.upgrade(url)

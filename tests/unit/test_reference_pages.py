@@ -49,7 +49,7 @@ def test_every_error_is_described() -> None:
 
 
 def test_the_views_have_the_columns_that_the_page_names(sqlite_url: str) -> None:
-    """Views have no comments to write the page from: their columns are compared with a migrated database."""
+    """Not every database keeps comments of a view: the columns that are described are those of a migrated one."""
     upgrade(sqlite_url)
     engine = create_engine(sqlite_url)
     inspector = inspect(engine)

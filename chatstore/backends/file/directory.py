@@ -218,6 +218,18 @@ class DirectoryCore(FilesCore):
         self._headers.put(path, stamp, found)
         return found
 
+    def save(self, conversation: Conversation, *, rows: bool) -> None:
+        """As `SessionsCore.save`; when a session began, which a load may tell, is in its header alone."""
+        if isinstance(conversation, DirectorySession):
+            began = conversation.session.created_at
+            if began != conversation.stored.created_at:
+                header = conversation.header
+                header = header._replace(session=replace(header.session, created_at=began))
+                write_header(self._header_path(header.session.session_id), header)
+                conversation.header = header
+                conversation.stored = replace(conversation.stored, created_at=began)
+        super().save(conversation, rows=rows)
+
     def make(self, session: Conversation) -> None:
         """As `FilesCore.make`: of the two files, the array decides, if there is anything in it."""
         data, last = session.session, len(session.rows) - 1

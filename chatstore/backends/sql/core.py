@@ -289,7 +289,7 @@ def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
     if new and new[0].position <= session.last_position:
         raise out_of_order(call.session_id, new[0].position, session.last_position)
     if new:
-        _write(c, q, session, new, call.now)
+        _write(c, q, session, new, call.now, created_at=rules.begun(session, new))
     return len(new)
 
 
@@ -312,10 +312,12 @@ def _fit(c: Connection, drafts: Iterable[Draft]) -> None:
         check_size(c, draft.content, draft.payload)
 
 
-def _write(c: Connection, q: Statements, session: ChatSession, new: Sequence[Row], now: datetime) -> int:
+def _write(
+    c: Connection, q: Statements, session: ChatSession, new: Sequence[Row], now: datetime, **changes: Any
+) -> int:
     c.execute(q.insert_messages, rows.message_values(session.session_id, new))
     count, last = session.message_count + len(new), new[-1].position
-    return _touch(c, q, session, now, message_count=count, last_position=last)
+    return _touch(c, q, session, now, message_count=count, last_position=last, **changes)
 
 
 def _known(c: Connection, q: Statements, session_id: str, drafts: Sequence[Draft]) -> dict[str, Row]:

@@ -97,7 +97,7 @@ def altering(table: str) -> Iterator[BatchOperations]:
 
 
 def has_table(name: str) -> bool:
-    """Tell whether a table is there; offline it never is."""
+    """Tell whether a table, or a view, is there; offline it never is."""
     return not offline() and _inspector().has_table(name, schema=schema())
 
 

@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 #: The revision this release works on; a test compares it with the migrations. Reading it loads no Alembic.
-HEAD = "chatstore_0003"
+HEAD = "chatstore_0004"
 #: chatstore's own version table, beside a host's ``alembic_version``.
 VERSION_TABLE = "chatstore_alembic_version"
 #: How constraints and indexes are called: all columns in the name, so that composite keys cannot collide.

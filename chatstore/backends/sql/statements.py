@@ -516,6 +516,7 @@ class Statements:
         ]
         statement = self.filtered(select(*keys, *sums), scope, wanted.tenant_id, wanted.user_id)
         statement = between(statement, m.created_at, wanted.since, wanted.until)
+        statement = statement.where(m.position > func.coalesce(s.forked_at, 0))  # no copies of a fork
         return statement.group_by(*keys) if keys else statement
 
     def _day(self) -> list[Any]:

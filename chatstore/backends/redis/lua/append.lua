@@ -55,6 +55,12 @@ if found < n then
       places[#places + 1] = position
     end
   end
+  if m > 0 and state.last_position == (call('HGET', SESSION, 'forked_at') or '0') then
+    -- the first message of its own: loaded from elsewhere, the session began there
+    local row = members[2]
+    local at = read_line(row, string.find(row, '\n', 21, true) + 1)
+    if at < call('HGET', SESSION, 'created_at') then call('HSET', SESSION, 'created_at', at) end
+  end
   call_in_parts('ZADD', MESSAGES, members)
   call_in_parts('HSET', IDS, places)
   count_on(string.format('%d', tonumber(state.message_count) + n - found), strip_zeros(position))
