@@ -15,6 +15,7 @@ import chatstore
 from chatstore import codec, history, messages, migrations, records, repository
 from chatstore.arguments import UNSET
 from chatstore.backends.sql import models
+from tests.reference import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,14 +26,16 @@ INTRODUCTION = """\
 
 <!-- written by `python -m tests.reference` from the docstrings -->
 
-What is public can be had from `chatstore` itself, or from the module named here. Everything after the first
-one or two parameters is passed by name. Errors are on [a page of their own](errors.md), URLs
+Public names are imported from `chatstore`, or from the module named here. Everything after the first one or
+two parameters is passed by name. Errors are on [a page of their own](errors.md), URLs
 [too](urls.md).
 
-What holds everywhere: positions start at 1, grow, and are never given twice. Results are fresh lists, the
+What holds everywhere: positions start at 1, grow, and are never used twice. Results are new lists, the
 oldest message first. Times are aware and in UTC; they inform and never order. A missing or expired session
-reads as empty. In a scope, another owner's session behaves exactly as a missing one. A naive datetime is an
-error."""
+reads as empty. In a scope, another owner's session behaves exactly like a missing one. A naive datetime is an
+error.
+
+All examples run in order, after these lines:"""
 CLASSES = ("HumanMessage", "AIMessage", "SystemMessage", "ToolMessage", "FunctionMessage", "ChatMessage")
 RECORDS = (
     "MessageRecord", "Records", "ChatSession", "Page", "SearchHit", "UsageRow", "PurgeReport", "Capabilities",
@@ -44,9 +47,9 @@ HISTORIES = (
     "CosmosDBChatMessageHistory",
 )  # fmt: skip
 ASYNCHRONOUS = """\
-The methods of `Repository`, word for word, with `await`. `iter_records` is iterated with `async for`, and
-the repository itself is used with `async with`. `scope`, `using`, `history` and `capabilities` wait for
-nothing and are not awaited."""
+The methods of `Repository`, with `await`: `await repository.get_messages("trip")`. `iter_records` is iterated
+with `async for`, and the repository itself is used with `async with`. `scope`, `using`, `history` and
+`capabilities` are not awaited."""
 MESSAGES = """\
 Messages are pydantic models. The content may be passed without its name: `HumanMessage("Hello!")`. Besides
 the fields below, unknown ones are kept, stored and given back. Each class is named here with what it adds
@@ -69,6 +72,7 @@ def page() -> str:
 
 def _parts() -> Iterator[str]:
     yield INTRODUCTION
+    yield examples.blocks(examples.SET_UP)
     yield "## Connecting"
     yield from _functions(chatstore, ("connect", "connect_async", "session_key"))
     yield "## Histories"
@@ -91,9 +95,9 @@ def _parts() -> Iterator[str]:
         yield from _record(getattr(records, name))
     yield "## `chatstore.migrations`"
     yield MIGRATIONS
-    names = ("upgrade", "downgrade", "current", "check", "upgrade_sql", "add_to", "owns", "ignore", "config",
-             "alembic_ini", "script_location", "version_location")  # fmt: skip
-    yield from _functions(migrations, names)
+    yield from _functions(migrations, ("upgrade", "downgrade", "current", "check", "upgrade_sql"))
+    names = ("add_to", "owns", "ignore", "config", "alembic_ini", "script_location", "version_location")
+    yield from _functions(migrations, names, shown=False)  # the page on Alembic shows an env.py
     yield "## `chatstore.backends.sql.models`"
     yield MODELS
     yield f"`HEAD` is the revision that this release works on: `{models.HEAD}`."
@@ -104,12 +108,16 @@ def _parts() -> Iterator[str]:
 # ------------------------------------------------------------------------------------------------ what is described
 
 
-def _functions(module: ModuleType, names: tuple[str, ...], level: str = "###") -> Iterator[str]:
+def _functions(
+    module: ModuleType, names: tuple[str, ...], level: str = "###", *, shown: bool = True
+) -> Iterator[str]:
     for name in names:
         function = getattr(module, name)
         yield f"{level} `{name}`"
         yield _code(signature(name, function))
         yield _text(function)
+        if shown:
+            yield examples.example(name)
 
 
 def _class(kind: type) -> Iterator[str]:
@@ -123,6 +131,8 @@ def _class(kind: type) -> Iterator[str]:
         yield _text(made)
     if kind is history.BaseChatMessageHistory or kind is history.ChatMessageHistory:
         yield from _listed(kind)
+    if kind is history.ChatMessageHistory:
+        yield examples.example("ChatMessageHistory")
 
 
 def _listed(kind: type) -> Iterator[str]:
@@ -146,6 +156,7 @@ def _members(kind: type) -> Iterator[str]:
             if not isinstance(member, property):
                 yield _code(signature(name, member, bound=True))
             yield _text(member.fget if isinstance(member, property) else member)
+            yield examples.example(name)
 
 
 def _message(kind: Any) -> Iterator[str]:

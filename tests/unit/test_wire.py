@@ -117,7 +117,7 @@ def test_a_derived_class_is_written_as_its_base() -> None:
 )
 def test_what_is_no_message_is_refused(value: Any) -> None:
     """Only chatstore's classes and what is derived from them have a wire form."""
-    with pytest.raises(InvalidMessage, match="no message: pass"):
+    with pytest.raises(InvalidMessage, match="not a message: pass"):
         to_wire(value)
 
 
