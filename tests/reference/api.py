@@ -12,9 +12,8 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 import chatstore
-from chatstore import codec, history, messages, migrations, records, repository
+from chatstore import codec, history, messages, migrations, models, records, repository
 from chatstore.arguments import UNSET
-from chatstore.backends.sql import models
 from tests.reference import examples
 
 if TYPE_CHECKING:
@@ -50,6 +49,10 @@ ASYNCHRONOUS = """\
 The methods of `Repository`, with `await`: `await repository.get_messages("trip")`. `iter_records` is iterated
 with `async for`, and the repository itself is used with `async with`. `scope`, `using`, `history` and
 `capabilities` are not awaited."""
+CLIENT_REPOSITORIES = ("RedisRepository", "AsyncRedisRepository", "DynamoDBRepository")
+CLIENTS = """\
+`connect` makes these from a URL. Make one yourself to pass a client or a session of the application's, with the
+options that a URL has in its query."""
 MESSAGES = """\
 Messages are pydantic models. The content may be passed without its name: `HumanMessage("Hello!")`. Besides
 the fields below, unknown ones are kept, stored and given back. Each class is named here with what it adds
@@ -83,6 +86,10 @@ def _parts() -> Iterator[str]:
     yield from _members(repository.Repository)
     yield "## `AsyncRepository`"
     yield ASYNCHRONOUS
+    yield "## Repositories over a client"
+    yield CLIENTS
+    for name in CLIENT_REPOSITORIES:
+        yield from _class(getattr(chatstore, name))
     yield "## Messages"
     yield MESSAGES
     for name in ("BaseMessage", *CLASSES, "OpaqueMessage"):
@@ -98,7 +105,7 @@ def _parts() -> Iterator[str]:
     yield from _functions(migrations, ("upgrade", "downgrade", "current", "check", "upgrade_sql"))
     names = ("add_to", "owns", "ignore", "config", "alembic_ini", "script_location", "version_location")
     yield from _functions(migrations, names, shown=False)  # the page on Alembic shows an env.py
-    yield "## `chatstore.backends.sql.models`"
+    yield "## `chatstore.models`"
     yield MODELS
     yield f"`HEAD` is the revision that this release works on: `{models.HEAD}`."
     yield "## `chatstore.testing`"

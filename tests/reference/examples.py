@@ -6,7 +6,7 @@ left, or from what one just above it made.
 
 from __future__ import annotations
 
-from chatstore.backends.sql.models import HEAD
+from chatstore.models import HEAD
 
 SET_UP = ("""\
 import chatstore

@@ -207,7 +207,7 @@ def owns(name: str | None, type_: str, parent_names: Mapping[str, Any], *, schem
 
 
 def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> bool:
-    """Tell a host's ``include_name`` what is not chatstore's: everything but chatstore's tables and what belongs to them.
+    """Tell a host's ``include_name`` what is not chatstore's: all but its tables and what belongs to them.
 
     For an ``env.py`` that does not call `add_to`: ``context.configure(..., include_name=ignore)``.
     """
