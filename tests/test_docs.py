@@ -117,11 +117,32 @@ def test_an_import_from_the_backends_is_found(line: str, tmp_path: Path) -> None
     assert [line.strip()] == private_imports(planted(tmp_path, f"'''python\nimport chatstore\n{line}\n'''\n"))
 
 
-def test_the_readme_begins_with_the_two_commands() -> None:
-    """The first two blocks are the commands that .ci/run takes from there: the demo and the tests."""
-    demo, tests = blocks(ROOT / "README.md")[:2]
+def lost_files(page: Path) -> list[str]:
+    """Return the files and folders of the project that *page* names and that are not there."""
+    named = re.findall(r"`((?:chatstore|tests|docs|alembic)/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    return [name for name in named if not (ROOT / name).exists()]
 
-    assert ["sh", "sh"] == [demo.language, tests.language]
+
+def test_the_page_for_contributors_names_files_that_are_there() -> None:
+    """Where a change belongs is told by files, which move now and then."""
+    assert [] == lost_files(ROOT / "docs/contribute.md")
+
+
+def test_a_file_that_moved_is_found(tmp_path: Path) -> None:
+    """A name that leads nowhere is found beside those that lead somewhere."""
+    page = planted(tmp_path, "`chatstore/codec.py`, `chatstore/core.py`, `tests/sql/`, `tests/nosql/`")
+
+    assert ["chatstore/core.py", "tests/nosql/"] == lost_files(page)
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    """The first two commands are those that .ci/run takes from there, the demo and the tests, after a first look."""
+    found = blocks(ROOT / "README.md")
+    look = found[0]
+    demo, tests = [block for block in found if block.language == "sh"][:2]
+
+    assert look.language == "python"
+    assert look.line < 15
     assert "chatstore demo" in demo.text
     assert "pytest" in tests.text
 
