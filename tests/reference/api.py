@@ -77,7 +77,7 @@ def _parts() -> Iterator[str]:
     yield INTRODUCTION
     yield examples.blocks(examples.SET_UP)
     yield "## Connecting"
-    yield from _functions(chatstore, ("connect", "connect_async", "session_key"))
+    yield from _functions(chatstore, ("connect", "connect_async", "session_key"), shown=True)
     yield "## Histories"
     for name in HISTORIES:
         yield from _class(getattr(chatstore, name))
@@ -95,16 +95,16 @@ def _parts() -> Iterator[str]:
     for name in ("BaseMessage", *CLASSES, "OpaqueMessage"):
         yield from _message(getattr(chatstore, name))
     yield "### Wire form"
-    yield from _functions(codec, ("to_wire", "from_wire"), "####")
+    yield from _functions(codec, ("to_wire", "from_wire"), "####", shown=True)
     yield "## What comes back"
     yield "`MessageRecord` and `ChatSession` can be had from `chatstore`, all of these from `chatstore.messages`."
     for name in RECORDS:
         yield from _record(getattr(records, name))
     yield "## `chatstore.migrations`"
     yield MIGRATIONS
-    yield from _functions(migrations, ("upgrade", "downgrade", "current", "check", "upgrade_sql"))
+    yield from _functions(migrations, ("upgrade", "downgrade", "current", "check", "upgrade_sql"), shown=True)
     names = ("add_to", "owns", "ignore", "config", "alembic_ini", "script_location", "version_location")
-    yield from _functions(migrations, names, shown=False)  # the page on Alembic shows an env.py
+    yield from _functions(migrations, names)  # the page on Alembic shows an env.py
     yield "## `chatstore.models`"
     yield MODELS
     yield f"`HEAD` is the revision that this release works on: `{models.HEAD}`."
@@ -116,7 +116,7 @@ def _parts() -> Iterator[str]:
 
 
 def _functions(
-    module: ModuleType, names: tuple[str, ...], level: str = "###", *, shown: bool = True
+    module: ModuleType, names: tuple[str, ...], level: str = "###", *, shown: bool = False
 ) -> Iterator[str]:
     for name in names:
         function = getattr(module, name)
