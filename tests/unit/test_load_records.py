@@ -24,7 +24,12 @@ def test_an_id_twice_in_one_load_counts_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [[HumanMessage("no record")], [record(2**63, "far", "a")], [record(2**70, "far", "a")]]
+    "given",
+    [
+        [HumanMessage("no record")],
+        [record(1, "far", "a")._replace(position=2**63)],
+        [record(1, "far", "a")._replace(position=2**70)],
+    ],
 )
 def test_what_is_no_record_is_refused(given: list[MessageRecord]) -> None:
     """A message is no record, and a position must leave room for those that follow."""
