@@ -14,6 +14,9 @@ from chatstore.connect import connect, connect_async
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository as AsyncRepository
     from chatstore.arguments import session_key as session_key
+    from chatstore.backends.dynamodb import DynamoDBRepository as DynamoDBRepository
+    from chatstore.backends.redis.repository import AsyncRedisRepository as AsyncRedisRepository
+    from chatstore.backends.redis.repository import RedisRepository as RedisRepository
     from chatstore.errors import ChatstoreError as ChatstoreError
     from chatstore.histories import CosmosDBChatMessageHistory as CosmosDBChatMessageHistory
     from chatstore.histories import DynamoDBChatMessageHistory as DynamoDBChatMessageHistory
@@ -41,6 +44,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsyncRepository": "aio",
     "session_key": "arguments",
+    "DynamoDBRepository": "backends.dynamodb",
+    "AsyncRedisRepository": "backends.redis.repository",
+    "RedisRepository": "backends.redis.repository",
     "ChatstoreError": "errors",
     "CosmosDBChatMessageHistory": "histories",
     "DynamoDBChatMessageHistory": "histories",

@@ -1,6 +1,6 @@
 """`AsyncRepository`: what `chatstore.repository.Repository` is, awaited.
 
-Written by ``python -m tests.reference`` from ``chatstore/repository.py``. Change that, and write this anew.
+Written by ``python -m tests.reference`` from ``chatstore/repository.py``. Change that file, then run the command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class AsyncRepository(Facade):
-    """Conversations, each a session of messages in order: every method of `Repository`, awaited.
+    """Sessions with their messages: every method of `Repository`, awaited.
 
     Every method may raise `StorageUnavailable` (the storage did not answer or stayed busy), `SchemaError`
     (the database needs `chatstore upgrade`) and, for bad arguments, `Invalid`; bad input changes nothing stored. A call
@@ -50,7 +50,7 @@ class AsyncRepository(Facade):
         """Create an empty session and return it.
 
         In a scope the session belongs to its owner. Ids have 1 to 255 characters; *metadata* is a JSON object of at
-        most 30 levels. Raises `SessionExists` if the id is taken by anybody (an expired session does not take its id),
+        most 30 levels. Raises `SessionExists` if the id is in use, by any owner (an expired session frees its id),
         `InvalidSessionId` or `Invalid` for bad values.
         """
         given = {
@@ -82,9 +82,9 @@ class AsyncRepository(Facade):
         tenant_id: str | None = UNSET,
         expected_revision: int | None = None,
     ) -> ChatSession:
-        """Change what is passed and return the session: what is left out stays, None clears.
+        """Change the session and return it: what is left out stays, None clears.
 
-        *metadata* replaces the whole object. The owner can be changed by an unscoped repository only (a visitor
+        *metadata* replaces the whole object. Only a repository without a scope can change the owner (when a visitor
         logs in). Raises `SessionNotFound`, `Conflict` if the session is not at *expected_revision*, `Invalid`.
         """
         given = {
@@ -116,9 +116,9 @@ class AsyncRepository(Facade):
     ) -> Page[ChatSession]:
         """Return a page of sessions, newest first by (updated_at, session_id), at most *limit* (up to 1,000).
 
-        *archived* False leaves archived sessions out, True shows only them, None both. *metadata* keeps sessions
-        whose top-level keys equal these. *updated_since* is inclusive. The list is live: a session touched while
-        paging moves to the front. Raises `InvalidCursor` for a malformed cursor or one made for other filters.
+        *archived* False leaves archived sessions out, True lists only these, None both. *metadata* selects sessions
+        whose top-level keys have these values. *updated_since* is inclusive. The list is live: a session that changes
+        while you page moves to the front. Raises `InvalidCursor` for a malformed cursor, or one of other filters.
         """
         wanted = arguments.make_session_filter(
             tenant_id=tenant_id,
@@ -167,16 +167,16 @@ class AsyncRepository(Facade):
     async def add_messages(
         self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
     ) -> Records:
-        """Append *messages*, atomically and in one piece, and return their records, in the order passed.
+        """Append *messages*, all or none and next to each other, and return their records in the order passed.
 
         Creates the session if it is missing. Any number of writers succeed. A message whose ``id`` is stored already
-        is not stored again: its first record comes back, so that the same call may be repeated; with another body
-        it raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
-        session must not exist yet) a session that has moved raises `Conflict`, unless every message is stored
-        already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` where
-        the id belongs to another owner; nothing is written then. Some services cap what is atomic
-        (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
-        many messages are stored if a later one fails.
+        is not stored again: its record is returned, so that the same call can be repeated. If its body differs, it
+        raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
+        session must not exist yet) a session at another revision raises `Conflict`, unless every message is stored
+        already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` if the
+        id belongs to another owner; then nothing is written. Some services limit what is atomic
+        (`capabilities.atomic_batch`): more messages are written in pieces of that size, in order, and `PartialWrite`
+        says how many are stored if a piece fails.
         """
         revision = None if expected_revision is None else check_revision(expected_revision)
         now = utcnow()
@@ -201,8 +201,8 @@ class AsyncRepository(Facade):
     ) -> list[Message]:
         """Return messages, oldest first: those between the exclusive positions *after* and *before*.
 
-        Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
-        scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
+        *last* takes the newest of these, *limit* the oldest; both together raise `Invalid`. To scroll up, pass
+        ``before=p, last=20``. A missing session has no messages. Raises `CorruptRecord` for damaged records.
         """
         chosen = arguments.make_window(last, after, before, limit)
         return await self._run(self._core.get_messages, GetMessages(*self._at(session_id), chosen))
@@ -216,15 +216,15 @@ class AsyncRepository(Facade):
         before: int | None = None,
         limit: int | None = None,
     ) -> Records:
-        """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
+        """Return the messages as records, with the session's ``revision`` at that moment (0: no session)."""
         chosen = arguments.make_window(last, after, before, limit)
         return await self._run(self._core.get_records, GetRecords(*self._at(session_id), chosen))
 
     async def iter_records(self, session_id: str, *, after: int | None = None) -> AsyncIterator[MessageRecord]:
-        """Yield records, oldest first, from behind position *after*, in bounded memory.
+        """Yield the records after position *after*, oldest first, in bounded memory.
 
-        It pages by position and is not one snapshot: what is appended meanwhile is seen too. Damaged records are
-        passed over, and named in one `CorruptRecord` at the end.
+        It reads page by page, not one snapshot: messages appended meanwhile are included. Damaged records are left
+        out, and named in one `CorruptRecord` at the end.
         """
         walk = Walk(session_id, after)
         while walk.more:
@@ -247,10 +247,10 @@ class AsyncRepository(Facade):
     async def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
     ) -> MessageRecord:
-        """Put *message* in the place of a stored one, which keeps its position, id and time; return the record.
+        """Replace a stored message, which keeps its position, id and time; return the new record.
 
-        Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
-        `InvalidMessage` if *message* brings another id.
+        *key* is a position (int) or a message id (str). Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the
+        session is not at *expected_revision*, `InvalidMessage` if *message* has another id.
         """
         scope, now, session_id = self._at(session_id)
         key, revision = arguments.check_message_key(key), check_revision(expected_revision)
@@ -258,7 +258,7 @@ class AsyncRepository(Facade):
         return await self._run(self._core.update_message, call)
 
     async def delete_message(self, session_id: str, key: int | str) -> None:
-        """Delete one message; its id is forgotten, its position is not reused.
+        """Delete one message by position (int) or id (str); its position is not used again, its id may be.
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
@@ -266,7 +266,7 @@ class AsyncRepository(Facade):
         await self._run(self._core.delete_message, call)
 
     async def pop_message(self, session_id: str) -> MessageRecord | None:
-        """Delete the newest message and return its record; None if there is none."""
+        """Delete the newest message and return its record; None without messages."""
         return await self._run(self._core.pop_message, PopMessage(*self._at(session_id)))
 
     async def count_messages(self, session_id: str) -> int:
@@ -274,7 +274,7 @@ class AsyncRepository(Facade):
         return await self._run(self._core.count_messages, CountMessages(*self._at(session_id)))
 
     async def truncate(self, session_id: str, *, after: int) -> None:
-        """Delete the messages behind position *after*; what follows gets new positions."""
+        """Delete the messages after position *after*; later messages get new positions."""
         call = Truncate(*self._at(session_id), arguments.check_natural(after, "after"))
         await self._run(self._core.truncate, call)
 
@@ -285,10 +285,10 @@ class AsyncRepository(Facade):
     async def replace_messages(
         self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
     ) -> Records:
-        """Put *messages* in the place of all stored ones, in one transaction; return their records.
+        """Replace all stored messages by *messages*, in one transaction; return the new records.
 
         Creates the session if it is missing. The new messages get new positions. Raises `Conflict` if the session
-        is not at *expected_revision*, `SessionExists` where the id belongs to another owner, `InvalidMessage`.
+        is not at *expected_revision*, `SessionExists` if the id belongs to another owner, `InvalidMessage`.
         """
         revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
@@ -309,10 +309,10 @@ class AsyncRepository(Facade):
         until: datetime | None = None,
         limit: int = 20,
     ) -> list[SearchHit]:
-        """Return messages that hold all words of *query*, best first, at most *limit* (up to 1,000).
+        """Return messages that contain all words of *query*, best first, at most *limit* (up to 1,000).
 
-        Words are runs of letters and digits, compared without case; no stemming, no prefixes, no syntax: whatever
-        the query holds is literal. ``rank`` compares only within one answer. *since* is inclusive, *until* exclusive.
+        Words are runs of letters and digits, compared without case; there is no stemming, no prefix and no
+        syntax. ``rank`` is comparable only within one result. *since* is inclusive, *until* exclusive.
         Raises `NotSupported` on DynamoDB and Cosmos DB, which have no full text.
         """
         wanted = arguments.make_search_filter(
@@ -358,11 +358,11 @@ class AsyncRepository(Facade):
         expired_only: bool | None = None,
         dry_run: bool = False,
     ) -> PurgeReport:
-        """Delete the sessions that meet all conditions, and report how many; without conditions, the expired ones.
+        """Delete the sessions that meet all conditions, and return how many; without conditions, the expired ones.
 
-        *updated_before* is exclusive. With *dry_run* nothing is deleted, only counted. It works in pieces: an error in
-        the middle leaves some sessions deleted, and what was deleted just when a connection broke may be missing from
-        the report. Raises `Invalid` where *expired_only* is False and nothing else is asked for.
+        *updated_before* is exclusive. *dry_run* only counts. Sessions are deleted in batches: after an error some are
+        gone, and those of a batch during which the connection broke may be missing from the report. Raises `Invalid`
+        if *expired_only* is False and there is no other condition.
         """
         rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
@@ -372,13 +372,13 @@ class AsyncRepository(Facade):
     # ---- the repository itself
 
     async def durability(self) -> Durability:
-        """Return what this storage keeps when the process, or the machine, stops."""
+        """Return what this storage keeps when the process ends or the machine crashes."""
         return await self._run(self._core.durability, AskDurability(self._scope, utcnow()))
 
     async def close(self) -> None:
-        """Release what was made for this repository; an engine that was passed in stays open.
+        """Close the connections of this repository; an engine or client that was passed in stays open.
 
-        One that was made from a URL opens anew if it is used again, and is closed again by another call.
+        A repository made from a URL can be used again: it opens new connections, which another call closes.
         """
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,7 @@
 """What callers pass, checked and in one form: ids, scopes, windows, filters, cursors, the clock.
 
-This module knows what an argument may be; it refuses to know any backend. Both facades and every backend work on
-these values, so that a wrong argument fails the same way everywhere, before anything is written.
+Both repositories and every backend work on these values, so that a wrong argument fails the same way everywhere,
+before anything is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_POSITION = 2**62
 #: From here on every float is a whole number.
 EXACT = 2.0**53
 METADATA_DEPTH = 30
-#: Words are runs of letters and digits (DESIGN: what search means, everywhere).
+#: A word is a run of letters and digits: what search means on every backend.
 WORD = re.compile(r"[^\W_]+")
 #: What no database holds, escaped in JSON text: an odd number of backslashes before the u.
 _ESCAPED_UNSTORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
@@ -58,10 +58,10 @@ def microseconds(moment: datetime) -> int:
 
 
 def session_key(*parts: str) -> str:
-    """Join several keys (user and conversation, app and user and id) into one session id, injectively.
+    """Join several keys, such as a user's id and a chat's name, into one session id.
 
-    Different lists of parts never give the same id. A result that would be too long, or has characters an id
-    cannot have, ends in a digest instead. Raises `InvalidSessionId` for no parts or parts that are not strings.
+    Different lists of parts never give the same id. If the result would be too long, or has characters that an id
+    cannot have, it ends in a digest. Raises `InvalidSessionId` without parts, or if one is not a string.
     """
     if not parts or not all(isinstance(part, str) for part in parts):
         msg = "session_key takes one or more strings: pass str(part) for each"
@@ -98,7 +98,7 @@ class Scope(NamedTuple):
     def narrowed(self, tenant_id: str | None, user_id: str | None) -> Scope:
         """Return the scope inside this one; raise `Invalid` where the two exclude each other."""
         if tenant_id is None and user_id is None:
-            msg = "a scope without an owner would see everybody: pass a tenant_id or a user_id"
+            msg = "a scope needs an owner: pass a tenant_id or a user_id"
             raise Invalid(msg)
         check_owner_id(tenant_id, "tenant_id"), check_owner_id(user_id, "user_id")
         return self.owning(tenant_id, user_id)
@@ -110,7 +110,7 @@ class Scope(NamedTuple):
             (self.user_id, user_id, "user_id"),
         ):
             if mine is not None and theirs is not None and mine != theirs:
-                msg = f"{name} is outside this scope, which only narrows: use the unscoped repository"
+                msg = f"{name} is outside this scope: use the repository without a scope"
                 raise Invalid(msg)
         return Scope(tenant_id or self.tenant_id, user_id or self.user_id)
 
@@ -145,7 +145,7 @@ def check_time(value: datetime | None, name: str) -> datetime | None:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        msg = f"{name} is before the year 1 or after the year 9999 in UTC: pass a moment between them"
+        msg = f"{name} is before the year 1 or after the year 9999 in UTC: pass a time in between"
         raise Invalid(msg) from None
 
 
@@ -174,7 +174,7 @@ def make_window(last: int | None, after: int | None, before: int | None, limit: 
     if last is None and after is None and before is None and limit is None:
         return EVERYTHING
     if last is not None and limit is not None:
-        msg = "last counts from the newest and limit from the oldest: pass one of them"
+        msg = "last counts from the newest message and limit from the oldest: pass only one of them"
         raise Invalid(msg)
     return Window(
         _optional(last, "last"),
@@ -281,7 +281,7 @@ def make_session_filter(
             msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one of these"
             raise Invalid(msg)
     if archived not in (True, False, None):
-        msg = "archived is no choice: pass True (only archived), False (without them) or None (both)"
+        msg = "archived must be True (only archived), False (without them) or None (both): pass one of these"
         raise Invalid(msg)
     return SessionFilter(
         check_owner_id(tenant_id, "tenant_id"),
@@ -295,7 +295,7 @@ def make_session_filter(
 def check_page_limit(value: int) -> int:
     """Return *value* if it is 0 to 1,000, else raise `Invalid`."""
     if check_natural(value, "limit") > PAGE_LIMIT:
-        msg = f"limit is at most {PAGE_LIMIT} a page: follow next_cursor for more"
+        msg = f"limit is at most {PAGE_LIMIT}: pass next_cursor as cursor to get more"
         raise Invalid(msg)
     return value
 
@@ -313,7 +313,7 @@ def encode_cursor(key: Keyset, digest: str) -> str:
 
 
 def decode_cursor(value: str | None, digest: str) -> Keyset | None:
-    """Return where a page begins; raise `InvalidCursor` for what `cursor` did not make for these filters."""
+    """Return where a page begins; raise `InvalidCursor` for anything but a cursor of these filters."""
     if value is None:
         return None
     from base64 import b64decode
@@ -328,7 +328,7 @@ def decode_cursor(value: str | None, digest: str) -> Keyset | None:
         msg = "the cursor is malformed: pass a page's next_cursor unchanged, or None for the first page"
         raise InvalidCursor(msg) from None
     if version != _CURSOR_VERSION or made_for != digest:
-        msg = "the cursor was made for other filters: begin again with cursor=None"
+        msg = "the cursor was made for other filters: start again with cursor=None"
         raise InvalidCursor(msg)
     return updated_at, last_id
 
@@ -370,7 +370,7 @@ def make_search_filter(
         msg = f"the query is of type {type(query).__name__}: pass text"
         raise Invalid(msg)
     if isinstance(types, str):
-        msg = "types is one text: pass a list of message types, such as ['human', 'ai']"
+        msg = "types is a string: pass a list of message types, such as ['human', 'ai']"
         raise Invalid(msg)
     return SearchFilter(
         split_words(query),
@@ -420,7 +420,7 @@ def make_usage_filter(
 
 
 class PurgeRule(NamedTuple):
-    """Which sessions go: those that meet every condition given."""
+    """Which sessions to delete: those that meet every condition."""
 
     updated_before: datetime | None
     archived_only: bool
@@ -431,11 +431,11 @@ class PurgeRule(NamedTuple):
 def make_purge_rule(
     updated_before: datetime | None, *, archived_only: bool, expired_only: bool | None, dry_run: bool
 ) -> PurgeRule:
-    """Return the checked rule; with no condition at all only expired sessions go."""
+    """Return the checked rule; without conditions it selects the expired sessions."""
     if expired_only is None:
         expired_only = updated_before is None and not archived_only
     elif not expired_only and updated_before is None and not archived_only:
-        msg = "purge without any condition would delete everything: pass updated_before, archived_only or expired_only"
+        msg = "this purge would delete everything: pass updated_before, archived_only or expired_only"
         raise Invalid(msg)
     return PurgeRule(check_time(updated_before, "updated_before"), archived_only, expired_only, dry_run)
 
@@ -472,7 +472,7 @@ def make_changes(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("tenant_id", "user_id"):
         if name in changes:
             if scope:
-                msg = "a scoped repository cannot change the owner: use the unscoped one"
+                msg = "a repository in a scope cannot change the owner: use the one without a scope"
                 raise Invalid(msg)
             check_owner_id(changes[name], name)
     if "title" in changes:
@@ -482,7 +482,7 @@ def make_changes(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
     if "expires_at" in changes:
         changes["expires_at"] = check_time(changes["expires_at"], "expires_at")
     if "archived" in changes and not isinstance(changes["archived"], bool):
-        msg = "archived is neither True nor False: pass one of them"
+        msg = "archived must be True or False: pass one of them"
         raise Invalid(msg)
     return changes
 

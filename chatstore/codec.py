@@ -129,10 +129,10 @@ def encode(message: Message, *, now: datetime, source: str | None = None) -> Dra
 def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) -> Draft:
     tag, data = message.type, message.data
     if id_fault(tag) or len(tag) > MAX_TYPE:
-        msg = f"type must have 1 to {MAX_TYPE} characters, no control characters or outer space: change it"
+        msg = f"type must have 1 to {MAX_TYPE} characters, no control characters or spaces at the ends: change it"
         raise InvalidMessage(msg)
     if tag in CLASSES or not isinstance(data, dict):
-        msg = f"an OpaqueMessage has an unknown type and a dict: use {CLASSES.get(tag, dict).__name__}"
+        msg = f"an OpaqueMessage needs a type of its own and a dict as data: use {CLASSES.get(tag, dict).__name__}"
         raise InvalidMessage(msg)
     payload = pack(data)
     given = None if id_fault(message.id) else message.id
@@ -141,7 +141,7 @@ def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) ->
 
 
 def _copies(data: dict[str, Any]) -> dict[str, Any]:
-    """Return what columns hold beside the payload, by the fields of a draft."""
+    """Return what columns hold besides the payload, by the fields of a draft."""
     model = None
     for key in ("response_metadata", "additional_kwargs"):
         if model is None and (about := _dict(data.get(key))):
@@ -324,7 +324,7 @@ def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
         or not hasattr(messages, "__iter__")
         or hasattr(messages, "model_fields_set")
     ):
-        msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
+        msg = "messages must be a list of messages: put a single one in a list, and text in a HumanMessage"
         raise InvalidMessage(msg)
     given = list(messages)
     drafts, named = [], 0
@@ -389,7 +389,7 @@ def rows_of(session_id: str, records: Iterable[MessageRecord]) -> list[Row]:
 
 def _loaded(record: MessageRecord) -> Row:
     if not isinstance(record, MessageRecord):
-        msg = f"load_records takes records, not a value of type {type(record).__name__}: pass MessageRecord"
+        msg = f"load_records got a value of type {type(record).__name__}: pass MessageRecord objects"
         raise Invalid(msg)
     position = check_natural(record.position, "position")
     if position > MAX_POSITION:

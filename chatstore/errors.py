@@ -1,8 +1,7 @@
 """Every error chatstore raises, in one tree.
 
-This module knows names and what each error means to a caller; it refuses to know which backend or driver raised it.
-Driver errors never escape bare: they are the ``__cause__`` of one of these. No message text, password or token
-stands in any of them.
+A driver's error is never raised itself: it is the ``__cause__`` of one of these. None of them contains the text of a
+message, a password or a token.
 
 ::
 
@@ -48,7 +47,7 @@ class NotFound(ChatstoreError, LookupError):
 
 
 class SessionNotFound(NotFound):
-    """There is no such session, or none that this scope may see."""
+    """There is no such session, or it is outside this scope."""
 
 
 class MessageNotFound(NotFound):
@@ -60,23 +59,23 @@ class Conflict(ChatstoreError):
 
 
 class SessionExists(Conflict):
-    """The session id is taken, perhaps by an owner this scope may not see."""
+    """The session id is taken, perhaps by a session outside this scope."""
 
 
 class MessageConflict(Conflict):
-    """The message id is stored already with another body."""
+    """A message with this id is stored already, and its body differs."""
 
 
 class Invalid(ChatstoreError, ValueError):
-    """An argument cannot be what the caller meant; nothing was written."""
+    """An argument is not valid; nothing was written."""
 
 
 class InvalidSessionId(Invalid):
-    """A session id is empty, too long, or has characters an id cannot have."""
+    """A session id is empty, too long, or has characters that are not allowed."""
 
 
 class InvalidMessage(Invalid):
-    """A message cannot be stored so that it comes back equal."""
+    """A message could not be read back equal to what was passed."""
 
 
 class InvalidCursor(Invalid):
@@ -97,43 +96,44 @@ class MessageTooLarge(Invalid):
 
 
 class StorageError(ChatstoreError):
-    """The place where conversations are kept failed."""
+    """The storage failed."""
 
 
 class StorageUnavailable(StorageError):
-    """The storage did not answer, or was too busy, within the deadline; nothing of this call was stored.
+    """The storage did not answer, or was too busy, within the deadline.
 
-    *retry_transaction* is true when the caller's own transaction failed for a passing reason (a deadlock, a
-    serialization failure) and the whole of it is worth repeating.
+    Nothing of this call was stored, unless it is an `OutcomeUnknown`. *retry_transaction* is true when the
+    caller's own transaction failed for a passing reason (a deadlock, a serialization failure): roll it back and
+    repeat all of it.
     """
 
     def __init__(self, message: str, *, retry_transaction: bool = False) -> None:
-        """Mark whether repeating the caller's transaction makes sense."""
+        """Keep whether the caller's transaction should be repeated."""
         super().__init__(message)
         self.retry_transaction = retry_transaction
 
 
 class OutcomeUnknown(StorageUnavailable):
-    """The connection broke while committing something that cannot be repeated safely: look before you repeat it."""
+    """The connection broke during the commit of a change that cannot be repeated safely: it may be stored or not."""
 
 
 class PartialWrite(StorageError):
-    """A batch larger than the backend's transaction failed half way; the same call again completes it.
+    """A batch larger than the backend's transaction failed half way; repeating the call completes it.
 
-    *stored* is the number of messages that are stored, from the first. What the call makes itself, ids of messages
-    that came without one, it would make anew: of such messages pass those behind *stored*.
+    *stored* is how many messages are stored, counted from the first. Messages without ids would get new ones and be
+    stored twice: of these, pass only those after the first *stored*.
     """
 
     def __init__(self, message: str, *, stored: int) -> None:
-        """Keep how many messages made it."""
+        """Keep how many messages were stored."""
         super().__init__(message)
         self.stored = stored
 
 
 class CorruptRecord(StorageError):
-    """Stored records cannot be read; *records* holds those of the same call that can.
+    """Stored records are damaged; *records* holds those of the same call that could be read.
 
-    *positions* names the damaged ones, in order; both are empty where the error is about one value.
+    *positions* lists the damaged ones, in order. Both are empty where the error is about a single value.
     """
 
     def __init__(self, message: str, *, positions: Sequence[int] = (), records: Sequence[Any] = ()) -> None:
@@ -144,7 +144,7 @@ class CorruptRecord(StorageError):
 
 
 class SchemaError(ChatstoreError):
-    """The database's tables are not what this release works on."""
+    """The database's tables do not fit this release."""
 
 
 class SchemaMissing(SchemaError):

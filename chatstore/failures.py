@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def missing(session_id: str) -> SessionNotFound:
-    """Make the error for a session that is not there, or not for this scope."""
+    """Make the error for a session that does not exist, or is outside the scope."""
     return SessionNotFound(f"there is no session {session_id!r}: create it, or append to it, first")
 
 
@@ -39,16 +39,16 @@ def no_message(session_id: str, key: int | str) -> MessageNotFound:
 def stale(session_id: str, expected: int, actual: int) -> Conflict:
     """Make the error for a revision that is no longer the session's."""
     return Conflict(
-        f"session {session_id!r} is at revision {actual}, not {expected}: read it again and decide anew"
+        f"session {session_id!r} is at revision {actual}, not {expected}: read it again, then decide"
         if actual
-        else f"session {session_id!r} does not exist, yet revision {expected} was expected: create it first"
+        else f"session {session_id!r} does not exist, but revision {expected} was expected: create it first"
     )
 
 
 def another_body(session_id: str, message_id: str) -> MessageConflict:
     """Make the error for a known message id with a new body."""
     return MessageConflict(
-        f"session {session_id!r} holds a message with id {message_id!r} and another body: "
+        f"session {session_id!r} has a message with id {message_id!r} and a different body: "
         "use update_message to change it, or a new id"
     )
 
@@ -65,7 +65,7 @@ def partly(session_id: str, stored: int) -> PartialWrite:
     """Make the error for a batch of which only the first *stored* messages could be written."""
     return PartialWrite(
         f"the first {stored} messages for session {session_id!r} are stored, the others are not: repeat the same call "
-        f"if its messages have ids, else pass those from number {stored + 1} on",
+        f"if its messages have ids, otherwise pass those from number {stored + 1} on",
         stored=stored,
     )
 
@@ -81,7 +81,7 @@ def corrupt(
     named = ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")  # noqa: PLR2004 - enough to see
     return CorruptRecord(
         f"session {session_id!r} has damaged records at position {named}: the others {others}; "
-        "mend these with update_message or delete_message",
+        "repair the damaged ones with update_message or delete_message",
         positions=positions,
         records=records,
     )

@@ -1,7 +1,4 @@
-"""The named histories of the "Chat Message History" page: one short class each, which only builds a repository.
-
-This module knows the parameters people pass already; it refuses to know how anything is stored.
-"""
+"""The named histories, with the parameters of LangChain's: one short class each, which only builds a repository."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class FileChatMessageHistory(ChatMessageHistory):
-    """One conversation in one JSON file, in the page's format, readable by everything that reads that."""
+    """One session in one JSON file, in the format of LangChain's `FileChatMessageHistory`."""
 
     def __init__(self, file_path: str | os.PathLike[str], *, last: int | None = None) -> None:
-        """Work on the file at *file_path*, made at the first append."""
+        """Work on the file at *file_path*, which the first append creates."""
         from chatstore.backends.file import SESSION, SingleFileRepository
 
         owned(self, SingleFileRepository(file_path), SESSION, last)
@@ -45,10 +42,10 @@ class SQLChatMessageHistory(ChatMessageHistory):
 
 
 class PostgresChatMessageHistory(ChatMessageHistory):
-    """One session in PostgreSQL, by psycopg 3."""
+    """One session in PostgreSQL, with psycopg 3."""
 
     def __init__(self, session_id: str, connection_string: str, *, last: int | None = None) -> None:
-        """Work on session *session_id* of the database behind *connection_string*, a ``postgresql://`` URL.
+        """Work on session *session_id* of the database at *connection_string*, a ``postgresql://`` URL.
 
         Raises `Invalid` for any other database's URL.
         """
@@ -74,10 +71,10 @@ class RedisChatMessageHistory(ChatMessageHistory):
         *,
         last: int | None = None,
     ) -> None:
-        """Work on session *session_id* of the server behind *url*, a ``redis://`` or ``rediss://`` URL.
+        """Work on session *session_id* of the server at *url*, a ``redis://`` or ``rediss://`` URL.
 
         All keys begin with *key_prefix*; the default is that of `connect`, which lists the same sessions. *ttl* is in
-        seconds: each time something is added, the session is set to expire so long afterwards; None leaves it alone.
+        seconds: each append sets the session to expire that much later; None leaves its expiry alone.
         """
         from urllib.parse import urlencode
 
@@ -103,7 +100,7 @@ class DynamoDBChatMessageHistory(ChatMessageHistory):
         """Work on session *session_id* of table *table_name*.
 
         Credentials and region come from the usual places of AWS, or from *boto3_session*. *ttl* is in seconds: each
-        time something is added, the session is set to expire so long afterwards; None leaves it alone.
+        append sets the session to expire that much later; None leaves its expiry alone.
         """
         from chatstore.backends.dynamodb import DynamoDBRepository
 
@@ -133,12 +130,12 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         *,
         last: int | None = None,
     ) -> None:
-        """Work on session *session_id* in a container of the account, as far as it is *user_id*'s.
+        """Work on session *session_id* in a container of the account, if it belongs to *user_id*.
 
-        Without *user_id* the session's id alone decides; None and an empty one raise `Invalid`.
-        *credential* is the account's key or a credential of azure-identity; *connection_string* stands for endpoint
-        and key. Without both, the environment decides as for a ``cosmosdb://`` URL. *ttl* is in seconds: each time
-        something is added, the session is set to expire so long afterwards; None leaves it alone.
+        Without *user_id* every session can be used; None and an empty one raise `Invalid`.
+        *credential* is the account's key or a credential of azure-identity; *connection_string* has endpoint and key
+        in one. Without both, the environment is read as for a ``cosmosdb://`` URL. *ttl* is in seconds: each append
+        sets the session to expire that much later; None leaves its expiry alone.
         """
         from chatstore.backends.cosmosdb.repository import repository_of
 
@@ -149,7 +146,7 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         owned(self, repository if user_id is UNSET else repository.scope(user_id=user_id), session_id, last)
 
     def prepare_cosmos(self) -> None:
-        """Create the database and the container where they are missing; ``with`` does it too."""
+        """Create the database and the container if they are missing; ``with`` does this too."""
         from chatstore.backends.cosmosdb.provisioning import provisioner_of
 
         provisioner_of(self.repository).upgrade()

@@ -1,7 +1,6 @@
-"""Chat message histories: one conversation, with the names people know.
+"""Chat message histories: one session of any repository, with the interface of LangChain's.
 
-This module knows one session of any repository; it refuses to know any backend. `chatstore.histories` has the named
-constructors (`FileChatMessageHistory`, `SQLChatMessageHistory`, …).
+`chatstore.histories` has the named ones (`FileChatMessageHistory`, `SQLChatMessageHistory`, …).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ async def _threaded(call: Callable[[], T]) -> T:
 
 
 class BaseChatMessageHistory(ABC):
-    """The interface for storing and reading one conversation: implement `messages`, `add_messages` and `clear`."""
+    """The interface for storing and reading one session: implement `messages`, `add_messages` and `clear`."""
 
     @property
     @abstractmethod
@@ -50,11 +49,11 @@ class BaseChatMessageHistory(ABC):
         self.add_messages([message])
 
     def add_user_message(self, message: HumanMessage | str) -> None:
-        """Append what the user said."""
+        """Append a message of the user."""
         self.add_message(HumanMessage(content=message) if isinstance(message, str) else message)
 
     def add_ai_message(self, message: AIMessage | str) -> None:
-        """Append what the model said."""
+        """Append a message of the model."""
         self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
 
     async def aget_messages(self) -> list[Message]:
@@ -70,7 +69,7 @@ class BaseChatMessageHistory(ABC):
         await _threaded(self.clear)
 
     def __str__(self) -> str:
-        """Return the conversation as a transcript, a line a message."""
+        """Return the messages as a transcript, one per line."""
         names = {"human": "Human", "ai": "AI", "system": "System", "tool": "Tool", "function": "Function"}
         return "\n".join(
             f"{names.get(message.type, getattr(message, 'role', message.type))}: {text_of(message.content)}"
@@ -79,7 +78,7 @@ class BaseChatMessageHistory(ABC):
 
 
 class ChatMessageHistory(BaseChatMessageHistory):
-    """One session of a repository; without arguments, a conversation in memory."""
+    """One session of a repository; without arguments, a new one in memory."""
 
     def __init__(
         self,
@@ -88,10 +87,10 @@ class ChatMessageHistory(BaseChatMessageHistory):
         *,
         last: int | None = None,
     ) -> None:
-        """Work on session *session_id* (a new id where it is None) of *repository* (one of its own in memory).
+        """Work on session *session_id* (None: a new id) of *repository* (None: one in memory).
 
-        *last* limits `messages` to the newest that many. Nothing is read or written yet. One history object serves
-        synchronous and asynchronous callers; over an `AsyncRepository` only the latter.
+        *last* limits `messages` to that many of the newest. Nothing is read or written yet. One history has synchronous
+        and asynchronous methods; on an `AsyncRepository` only the asynchronous ones work.
         """
         if repository is None:
             from chatstore.backends.memory import MemoryRepository  # the only backend a history knows by name
@@ -132,14 +131,14 @@ class ChatMessageHistory(BaseChatMessageHistory):
         await self._awaited().clear(self.session_id)
 
     def close(self) -> None:
-        """Close the repository, if a named constructor made it for this history."""
+        """Close the repository, if this history made it."""
         if self._owned and isinstance(self.repository, Repository):
             self.repository.close()
 
     async def aclose(self) -> None:
-        """Release what the running loop used for the asynchronous methods, and do `close`.
+        """Release what the asynchronous methods opened on the running loop, and do `close`.
 
-        Histories over one repository share it: the last one to release it closes it.
+        Histories of one repository share it; the last of them closes it.
         """
         if isinstance(self.repository, Repository):
             await self.repository._release_twin(self)
@@ -163,9 +162,7 @@ class ChatMessageHistory(BaseChatMessageHistory):
     def _blocking(self) -> Repository:
         if isinstance(self.repository, Repository):
             return self.repository
-        msg = (
-            "this history stands on an AsyncRepository: await aget_messages, aadd_messages and aclear instead"
-        )
+        msg = "this history has an AsyncRepository: await aget_messages, aadd_messages and aclear instead"
         raise NotSupported(msg)
 
     def _awaited(self) -> AsyncRepository:
@@ -175,6 +172,6 @@ class ChatMessageHistory(BaseChatMessageHistory):
 
 
 def owned(history: Any, repository: Repository, session_id: str, last: int | None = None) -> None:
-    """Begin *history* on a *repository* that was made for it and is closed with it."""
+    """Set up *history* on a *repository* that was made for it and is closed with it."""
     ChatMessageHistory.__init__(history, repository, session_id, last=last)
     history._owned = True

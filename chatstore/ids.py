@@ -1,8 +1,4 @@
-"""Ids: what may be one, and new ones for messages that come without.
-
-This module knows the rule for every id (sessions, owners, messages) and UUIDs of version 7. It refuses to
-know what an id stands for.
-"""
+"""Ids: which are allowed (of sessions, owners and messages alike), and new ones for messages without one."""
 
 from __future__ import annotations
 
@@ -37,7 +33,7 @@ def id_fault(value: object) -> str | None:
 def checked_id(value: str) -> str:
     """Return *value* if it can be a message id, else raise `InvalidMessage`."""
     if fault := id_fault(value):
-        msg = f"the message id {fault}: use 1 to {MAX_ID} characters, no control characters or outer space"
+        msg = f"the message id {fault}: use 1 to {MAX_ID} characters without control characters or spaces at the ends"
         raise InvalidMessage(msg)
     return value
 
@@ -45,7 +41,7 @@ def checked_id(value: str) -> str:
 def check_session_id(value: str) -> str:
     """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
     if fault := id_fault(value):
-        msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
+        msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or spaces at the ends"
         raise InvalidSessionId(msg)
     return value
 
@@ -53,14 +49,14 @@ def check_session_id(value: str) -> str:
 def check_owner_id(value: str | None, name: str) -> str | None:
     """Return *value* if it can be a tenant or user id (None: not given), else raise `Invalid`.
 
-    Every door asks here, and with ``is None``, never by truth: an empty one comes from a header or a variable that is
-    not set, and would be nobody in one place and everybody in another.
+    Every entry point calls this, and compares with ``is None``: an empty id comes from a header or a variable that is
+    not set, and must never mean "nobody" in one place and "everybody" in another.
     """
     if value == "":
-        msg = f"{name} is empty: pass whose it is (is a variable not set?), or leave it out where nobody is meant"
+        msg = f"{name} is empty (is a variable not set?): pass the owner's id, or leave it out for no owner"
         raise Invalid(msg)
     if value is not None and (fault := id_fault(value)):
-        msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or outer white space"
+        msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or spaces at the ends"
         raise Invalid(msg)
     return value
 

@@ -127,7 +127,7 @@ class BaseMessage(BaseModel):
         return text_of(self.content)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Yield what the page shows, then every other field that differs from its default."""
+        """Yield what LangChain shows, then every other field that differs from its default."""
         values = self.__dict__
         shown = [name for name in ("content", "additional_kwargs", "example") if name in values]
         yield from ((name, values[name]) for name in shown)

@@ -1,8 +1,8 @@
-"""The contract: a `Repository` of sessions, each a conversation of messages in order.
+"""The contract: a `Repository` of sessions, each with its messages in order.
 
-This module knows what every operation promises, in its docstrings, and checks what callers pass; it refuses to know
-where anything is kept. A backend is a `Core` (the operations, written once) and a `Repository` whose ``_run`` lends
-that core its resource. `chatstore.aio.AsyncRepository` is the same, word for word, with ``await``.
+The docstrings say what every operation promises, on every backend; arguments are checked here, too. A backend is a
+`Core` (the operations, written once) and a `Repository` whose ``_run`` lends that core its resource.
+`chatstore.aio.AsyncRepository` is the same with ``await``.
 
 What holds everywhere: positions start at 1, grow, and are never reused. Results are fresh lists, oldest message
 first. Times are aware and in UTC; they inform and never order. A missing or expired session reads as empty. In a
@@ -75,27 +75,27 @@ class Walk:
     """Where `iter_records` stands in a session, and what it could not read on its way."""
 
     def __init__(self, session_id: str, after: int | None) -> None:
-        """Begin behind position *after*."""
+        """Begin after position *after*."""
         self.session_id = session_id
         self.position = 0 if after is None else arguments.check_natural(after, "after")
         self.more = True
         self._damaged: list[int] = []
 
     def step(self, part: Sequence[MessageRecord], lost: Sequence[int] = ()) -> Sequence[MessageRecord]:
-        """Go behind *part* and the damaged positions *lost* beside it; return *part*."""
+        """Move past *part* and the damaged positions *lost* in it; return *part*."""
         self._damaged += lost
         self.more = len(part) + len(lost) >= CHUNK
         self.position = max([self.position, *lost[-1:], *(record.position for record in part[-1:])])
         return part
 
     def passed(self, error: CorruptRecord) -> Sequence[MessageRecord]:
-        """Go on behind what *error* names, and return what it carries; an error about something else is raised."""
+        """Move past the positions that *error* names, and return its records; raise an error about anything else."""
         if not error.positions:
             raise error
         return self.step(error.records, error.positions)
 
     def end(self) -> None:
-        """Raise `CorruptRecord` if there was anything damaged."""
+        """Raise `CorruptRecord` if any record was damaged."""
         if self._damaged:
             raise corrupt(self.session_id, self._damaged, others="were yielded")
 
@@ -107,17 +107,17 @@ class Facade(ABC):
     _scope: Scope = Scope()
 
     def scope(self, *, tenant_id: str | None = None, user_id: str | None = None) -> Self:
-        """Return the same repository, seeing only this owner's sessions; what it creates is theirs.
+        """Return the same repository limited to one owner: it sees only their sessions, and creates sessions for them.
 
-        Scopes only narrow: a second one that contradicts the first raises `Invalid`.
+        A scope can be narrowed, never widened: a second scope that contradicts the first raises `Invalid`.
         """
         return self._copied(_scope=self._scope.narrowed(tenant_id, user_id))
 
     def using(self, transaction: Any) -> Self:  # noqa: ARG002 - the parameter is the contract
         """Return the same repository working inside the caller's transaction (SQL only).
 
-        *transaction* is a SQLAlchemy Connection or ORM Session. Nothing is committed, rolled back or retried inside;
-        each change runs in a savepoint. Raises `NotSupported` on other backends.
+        *transaction* is a SQLAlchemy Connection or ORM Session. Nothing is committed, rolled back or retried; each
+        change runs in a savepoint. Raises `NotSupported` on other backends.
         """
         raise self._no_transactions()
 
@@ -147,7 +147,7 @@ class Facade(ABC):
 
 
 class Repository(Facade):
-    """Conversations, each a session of messages in order; safe for threads and, when made from a URL, for forks.
+    """Sessions with their messages; safe for threads and, if made from a URL, for forks.
 
     Every method may raise `StorageUnavailable` (the storage did not answer or stayed busy), `SchemaError`
     (the database needs `chatstore upgrade`) and, for bad arguments, `Invalid`; bad input changes nothing stored.
@@ -172,7 +172,7 @@ class Repository(Facade):
         """Create an empty session and return it.
 
         In a scope the session belongs to its owner. Ids have 1 to 255 characters; *metadata* is a JSON object of at
-        most 30 levels. Raises `SessionExists` if the id is taken by anybody (an expired session does not take its id),
+        most 30 levels. Raises `SessionExists` if the id is in use, by any owner (an expired session frees its id),
         `InvalidSessionId` or `Invalid` for bad values.
         """
         given = {
@@ -204,9 +204,9 @@ class Repository(Facade):
         tenant_id: str | None = UNSET,
         expected_revision: int | None = None,
     ) -> ChatSession:
-        """Change what is passed and return the session: what is left out stays, None clears.
+        """Change the session and return it: what is left out stays, None clears.
 
-        *metadata* replaces the whole object. The owner can be changed by an unscoped repository only (a visitor
+        *metadata* replaces the whole object. Only a repository without a scope can change the owner (when a visitor
         logs in). Raises `SessionNotFound`, `Conflict` if the session is not at *expected_revision*, `Invalid`.
         """
         given = {
@@ -238,9 +238,9 @@ class Repository(Facade):
     ) -> Page[ChatSession]:
         """Return a page of sessions, newest first by (updated_at, session_id), at most *limit* (up to 1,000).
 
-        *archived* False leaves archived sessions out, True shows only them, None both. *metadata* keeps sessions
-        whose top-level keys equal these. *updated_since* is inclusive. The list is live: a session touched while
-        paging moves to the front. Raises `InvalidCursor` for a malformed cursor or one made for other filters.
+        *archived* False leaves archived sessions out, True lists only these, None both. *metadata* selects sessions
+        whose top-level keys have these values. *updated_since* is inclusive. The list is live: a session that changes
+        while you page moves to the front. Raises `InvalidCursor` for a malformed cursor, or one of other filters.
         """
         wanted = arguments.make_session_filter(
             tenant_id=tenant_id,
@@ -289,16 +289,16 @@ class Repository(Facade):
     def add_messages(
         self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
     ) -> Records:
-        """Append *messages*, atomically and in one piece, and return their records, in the order passed.
+        """Append *messages*, all or none and next to each other, and return their records in the order passed.
 
         Creates the session if it is missing. Any number of writers succeed. A message whose ``id`` is stored already
-        is not stored again: its first record comes back, so that the same call may be repeated; with another body
-        it raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
-        session must not exist yet) a session that has moved raises `Conflict`, unless every message is stored
-        already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` where
-        the id belongs to another owner; nothing is written then. Some services cap what is atomic
-        (`capabilities.atomic_batch`): more is written in pieces of that size, in order, and `PartialWrite` says how
-        many messages are stored if a later one fails.
+        is not stored again: its record is returned, so that the same call can be repeated. If its body differs, it
+        raises `MessageConflict`. A message without an id is always appended. With *expected_revision* (0: the
+        session must not exist yet) a session at another revision raises `Conflict`, unless every message is stored
+        already. An empty list does nothing. Raises `InvalidMessage`, `MessageTooLarge`, and `SessionExists` if the
+        id belongs to another owner; then nothing is written. Some services limit what is atomic
+        (`capabilities.atomic_batch`): more messages are written in pieces of that size, in order, and `PartialWrite`
+        says how many are stored if a piece fails.
         """
         revision = None if expected_revision is None else check_revision(expected_revision)
         now = utcnow()
@@ -323,8 +323,8 @@ class Repository(Facade):
     ) -> list[Message]:
         """Return messages, oldest first: those between the exclusive positions *after* and *before*.
 
-        Of these the newest *last*, or the oldest *limit* (both together are `Invalid`); ``before=p, last=20`` is
-        scrolling up. A missing session is empty. Raises `CorruptRecord` for damaged records.
+        *last* takes the newest of these, *limit* the oldest; both together raise `Invalid`. To scroll up, pass
+        ``before=p, last=20``. A missing session has no messages. Raises `CorruptRecord` for damaged records.
         """
         chosen = arguments.make_window(last, after, before, limit)
         return self._run(self._core.get_messages, GetMessages(*self._at(session_id), chosen))
@@ -338,15 +338,15 @@ class Repository(Facade):
         before: int | None = None,
         limit: int | None = None,
     ) -> Records:
-        """Return what `get_messages` returns, as records, with the session's ``revision`` at that moment (0: none)."""
+        """Return the messages as records, with the session's ``revision`` at that moment (0: no session)."""
         chosen = arguments.make_window(last, after, before, limit)
         return self._run(self._core.get_records, GetRecords(*self._at(session_id), chosen))
 
     def iter_records(self, session_id: str, *, after: int | None = None) -> Iterator[MessageRecord]:
-        """Yield records, oldest first, from behind position *after*, in bounded memory.
+        """Yield the records after position *after*, oldest first, in bounded memory.
 
-        It pages by position and is not one snapshot: what is appended meanwhile is seen too. Damaged records are
-        passed over, and named in one `CorruptRecord` at the end.
+        It reads page by page, not one snapshot: messages appended meanwhile are included. Damaged records are left
+        out, and named in one `CorruptRecord` at the end.
         """
         walk = Walk(session_id, after)
         while walk.more:
@@ -368,10 +368,10 @@ class Repository(Facade):
     def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
     ) -> MessageRecord:
-        """Put *message* in the place of a stored one, which keeps its position, id and time; return the record.
+        """Replace a stored message, which keeps its position, id and time; return the new record.
 
-        Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the session is not at *expected_revision*,
-        `InvalidMessage` if *message* brings another id.
+        *key* is a position (int) or a message id (str). Raises `SessionNotFound`, `MessageNotFound`, `Conflict` if the
+        session is not at *expected_revision*, `InvalidMessage` if *message* has another id.
         """
         scope, now, session_id = self._at(session_id)
         key, revision = arguments.check_message_key(key), check_revision(expected_revision)
@@ -379,7 +379,7 @@ class Repository(Facade):
         return self._run(self._core.update_message, call)
 
     def delete_message(self, session_id: str, key: int | str) -> None:
-        """Delete one message; its id is forgotten, its position is not reused.
+        """Delete one message by position (int) or id (str); its position is not used again, its id may be.
 
         Raises `SessionNotFound`, `MessageNotFound`.
         """
@@ -387,7 +387,7 @@ class Repository(Facade):
         self._run(self._core.delete_message, call)
 
     def pop_message(self, session_id: str) -> MessageRecord | None:
-        """Delete the newest message and return its record; None if there is none."""
+        """Delete the newest message and return its record; None without messages."""
         return self._run(self._core.pop_message, PopMessage(*self._at(session_id)))
 
     def count_messages(self, session_id: str) -> int:
@@ -395,7 +395,7 @@ class Repository(Facade):
         return self._run(self._core.count_messages, CountMessages(*self._at(session_id)))
 
     def truncate(self, session_id: str, *, after: int) -> None:
-        """Delete the messages behind position *after*; what follows gets new positions."""
+        """Delete the messages after position *after*; later messages get new positions."""
         call = Truncate(*self._at(session_id), arguments.check_natural(after, "after"))
         self._run(self._core.truncate, call)
 
@@ -406,10 +406,10 @@ class Repository(Facade):
     def replace_messages(
         self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
     ) -> Records:
-        """Put *messages* in the place of all stored ones, in one transaction; return their records.
+        """Replace all stored messages by *messages*, in one transaction; return the new records.
 
         Creates the session if it is missing. The new messages get new positions. Raises `Conflict` if the session
-        is not at *expected_revision*, `SessionExists` where the id belongs to another owner, `InvalidMessage`.
+        is not at *expected_revision*, `SessionExists` if the id belongs to another owner, `InvalidMessage`.
         """
         revision, now = check_revision(expected_revision), utcnow()
         made = batch(session_id, messages, now)
@@ -430,10 +430,10 @@ class Repository(Facade):
         until: datetime | None = None,
         limit: int = 20,
     ) -> list[SearchHit]:
-        """Return messages that hold all words of *query*, best first, at most *limit* (up to 1,000).
+        """Return messages that contain all words of *query*, best first, at most *limit* (up to 1,000).
 
-        Words are runs of letters and digits, compared without case; no stemming, no prefixes, no syntax: whatever
-        the query holds is literal. ``rank`` compares only within one answer. *since* is inclusive, *until* exclusive.
+        Words are runs of letters and digits, compared without case; there is no stemming, no prefix and no
+        syntax. ``rank`` is comparable only within one result. *since* is inclusive, *until* exclusive.
         Raises `NotSupported` on DynamoDB and Cosmos DB, which have no full text.
         """
         wanted = arguments.make_search_filter(
@@ -479,11 +479,11 @@ class Repository(Facade):
         expired_only: bool | None = None,
         dry_run: bool = False,
     ) -> PurgeReport:
-        """Delete the sessions that meet all conditions, and report how many; without conditions, the expired ones.
+        """Delete the sessions that meet all conditions, and return how many; without conditions, the expired ones.
 
-        *updated_before* is exclusive. With *dry_run* nothing is deleted, only counted. It works in pieces: an error in
-        the middle leaves some sessions deleted, and what was deleted just when a connection broke may be missing from
-        the report. Raises `Invalid` where *expired_only* is False and nothing else is asked for.
+        *updated_before* is exclusive. *dry_run* only counts. Sessions are deleted in batches: after an error some are
+        gone, and those of a batch during which the connection broke may be missing from the report. Raises `Invalid`
+        if *expired_only* is False and there is no other condition.
         """
         rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
@@ -493,7 +493,7 @@ class Repository(Facade):
     # ---- the repository itself
 
     def durability(self) -> Durability:
-        """Return what this storage keeps when the process, or the machine, stops."""
+        """Return what this storage keeps when the process ends or the machine crashes."""
         return self._run(self._core.durability, AskDurability(self._scope, utcnow()))
 
     @abstractmethod
@@ -541,9 +541,9 @@ class Repository(Facade):
         raise self._no_transactions()
 
     def close(self) -> None:
-        """Release what was made for this repository; an engine that was passed in stays open.
+        """Close the connections of this repository; an engine or client that was passed in stays open.
 
-        One that was made from a URL opens anew if it is used again, and is closed again by another call.
+        A repository made from a URL can be used again: it opens new connections, which another call closes.
         """
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """JSON without surprises: what is written comes back equal, or is refused with the path of the fault.
 
-This module knows what JSON can say, what of that some database refuses, and how to name a place in a value.
-It refuses to know messages. No error repeats a value; a path shows keys, long ones cut.
+It knows what JSON can hold, what of that some database refuses, and how to name a place in a value. No error
+repeats a value; a path shows keys, and shortens long ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _finite(digits: str) -> float:
 
 
 def _refuse(name: str) -> NoReturn:
-    msg = f"{name} is no JSON number: write null or text"
+    msg = f"{name} is not a JSON number: write null or text"
     raise ValueError(msg)
 
 
@@ -103,7 +103,7 @@ def dump_checked(value: Any) -> bytes:
         return to_json(value)
     except ValueError:  # a lone surrogate
         if re.search(_PAIR, _raw(value)):
-            msg = "data has a text in which one character is two surrogates: write the character itself"
+            msg = "data has text with a character written as two surrogates: write the character itself"
             raise InvalidMessage(msg) from None
         return _escaped(value).encode()
 
@@ -138,7 +138,7 @@ def _marked(data: dict[str, Any]) -> str:
 
 
 def unpack(payload: str | bytes) -> dict[str, Any]:
-    """Return the object that `pack` wrote; raise `InvalidMessage` for what is none."""
+    """Return the object that `pack` wrote; raise `InvalidMessage` for anything else."""
     try:
         value = from_json(payload, allow_inf_nan=False)
     except ValueError:
@@ -216,10 +216,10 @@ def _is_plain_scalar(item: Any, at: Path) -> bool:
         return -MAX_PLAIN_INT < item < MAX_PLAIN_INT
     if isinstance(item, float):
         if not math.isfinite(item):
-            _reject(at, f"is {item}, which JSON lacks", "use None or text")
+            _reject(at, f"is {item}, which JSON does not have", "use None or text")
     elif not isinstance(item, str):
         advice = "pass text, numbers, booleans, None, lists and dicts"
-        _reject(at, f"is of type {type(item).__name__}, which JSON lacks", advice)
+        _reject(at, f"is of type {type(item).__name__}, which JSON does not have", advice)
     return True
 
 

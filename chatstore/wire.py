@@ -1,7 +1,7 @@
 """The wire form of messages: ``{"type": …, "data": {…}}``, as files and exports hold it.
 
-This module knows what each class writes, every shape that framework's releases ever wrote, and how to build a
-message without validating what cannot be wrong. It refuses to know rows, files and JSON text.
+This module knows what each class writes, every shape that LangChain's releases ever wrote, and how to build a
+message without validating what cannot be wrong. It knows nothing of rows, files and JSON text.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def shape_of(message: object) -> Shape:
     for cls in type(message).__mro__:
         if cls in SHAPES:
             return SHAPES[cls]
-    msg = f"a value of type {type(message).__name__} is no message: pass one of chatstore's, such as HumanMessage"
+    msg = f"a value of type {type(message).__name__} is not a message: pass one of chatstore's, such as HumanMessage"
     raise InvalidMessage(msg)
 
 
@@ -134,8 +134,8 @@ def to_wire(message: Message) -> dict[str, Any]:
     """Return ``{"type": …, "data": {…}}``; nested values are shared with *message*, not copied.
 
     A plain human or ai message has the keys content, additional_kwargs and example in its data; every other
-    field is there where it differs from its default. Whether all of it is JSON is for `dumps` to say. Raises
-    `InvalidMessage` for what is not a message.
+    field is there if it differs from its default. The values are not checked to be JSON. Raises `InvalidMessage`
+    for anything but a message.
     """
     if isinstance(message, OpaqueMessage):
         return {"type": message.type, "data": dict(message.data)}
@@ -149,12 +149,11 @@ def to_wire(message: Message) -> dict[str, Any]:
 
 
 def from_wire(obj: Mapping[str, Any]) -> Message:
-    """Return the message of a wire form, whichever release of that framework wrote it.
+    """Return the message of a wire form, whichever release of LangChain wrote it.
 
-    Besides ``{"type", "data"}`` of any age, streamed chunks (they become the whole message), ``{"lc": 1,
-    "kwargs"}`` and the flat ``{"type", "content", …}`` are read. An unknown type becomes an `OpaqueMessage`.
-    Keys beside type and data belong to whatever carries the message and are left alone. Raises
-    `InvalidMessage` with the path.
+    Reads ``{"type", "data"}`` of any age, streamed chunks (they become the whole message), ``{"lc": 1, "kwargs"}``
+    and the flat ``{"type", "content", …}``. An unknown type becomes an `OpaqueMessage`. Other keys beside type and
+    data are ignored. Raises `InvalidMessage` with the path.
     """
     tag, data = _tagged(obj)
     if tag not in CLASSES:
@@ -207,10 +206,10 @@ def fault_of(error: ValidationError, data: dict[str, Any]) -> str:
     if first["type"] == "missing":
         return f"{path_text(((None, 'data'), first['loc'][-1]))} is missing: add it"
     if first["loc"][:1] != ("content",):
-        return f"{path_text(_followed(first['loc'], data)[0])} cannot be what it is: {first['msg']}"
+        return f"{path_text(_followed(first['loc'], data)[0])} is invalid: {first['msg']}"
     # Either text or a list would do, so pydantic tells a fault of each: the one that leads deepest is meant.
     at, _ = max((_followed(fault["loc"], data) for fault in faults), key=itemgetter(1))
-    return f"{path_text(at)} cannot be what it is: write text, or a list of texts and objects"
+    return f"{path_text(at)} is invalid: write text, or a list of texts and objects"
 
 
 def _followed(location: tuple[int | str, ...], data: dict[str, Any]) -> tuple[Path, int]:

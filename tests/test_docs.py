@@ -81,11 +81,67 @@ def test_a_page_that_does_not_say_what_to_install_is_found(text: str, tmp_path: 
         install_line(planted(tmp_path, text))
 
 
-def test_the_readme_begins_with_the_two_commands() -> None:
-    """The first two blocks are the commands that .ci/run takes from there: the demo and the tests."""
-    demo, tests = blocks(ROOT / "README.md")[:2]
+#: Pages to follow import public names only. Who writes a backend builds on what the backends share.
+FOLLOWED = [
+    page
+    for page in PAGES
+    if page.parent.name != "reference" and page.name not in ("architecture.md", "new-backend.md")
+]
 
-    assert ["sh", "sh"] == [demo.language, tests.language]
+
+def private_imports(page: Path) -> list[str]:
+    """Return the imports of *page* that reach into the backends."""
+    inner = (
+        r"^\s*(?:from chatstore\.backends|from chatstore import .*\bbackends\b|import chatstore\.backends).*"
+    )
+    return [found[0].strip() for found in re.finditer(inner, page.read_text(encoding="utf-8"), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
+def test_a_page_to_follow_imports_public_names(page: Path) -> None:
+    """What stands below `chatstore.backends` may move: pages take names from public modules."""
+    assert [] == private_imports(page)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from chatstore.backends.sql.migrations import upgrade",
+        "    from chatstore import backends",
+        "import chatstore.backends.redis",
+    ],
+)
+def test_an_import_from_the_backends_is_found(line: str, tmp_path: Path) -> None:
+    """In every way that Python has, and inside a function too."""
+    assert [line.strip()] == private_imports(planted(tmp_path, f"'''python\nimport chatstore\n{line}\n'''\n"))
+
+
+def lost_files(page: Path) -> list[str]:
+    """Return the files and folders of the project that *page* names and that are not there."""
+    named = re.findall(r"`((?:chatstore|tests|docs|alembic)/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    return [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_page_for_contributors_names_files_that_are_there() -> None:
+    """Where a change belongs is told by files, which move now and then."""
+    assert [] == lost_files(ROOT / "docs/contribute.md")
+
+
+def test_a_file_that_moved_is_found(tmp_path: Path) -> None:
+    """A name that leads nowhere is found beside those that lead somewhere."""
+    page = planted(tmp_path, "`chatstore/codec.py`, `chatstore/core.py`, `tests/sql/`, `tests/nosql/`")
+
+    assert ["chatstore/core.py", "tests/nosql/"] == lost_files(page)
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    """The first two commands are those that .ci/run takes from there, the demo and the tests, after a first look."""
+    found = blocks(ROOT / "README.md")
+    look = found[0]
+    demo, tests = [block for block in found if block.language == "sh"][:2]
+
+    assert look.language == "python"
+    assert look.line < 15
     assert "chatstore demo" in demo.text
     assert "pytest" in tests.text
 

@@ -1,4 +1,4 @@
-"""The contract of histories: a session of any repository, with the names of the page."""
+"""The contract of histories: a session of any repository, with the names that LangChain uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HistoryContract(ContractPart):
         return repository.history(session_id, last=last)
 
     async def test_the_story_of_the_page(self, store: AsyncRepository) -> None:
-        """What the user and the model say is there, in order, with the repr of the page."""
+        """What the user and the model say is there, in order, with LangChain's repr."""
         history = self.history(store)
         history.add_user_message("Hello!")
         history.add_ai_message("Hello there! How can I assist you today?")

@@ -11,17 +11,12 @@ import pytest
 from chatstore.connect import connect
 from tests import servers
 from tests.sources import planting
-from tests.sources.shapes import MESSAGES, RAW
+from tests.sources.shapes import MESSAGES, RAW, human_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.cli.conftest import Run
-
-
-def said(text: str) -> str:
-    """Return the element of a message without an id."""
-    return json.dumps({"type": "human", "data": {"content": text, "additional_kwargs": {}}})
 
 
 def options(plant: planting.Plant) -> list[str]:
@@ -50,7 +45,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_into_every_storage(old: Any, target: str, cli: Run) -> None:
     """What arrives is the same in each; the second time nothing is new."""
     old.add("one", RAW)
-    old.add("two", [said(str(number)) for number in range(700)])
+    old.add("two", [human_element(str(number)) for number in range(700)])
 
     first = json.loads(cli("import", *options(old), "--url", target, "--json").out)["sources"]
     again = json.loads(cli("import", *options(old), "--url", target, "--json").out)["sources"]
@@ -79,7 +74,7 @@ def test_into_every_storage(old: Any, target: str, cli: Run) -> None:
 
 def test_what_is_damaged_is_named_counted_and_told_by_the_exit_code(old: Any, cli: Run) -> None:
     """The others are stored; one line for each fault, one error line at the end."""
-    old.add("one", [said("a"), "broken", said("b")])
+    old.add("one", [human_element("a"), "broken", human_element("b")])
 
     ran = cli("import", *options(old), "--url", "sqlite:///new.db")
 
@@ -107,7 +102,7 @@ def test_no_password_is_shown(cli: Run) -> None:
 
 def test_a_url_can_stand_in_the_environment(old: Any, cli: Run) -> None:
     """env:NAME keeps a password out of the list of processes; a name that is not set is refused."""
-    old.add("one", [said("a")])
+    old.add("one", [human_element("a")])
     words = ["import", "--from", "message-store", "env:OLD_URL", "--url", "sqlite:///new.db"]
 
     assert 2 == cli(*words).code
@@ -117,7 +112,7 @@ def test_a_url_can_stand_in_the_environment(old: Any, cli: Run) -> None:
 def test_owner_and_session_are_chosen(old: Any, cli: Run) -> None:
     """--session reads one, --user and --tenant own it."""
     for name in ("one", "two"):
-        old.add(name, [said(name)])
+        old.add(name, [human_element(name)])
 
     cli(
         "import",

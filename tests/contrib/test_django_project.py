@@ -26,7 +26,7 @@ TESTS = ["-m", "django", "test", "chats.tests", "chats.more"]
 #: Tests that a project may have, beside those of the page.
 MORE = """
 import chatstore
-from chats.apps import store
+from chats.apps import repository
 from chats.models import Account
 from django.test import Client, SimpleTestCase, TransactionTestCase
 from django.test.testcases import DatabaseOperationForbidden
@@ -48,7 +48,7 @@ class Chats(TransactionTestCase):
 
 class Refused(TransactionTestCase):
     def test_what_is_refused_costs_nothing(self):
-        store.scope(user_id="bob").history("eve/garden").add_user_message("mine")
+        repository.scope(user_id="bob").history("eve/garden").add_user_message("mine")
         client = browser("eve")
         for _ in range(2):
             self.assertEqual(500, client.post("/chats/garden", {"text": "Hello?"}).status_code)
@@ -58,9 +58,9 @@ class Refused(TransactionTestCase):
 class NoDatabase(SimpleTestCase):
     def test_the_store_is_as_forbidden_as_the_database(self):
         with self.assertRaises(DatabaseOperationForbidden):
-            store.add_messages("forbidden", [chatstore.HumanMessage("Hello!")])
+            repository.add_messages("forbidden", [chatstore.HumanMessage("Hello!")])
 """
-#: What the page must not say: a store on the address of the settings, made when the project is loaded.
+#: What the page must not say: a repository on the address of the settings, made when the project is loaded.
 EARLY = """
 import chatstore
 from django.conf import settings
@@ -68,7 +68,7 @@ from sqlalchemy import URL
 
 database = settings.DATABASES["default"]
 address = (str(database.get(key) or "") or None for key in ("USER", "PASSWORD", "HOST", "PORT", "NAME"))
-store = chatstore.connect(URL.create(database["ENGINE"].split(".")[-1].removesuffix("3"), *address))
+repository = chatstore.connect(URL.create(database["ENGINE"].split(".")[-1].removesuffix("3"), *address))
 """
 
 
@@ -124,8 +124,8 @@ class Project:
         """Make the tables by the page's command, and store one conversation."""
         ran = self.run("-m", "django", "migrate", "--run-syncdb")
         assert 0 == ran.code, ran.said
-        with connect(self.url) as store:
-            store.history("real").add_user_message("Here since yesterday.")
+        with connect(self.url) as repository:
+            repository.history("real").add_user_message("Here since yesterday.")
 
     def holds(self) -> dict[str, list[tuple[object, ...]]]:
         """Return all rows of the real database, by table."""
@@ -208,7 +208,7 @@ def test_a_test_database_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_test_database_cannot_reach_the_real_one(project: Project) -> None:
-    """Django makes no test database for tests that may not use one; the store is refused there, too."""
+    """Django makes no test database for tests that may not use one; the repository is refused there, too."""
     project.migrate()
 
     assert [] == faults(project, "-m", "django", "test", "chats.more.NoDatabase")
@@ -218,11 +218,11 @@ def test_pytest_django_leaves_the_real_database_as_it_is(project: Project) -> No
     """The same tests under pytest-django, which blocks the database wherever it is not asked for."""
     project.migrate()
     (project.folder / "test_plain.py").write_text(
-        "import pytest\nfrom chats.apps import store\n\n\n"
+        "import pytest\nfrom chats.apps import repository\n\n\n"
         "def test_blocked():\n    with pytest.raises(RuntimeError, match='not allowed'):\n"
-        "        store.count_messages('s')\n\n\n"
+        "        repository.count_messages('s')\n\n\n"
         "@pytest.mark.django_db(transaction=True)\n"
-        "def test_allowed():\n    store.history('s').add_user_message('Hello!')\n",
+        "def test_allowed():\n    repository.history('s').add_user_message('Hello!')\n",
         encoding="utf-8",
     )
 
@@ -251,7 +251,7 @@ def test_options_reach_the_driver(project: Project) -> None:
 
 
 def test_the_early_store_is_found(project: Project) -> None:
-    """A store on the address that the settings had at import writes into the real database: the check says so."""
+    """A repository on the address that the settings had at import writes into the real database: the check says so."""
     project.migrate()
     (project.folder / "chats" / "apps.py").write_text(EARLY, encoding="utf-8")
 

@@ -29,7 +29,7 @@ CHATS = 20
 FLASK = """
 import os
 
-from app import Account, app, db, store
+from app import Account, app, db
 
 
 @app.get("/inside")

@@ -22,6 +22,7 @@ from chatstore.errors import (
     StorageUnavailable,
 )
 from tests.cosmos import base_of, leaking_sdk
+from tests.stored import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,6 @@ def said(number: int, *, named: bool = True) -> list[HumanMessage]:
     return [HumanMessage(f"{one}", id=f"m{one}" if named else None) for one in range(number)]
 
 
-def texts(store: Repository, session: str = "garden") -> list[str]:
-    """Return what is stored."""
-    return [message.text for message in store.get_messages(session)]
-
-
 # ---------------------------------------------------------------------------------------- throttling
 
 
@@ -49,7 +45,7 @@ def test_throttling_is_waited_for(fake: Fake, store: Repository, operation: str)
     store.add_messages("garden", said(3))
     fake.fail(operation, 429, 9, retry_after=5)
     store.add_messages("garden", [HumanMessage("late")])
-    assert ["0", "1", "2", "late"] == texts(store)
+    assert ["0", "1", "2", "late"] == texts(store, "garden")
     assert [] == fake.faults
 
 
@@ -63,7 +59,7 @@ def test_throttling_ends_with_the_deadline(fake: Fake, store: Repository, impati
     assert time.monotonic() - began < 6
     assert 429 == getattr(error.value.__cause__, "status_code", None)
     fake.faults.clear()
-    assert ["0"] == texts(store)
+    assert ["0"] == texts(store, "garden")
 
 
 def test_a_storm_over_all_requests(fake: Fake, store: Repository) -> None:
@@ -72,7 +68,7 @@ def test_a_storm_over_all_requests(fake: Fake, store: Repository) -> None:
         fake.fail("any", 429, 1, retry_after=1, skip=3 * number)
     for number in range(20):
         store.add_messages("garden", [HumanMessage(f"{number}")])
-    assert [f"{number}" for number in range(20)] == texts(store)
+    assert [f"{number}" for number in range(20)] == texts(store, "garden")
 
 
 # ---------------------------------------------------------------------------------------- lost answers
@@ -87,7 +83,7 @@ def test_an_append_is_stored_once(fake: Fake, store: Repository, action: str | i
         fake.fail("batch", action)
         store.add_messages("garden", [HumanMessage("x", id="x" if named else None)])
         fake.faults.clear()
-    assert ["0", "1", "x", "x", "x"][: 3 if named else 5] == texts(store)
+    assert ["0", "1", "x", "x", "x"][: 3 if named else 5] == texts(store, "garden")
     session = store.get_session("garden")
     assert (3 if named else 5) == session.message_count == session.last_position
 
@@ -130,7 +126,7 @@ def test_a_change_is_made_once(fake: Fake, store: Repository, action: str, chang
     make, left = CHANGES[change]
     fake.fail("batch", action)
     make(store)
-    assert left == texts(store)
+    assert left == texts(store, "garden")
     if change not in {"fork", "create", "delete session"}:
         assert before + 1 == store.get_session("garden").revision
 
@@ -155,7 +151,7 @@ def test_a_change_that_another_writer_hides_is_unknown(
             fake.fail("batch", interfere)
         with pytest.raises(OutcomeUnknown, match="read before repeating"):
             CHANGES[change][0](store)
-    assert [*CHANGES[change][1], "between"] == texts(store)
+    assert [*CHANGES[change][1], "between"] == texts(store, "garden")
 
 
 # ---------------------------------------------------------------------------------------- errors are errors
@@ -175,7 +171,7 @@ def test_an_error_while_reading_is_not_an_empty_session(
         with pytest.raises(StorageError):
             store.add_messages("garden", [HumanMessage("over it")])
     fake.faults.clear()
-    assert ["0", "1", "2"] == texts(store)
+    assert ["0", "1", "2"] == texts(store, "garden")
 
 
 def test_a_wrong_key_is_one_clear_error(fake: Fake, container: ContainerProxy) -> None:
@@ -273,10 +269,10 @@ def test_a_large_append_goes_on_where_it_stopped(
         store.add_messages("garden", messages)
     fake.faults.clear()
     assert 99 * skip == error.value.stored == store.count_messages("garden")
-    assert [message.text for message in messages[: 99 * skip]] == texts(store)
+    assert [message.text for message in messages[: 99 * skip]] == texts(store, "garden")
     records = store.add_messages("garden", messages)
     assert list(range(1, 251)) == [record.position for record in records]
-    assert [message.text for message in messages] == texts(store)
+    assert [message.text for message in messages] == texts(store, "garden")
 
 
 def test_a_large_append_that_fails_at_once_is_not_partial(
@@ -288,7 +284,7 @@ def test_a_large_append_that_fails_at_once_is_not_partial(
         store.add_messages("garden", said(250))
     assert not isinstance(error.value, PartialWrite)
     fake.faults.clear()
-    assert [] == texts(store)
+    assert [] == texts(store, "garden")
 
 
 def test_bad_input_sends_nothing(fake: Fake, store: Repository) -> None:

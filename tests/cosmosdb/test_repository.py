@@ -33,6 +33,7 @@ from chatstore.errors import (
 )
 from tests.cosmos import base_of
 from tests.hostile import TEXTS
+from tests.stored import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,11 +41,6 @@ if TYPE_CHECKING:
     from chatstore import Repository
     from chatstore.messages import Message
     from tests.cosmos_fake import Fake
-
-
-def texts(store: Repository, session: str = "garden") -> list[str]:
-    """Return what is stored."""
-    return [message.text for message in store.get_messages(session)]
 
 
 def stored(container: ContainerProxy) -> list[dict[str, Any]]:
@@ -81,7 +77,7 @@ def test_a_lost_race_costs_two_requests(fake: Fake, store: Repository, url: str)
             assert {"read": 3 + lookups, "batch": 3, "query": lookups} == {
                 name: fake.asked[name] for name in ("read", "batch", "query")
             }
-    assert ["first", "between", "x", "between"] == texts(store)
+    assert ["first", "between", "x", "between"] == texts(store, "garden")
 
 
 def test_one_document_a_message(store: Repository, container: ContainerProxy) -> None:
@@ -204,7 +200,7 @@ def test_batches_are_cut_by_size_too(fake: Fake, store: Repository) -> None:
     assert fake.asked["batch"] >= 4
     assert fake.sent["batch"] <= items.MAX_BYTES
     store.replace_messages("garden", messages[::-1])
-    assert [message.text for message in messages[::-1]] == texts(store)
+    assert [message.text for message in messages[::-1]] == texts(store, "garden")
     assert fake.sent["batch"] <= items.MAX_BYTES
 
 
@@ -277,12 +273,14 @@ def test_what_has_expired_is_swept_by_the_service(
     store.add_messages("garden", [HumanMessage("Hello!")])
     assert all(3600 < one["ttl"] <= 4601 for one in stored(container))
     fake.store.ahead = 3500
-    assert ["Hello!"] == texts(store)  # the service's clock is ahead of ours, and nobody loses anything
+    assert ["Hello!"] == texts(
+        store, "garden"
+    )  # the service's clock is ahead of ours, and nobody loses anything
     fake.store.ahead = 4602
     assert [] == stored(container)
-    assert [] == texts(store)
+    assert [] == texts(store, "garden")
     store.add_messages("garden", [HumanMessage("Again!")])
-    assert ["Again!"] == texts(store)
+    assert ["Again!"] == texts(store, "garden")
 
 
 def test_what_is_expired_from_the_start_stays_for_an_hour(
@@ -302,10 +300,10 @@ def test_a_longer_life_reaches_every_document(
     store.add_messages("garden", [HumanMessage("Hello!")])
     store.update_session("garden", expires_at=datetime.now(UTC) + timedelta(days=10))
     fake.store.ahead = 86_400
-    assert ["Hello!"] == texts(store)
+    assert ["Hello!"] == texts(store, "garden")
     store.update_session("garden", expires_at=None)
     fake.store.ahead = 86_400 * 365
-    assert ["Hello!"] == texts(store)
+    assert ["Hello!"] == texts(store, "garden")
     assert not any("ttl" in one for one in stored(container))
 
 
@@ -320,13 +318,13 @@ def test_whoever_writes_reads_it(fake: Fake, store: Repository, lag: int) -> Non
     for number in range(8):
         store.add_messages("garden", [HumanMessage(f"{number}")])
         said.append(f"{number}")
-        assert said == texts(store)
+        assert said == texts(store, "garden")
     store.pop_message("garden")
-    assert said[:-1] == texts(store)
+    assert said[:-1] == texts(store, "garden")
     store.update_message("garden", 1, HumanMessage("new"))
     assert "new" == store.get_message("garden", 1).message.text
     store.truncate("garden", after=3)
-    assert ["new", "1", "2"] == texts(store)
+    assert ["new", "1", "2"] == texts(store, "garden")
     store.update_session("garden", title="title")
     assert "title" == store.get_session("garden").title
     store.delete_session("garden")
@@ -340,7 +338,7 @@ def test_lagging_replicas_lose_no_append(fake: Fake, url: str) -> None:
     with chatstore.connect(url) as one, _unshared(url) as other:
         for number in range(12):
             (one, other)[number % 2].add_messages("garden", [HumanMessage(f"{number}")])
-        assert [f"{number}" for number in range(12)] == texts(other)
+        assert [f"{number}" for number in range(12)] == texts(other, "garden")
 
 
 def test_lagging_replicas_under_asyncio(fake: Fake, url: str) -> None:
@@ -388,7 +386,7 @@ def test_a_container_that_is_passed_in_is_used_and_not_closed(
     """The SDK's own container serves as it is, also under asyncio, in threads; it works afterwards."""
     with chatstore.connect(container) as store:
         store.add_messages("garden", [HumanMessage("Hello!")])
-        assert ["Hello!"] == texts(store)
+        assert ["Hello!"] == texts(store, "garden")
 
     async def read() -> list[str]:
         async with chatstore.connect_async(container) as store:
@@ -458,7 +456,7 @@ def test_one_loop_after_the_other(url: str) -> None:
     for text in ("one", "two"):
         asyncio.run(write(chatstore.connect_async(url), text))
     with chatstore.connect(url) as store:
-        assert ["one", "two"] == texts(store)
+        assert ["one", "two"] == texts(store, "garden")
         history = store.history("garden")
 
         async def read() -> int:
@@ -466,7 +464,7 @@ def test_one_loop_after_the_other(url: str) -> None:
                 return len(await history.aget_messages())
 
         assert [2, 2] == [asyncio.run(read()), asyncio.run(read())]
-        assert ["one", "two"] == texts(store)
+        assert ["one", "two"] == texts(store, "garden")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -482,7 +480,7 @@ def test_a_forked_child_has_a_client_of_its_own(store: Repository) -> None:
             os._exit(0)
     assert 0 == os.waitpid(child, 0)[1]
     store.add_messages("garden", [HumanMessage("parent")])
-    assert ["before", "child", "parent"] == texts(store)
+    assert ["before", "child", "parent"] == texts(store, "garden")
 
 
 @pytest.mark.parametrize(

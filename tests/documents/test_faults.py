@@ -30,6 +30,7 @@ from chatstore.errors import (
 )
 from chatstore.messages import HumanMessage
 from tests.dictstore import LIMITS, DictRepository, DictStore, failed
+from tests.stored import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,11 +49,6 @@ def say(*texts: str, ids: bool = False) -> list[HumanMessage]:
 def numbers(count: int, *, ids: bool = True, first: int = 1) -> list[HumanMessage]:
     """Return numbered messages."""
     return say(*(str(number) for number in range(first, first + count)), ids=ids)
-
-
-def texts(repository: Repository, session_id: str = "s") -> list[str]:
-    """Return what a session says."""
-    return [str(message.content) for message in repository.get_messages(session_id)]
 
 
 @pytest.fixture

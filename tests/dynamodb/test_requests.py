@@ -14,6 +14,7 @@ from chatstore.backends.documents import attempts
 from chatstore.backends.dynamodb import items, store
 from chatstore.errors import MessageTooLarge, PartialWrite, StorageError, StorageUnavailable
 from tests import dynamo
+from tests.stored import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +40,6 @@ def hooks(repository: DynamoDBRepository) -> dynamo.Hooks:
 def numbers(count: int, *, ids: bool = True) -> list[HumanMessage]:
     """Return numbered messages."""
     return [HumanMessage(str(number), id=f"m{number}" if ids else None) for number in range(1, count + 1)]
-
-
-def texts(repository: DynamoDBRepository) -> list[str]:
-    """Return what session s says."""
-    return [str(message.content) for message in repository.get_messages("s")]
 
 
 def test_an_append_is_one_read_and_one_transaction(

@@ -14,7 +14,7 @@ from chatstore import repository
 
 HEAD = '''"""`AsyncRepository`: what `chatstore.repository.Repository` is, awaited.
 
-Written by ``python -m tests.reference`` from ``chatstore/repository.py``. Change that, and write this anew.
+Written by ``python -m tests.reference`` from ``chatstore/repository.py``. Change that file, then run the command.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 CLASS = '''
 
 class AsyncRepository(Facade):
-    """Conversations, each a session of messages in order: every method of `Repository`, awaited.
+    """Sessions with their messages: every method of `Repository`, awaited.
 
     Every method may raise `StorageUnavailable` (the storage did not answer or stayed busy), `SchemaError`
     (the database needs `chatstore upgrade`) and, for bad arguments, `Invalid`; bad input changes nothing stored. A call
@@ -46,7 +46,7 @@ def page() -> str:
 
 
 def awaited(source: str, shared: ast.ClassDef) -> str:
-    """Return the body of the class *shared* behind its docstring, with every method awaited."""
+    """Return the body of the class *shared* after its docstring, with every method awaited."""
     methods = [node for node in shared.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     dropped = {
         number

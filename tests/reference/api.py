@@ -12,9 +12,9 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 import chatstore
-from chatstore import backend, codec, history, messages, migrations, provisioning, records, repository
+from chatstore import backend, codec, history, messages, migrations, models, provisioning, records, repository
 from chatstore.arguments import UNSET
-from chatstore.backends.sql import models
+from tests.reference import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,14 +25,16 @@ INTRODUCTION = """\
 
 <!-- written by `python -m tests.reference` from the docstrings -->
 
-What is public can be had from `chatstore` itself, or from the module named here. Everything after the first
-one or two parameters is passed by name. Errors are on [a page of their own](errors.md), URLs
+Public names are imported from `chatstore`, or from the module named here. Everything after the first one or
+two parameters is passed by name. Errors are on [a page of their own](errors.md), URLs
 [too](urls.md).
 
-What holds everywhere: positions start at 1, grow, and are never given twice. Results are fresh lists, the
+What holds everywhere: positions start at 1, grow, and are never used twice. Results are new lists, the
 oldest message first. Times are aware and in UTC; they inform and never order. A missing or expired session
-reads as empty. In a scope, another owner's session behaves exactly as a missing one. A naive datetime is an
-error."""
+reads as empty. In a scope, another owner's session behaves exactly like a missing one. A naive datetime is an
+error.
+
+All examples run in order, after these lines:"""
 CLASSES = ("HumanMessage", "AIMessage", "SystemMessage", "ToolMessage", "FunctionMessage", "ChatMessage")
 RECORDS = (
     "MessageRecord", "Records", "ChatSession", "Page", "SearchHit", "UsageRow", "PurgeReport", "Capabilities",
@@ -44,9 +46,13 @@ HISTORIES = (
     "CosmosDBChatMessageHistory",
 )  # fmt: skip
 ASYNCHRONOUS = """\
-The methods of `Repository`, word for word, with `await`. `iter_records` is iterated with `async for`, and
-the repository itself is used with `async with`. `scope`, `using`, `history` and `capabilities` wait for
-nothing and are not awaited."""
+The methods of `Repository`, with `await`: `await repository.get_messages("trip")`. `iter_records` is iterated
+with `async for`, and the repository itself is used with `async with`. `scope`, `using`, `history` and
+`capabilities` are not awaited."""
+CLIENT_REPOSITORIES = ("RedisRepository", "AsyncRedisRepository", "DynamoDBRepository")
+CLIENTS = """\
+`connect` makes these from a URL. Make one yourself to pass a client or a session of the application's, with the
+options that a URL has in its query."""
 MESSAGES = """\
 Messages are pydantic models. The content may be passed without its name: `HumanMessage("Hello!")`. Besides
 the fields below, unknown ones are kept, stored and given back. Each class is named here with what it adds
@@ -71,8 +77,9 @@ def page() -> str:
 
 def _parts() -> Iterator[str]:
     yield INTRODUCTION
+    yield examples.blocks(examples.SET_UP)
     yield "## Connecting"
-    yield from _functions(chatstore, ("connect", "connect_async", "session_key"))
+    yield from _functions(chatstore, ("connect", "connect_async", "session_key"), shown=True)
     yield "## Histories"
     for name in HISTORIES:
         yield from _class(getattr(chatstore, name))
@@ -81,22 +88,26 @@ def _parts() -> Iterator[str]:
     yield from _members(repository.Repository)
     yield "## `AsyncRepository`"
     yield ASYNCHRONOUS
+    yield "## Repositories over a client"
+    yield CLIENTS
+    for name in CLIENT_REPOSITORIES:
+        yield from _class(getattr(chatstore, name))
     yield "## Messages"
     yield MESSAGES
     for name in ("BaseMessage", *CLASSES, "OpaqueMessage"):
         yield from _message(getattr(chatstore, name))
     yield "### Wire form"
-    yield from _functions(codec, ("to_wire", "from_wire"), "####")
+    yield from _functions(codec, ("to_wire", "from_wire"), "####", shown=True)
     yield "## What comes back"
     yield "`MessageRecord` and `ChatSession` can be had from `chatstore`, all of these from `chatstore.messages`."
     for name in RECORDS:
         yield from _record(getattr(records, name))
     yield "## `chatstore.migrations`"
     yield MIGRATIONS
-    names = ("upgrade", "downgrade", "current", "check", "upgrade_sql", "add_to", "owns", "ignore", "config",
-             "alembic_ini", "script_location", "version_location")  # fmt: skip
-    yield from _functions(migrations, names)
-    yield "## `chatstore.backends.sql.models`"
+    yield from _functions(migrations, ("upgrade", "downgrade", "current", "check", "upgrade_sql"), shown=True)
+    names = ("add_to", "owns", "ignore", "config", "alembic_ini", "script_location", "version_location")
+    yield from _functions(migrations, names)  # the page on Alembic shows an env.py
+    yield "## `chatstore.models`"
     yield MODELS
     yield f"`HEAD` is the revision that this release works on: `{models.HEAD}`."
     yield "## `chatstore.backend`"
@@ -112,12 +123,16 @@ def _parts() -> Iterator[str]:
 # ------------------------------------------------------------------------------------------------ what is described
 
 
-def _functions(module: ModuleType, names: tuple[str, ...], level: str = "###") -> Iterator[str]:
+def _functions(
+    module: ModuleType, names: tuple[str, ...], level: str = "###", *, shown: bool = False
+) -> Iterator[str]:
     for name in names:
         function = getattr(module, name)
         yield f"{level} `{name}`"
         yield _code(signature(name, function))
         yield _text(function)
+        if shown:
+            yield examples.example(name)
 
 
 def _class(kind: type) -> Iterator[str]:
@@ -131,6 +146,8 @@ def _class(kind: type) -> Iterator[str]:
         yield _text(made)
     if kind is history.BaseChatMessageHistory or kind is history.ChatMessageHistory:
         yield from _listed(kind)
+    if kind is history.ChatMessageHistory:
+        yield examples.example("ChatMessageHistory")
 
 
 def _listed(kind: type) -> Iterator[str]:
@@ -154,6 +171,7 @@ def _members(kind: type) -> Iterator[str]:
             if not isinstance(member, property):
                 yield _code(signature(name, member, bound=True))
             yield _text(member.fget if isinstance(member, property) else member)
+            yield examples.example(name)
 
 
 def _message(kind: Any) -> Iterator[str]:

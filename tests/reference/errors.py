@@ -18,33 +18,32 @@ INTRODUCTION = """\
 
 <!-- written by `python -m tests.reference` from chatstore/errors.py -->
 
-Everything that chatstore raises on purpose is a `ChatstoreError`. They are in `chatstore.errors`;
-`ChatstoreError` can be had from `chatstore` too. A message says what happened and ends with what to do. It
-never contains the text of a message, a password or a token. What a driver raised is the `__cause__`, and
-never comes bare.
+Every error that chatstore raises is a `ChatstoreError`. They are in `chatstore.errors`;
+`ChatstoreError` can be had from `chatstore` too. Each says what happened and ends with what to do. It
+never contains the text of a message, a password or a token. The error of a driver is its `__cause__`.
 
-Catch the class that you can do something about: `NotFound` and its kind where you asked for something by
-name, `Conflict` where you expected a state, `StorageUnavailable` where it makes sense to try later."""
+Catch the classes that you can handle: `NotFound` where something may be missing, `Conflict` where another
+writer may have been faster, `StorageUnavailable` where it makes sense to try again later."""
 ADVICE = {
-    "ChatstoreError": "Catch it where any failure of the storage ends the same way.",
+    "ChatstoreError": "Catch it where you treat every failure alike.",
     "NotFound": "Catch it for either of the two below.",
-    "SessionNotFound": "Create the session, or append to it. In a scope, this also means that it is somebody else's.",
+    "SessionNotFound": "Create the session, or append to it. In a scope, it may also belong to somebody else.",
     "MessageNotFound": "List what there is with `get_records`.",
-    "Conflict": "Read again, and decide anew.",
-    "SessionExists": "Choose another id; `session_key(user, chat)` makes one that other users cannot meet.",
+    "Conflict": "Read the session again, then decide.",
+    "SessionExists": "Choose another id; `session_key(user, chat)` makes one that no other user has.",
     "MessageConflict": "Use `update_message` to change a message, or give the new one a new id.",
     "Invalid": "Correct the call, or what a user typed; repeating it changes nothing.",
-    "InvalidSessionId": "Use 1 to 255 characters, no control characters, no outer white space; or `session_key`.",
+    "InvalidSessionId": "Use 1 to 255 characters without control characters or spaces at the ends; or `session_key`.",
     "InvalidMessage": "The message names the path of the value, such as `data.artifact.x`. Make it JSON.",
-    "InvalidCursor": "Begin the list again with `cursor=None`.",
+    "InvalidCursor": "Start the list again with `cursor=None`.",
     "MessageTooLarge": "Shorten it, or keep what is large elsewhere and a link here.",
     "StorageError": "Look at the message, then at the `__cause__`.",
     "StorageUnavailable": "Try again later. Inside a transaction of your own: where `retry_transaction` is true, roll "
     "back and repeat all of it.",
-    "OutcomeUnknown": "Look at what is stored before you repeat the call. It is raised only for what cannot be "
+    "OutcomeUnknown": "Read what is stored before you repeat the call. It is raised only for what cannot be "
     "repeated safely; `add_messages` never raises it.",
-    "PartialWrite": "Repeat the same call if its messages have ids, else pass those behind `stored`.",
-    "CorruptRecord": "Go on with `.records`; replace or delete the damaged ones, or restore a backup.",
+    "PartialWrite": "Repeat the same call if its messages have ids, otherwise pass those after the first `stored`.",
+    "CorruptRecord": "Continue with `.records`; replace or delete the damaged ones, or restore a backup.",
     "SchemaError": "Run the command that the message names.",
     "SchemaMissing": "Run `chatstore upgrade` on this database.",
     "SchemaOutdated": "Run `chatstore upgrade` on this database.",
@@ -59,18 +58,18 @@ EXAMPLE = """
 import chatstore
 from chatstore.errors import Conflict, SessionNotFound
 
-with chatstore.connect("memory:") as store:
+with chatstore.connect("memory:") as repository:
     try:
-        store.get_session("garden")
+        repository.get_session("garden")
     except SessionNotFound as error:
         print(error)
 
-    seen = store.add_messages("garden", [chatstore.HumanMessage("Hello!")])
-    store.add_messages("garden", [chatstore.HumanMessage("Anybody?")])
+    seen = repository.add_messages("garden", [chatstore.HumanMessage("Hello!")])
+    repository.add_messages("garden", [chatstore.HumanMessage("Anybody?")])
     try:
-        store.add_messages("garden", [chatstore.AIMessage("Hi!")], expected_revision=seen.revision)
+        repository.add_messages("garden", [chatstore.AIMessage("Hi!")], expected_revision=seen.revision)
     except Conflict as error:
-        print(type(error).__name__, store.count_messages("garden"))
+        print(type(error).__name__, repository.count_messages("garden"))
 ```
 
 ```text
@@ -92,7 +91,7 @@ def _below(kind: type) -> Iterator[type]:
 
 def _tree(kind: type, depth: int = 0) -> str:
     also = [base.__name__ for base in kind.__bases__[1:]]
-    line = f"{'  ' * depth}- `{kind.__name__}`" + (f", which is a builtin `{also[0]}` too" if also else "")
+    line = f"{'  ' * depth}- `{kind.__name__}`" + (f", also a builtin `{also[0]}`" if also else "")
     return "\n".join([line, *(_tree(one, depth + 1) for one in _below(kind))])
 
 

@@ -7,6 +7,7 @@ Nothing in it is written by chatstore.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,8 @@ REDIS_DOCUMENTS = [
         '"type":"tool","tool_call_id":"c1","status":"success"},"session_id":"%s","timestamp":1795648047.%06d}'
     ),
 ]
+
+
+def human_element(text: str) -> str:
+    """Return the element of a human message without an id."""
+    return json.dumps({"type": "human", "data": {"content": text, "additional_kwargs": {}}})

@@ -23,8 +23,7 @@ from chatstore.connect import connect
 from tests.reliability.places import place
 from tests.sources import planting
 from tests.sources.filling import fill, told
-from tests.sources.shapes import MESSAGES, RAW
-from tests.sources.test_reading import said
+from tests.sources.shapes import MESSAGES, RAW, human_element
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("file", "sqlite", "postgres", "mariadb")
@@ -87,7 +86,7 @@ def test_an_import_that_is_killed_and_repeated(tmp_path: Path) -> None:
     chance, interrupted = random.Random(SEED), 0
     with planting.planted("redis-list") as plant:
         for number in range(4):
-            plant.add(f"s{number}", [said(f"{number} {chance.random()}") for _ in range(900)])
+            plant.add(f"s{number}", [human_element(f"{number} {chance.random()}") for _ in range(900)])
         words = ["import", *options(plant), "--url"]
         assert 0 == command(*words, f"sqlite:///{tmp_path}/whole.db").exit_code
         expected = imported(tmp_path / "whole.db")

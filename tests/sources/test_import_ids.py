@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from chatstore.backends.memory import MemoryRepository
 from chatstore.cli import main
 from chatstore.connect import connect
-from tests.sources.test_reading import moved, said
+from tests.sources.importing import moved
+from tests.sources.shapes import human_element
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ def test_messages_of_a_table_keep_the_ids_of_the_first_release(folder: Path) -> 
 def test_messages_of_every_source_keep_their_ids(plant: Plant) -> None:
     """A message's id is the UUID of source, part, session and place, in this order and in this JSON."""
     session, repository = plant.session("one"), MemoryRepository()
-    plant.add(session, [said("a"), said("b")])
+    plant.add(session, [human_element("a"), human_element("b")])
     moved(plant, repository)
 
     parts: dict[str, Any] = {

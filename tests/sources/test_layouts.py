@@ -25,9 +25,9 @@ from chatstore.messages import AIMessage, HumanMessage, ToolMessage
 from chatstore.sources import read
 from tests import embedded, servers
 from tests.sources import planting
+from tests.sources.importing import moved
 from tests.sources.planting import TABLES, Cosmos, Dynamodb, RedisList, Sqlite
-from tests.sources.shapes import REDIS_DOCUMENTS
-from tests.sources.test_reading import moved, said
+from tests.sources.shapes import REDIS_DOCUMENTS, human_element
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ postgres_uuid = one("message-store postgres uuid")
 def test_a_lists_time_to_live_is_kept_and_followed(redis_list: RedisList) -> None:
     """The session ends when the key would have; a push that moved that on moves it here; a cleared one stays."""
     key, repository = f"{redis_list.prefix}one", MemoryRepository()
-    redis_list.add("one", [said("a")])
+    redis_list.add("one", [human_element("a")])
     redis_list.client.expire(key, 1000)
 
     tally, _ = moved(redis_list, repository)
@@ -89,12 +89,12 @@ def _left(repository: MemoryRepository) -> float:
 
 def test_pushes_that_come_while_reading_shift_nothing(redis_list: RedisList) -> None:
     """The list is read from its tail: what is pushed meanwhile is read too, at its place."""
-    redis_list.add("one", [said(str(number)) for number in range(1, 251)])
+    redis_list.add("one", [human_element(str(number)) for number in range(1, 251)])
     seen = []
     for found in read("redis-list", redis_list.source, options=redis_list.options):
         for element in found.elements:
             if element.ordinal in (1, 100, 150):
-                redis_list.add("one", [said(f"late {element.ordinal}")])
+                redis_list.add("one", [human_element(f"late {element.ordinal}")])
             assert element.message is not None
             seen.append(element.message.content)
 
@@ -103,7 +103,7 @@ def test_pushes_that_come_while_reading_shift_nothing(redis_list: RedisList) -> 
 
 def test_rights_to_read_are_enough(redis_list: RedisList) -> None:
     """A user who may run nothing but commands that read imports all; one without rights gets one clear error."""
-    redis_list.add("one", [said("a")])
+    redis_list.add("one", [human_element("a")])
     client, names = redis_list.client, ["chatstore-test-reads", "chatstore-test-nothing"]
     client.acl_setuser(names[0], enabled=True, passwords=["+s3cret"], keys=["*"], categories=["+@read"])
     client.acl_setuser(names[0], enabled=True, commands=["+scan", "+ping"])
@@ -127,10 +127,10 @@ def test_rights_to_read_are_enough(redis_list: RedisList) -> None:
 def test_keys_that_are_no_sessions(redis_list: RedisList) -> None:
     """A key that is not text, or makes no session id, is named; other types are left alone; lists go on."""
     prefix, client = redis_list.prefix.encode(), redis_list.client
-    redis_list.add("good", [said("a")])
-    client.lpush(prefix + b"\xff\xfe", said("b"))
-    client.lpush(prefix + b" outer ", said("c"))
-    client.lpush(prefix, said("d"))
+    redis_list.add("good", [human_element("a")])
+    client.lpush(prefix + b"\xff\xfe", human_element("b"))
+    client.lpush(prefix + b" outer ", human_element("c"))
+    client.lpush(prefix, human_element("d"))
     client.set(prefix + b"text", "e")
     client.hset((prefix + b"hash").decode(), "f", "g")
     repository = MemoryRepository()
@@ -147,7 +147,7 @@ def test_a_cluster_is_read_as_a_whole(cluster_url: str) -> None:
     """A node's URL is enough: the client asks whether it belongs to a cluster, and goes where the keys are."""
     with contextlib.closing(redis.Redis.from_url(cluster_url)) as client:
         for number in range(20):
-            client.lpush(f"message_store:s{number}", said("b"), said("a"))
+            client.lpush(f"message_store:s{number}", human_element("b"), human_element("a"))
     plant = _Lists(cluster_url)
     repository = MemoryRepository()
 
@@ -258,8 +258,8 @@ def test_numbers_come_back_as_json_has_them(dynamodb: Dynamodb) -> None:
 def test_expired_items_are_left_out_and_said(dynamodb: Dynamodb) -> None:
     """DynamoDB deletes them hours later; what has still to live keeps its end."""
     now = int(time.time())
-    dynamodb.add_item("old", [json.loads(said("a"))], expireAt=Decimal(now - 5))
-    dynamodb.add_item("young", [json.loads(said("b"))], expireAt=Decimal(now + 500))
+    dynamodb.add_item("old", [json.loads(human_element("a"))], expireAt=Decimal(now - 5))
+    dynamodb.add_item("young", [json.loads(human_element("b"))], expireAt=Decimal(now + 500))
     repository = MemoryRepository()
 
     tally, left = moved(dynamodb, repository)
@@ -272,7 +272,7 @@ def test_expired_items_are_left_out_and_said(dynamodb: Dynamodb) -> None:
 def test_items_without_messages_and_binary_are_named(dynamodb: Dynamodb) -> None:
     """An item of another kind, bytes, a set: each is told with its place, and the option that may help."""
     dynamodb.add_item("bytes", [{"type": "human", "data": {"content": "x", "blob": b"\x00"}}])
-    dynamodb.add_item("good", [json.loads(said("a"))])
+    dynamodb.add_item("good", [json.loads(human_element("a"))])
     dynamodb.client.put_item(
         TableName=dynamodb.table, Item={"SessionId": {"S": "other"}, "Messages": {"L": []}}
     )
@@ -301,11 +301,11 @@ def test_a_table_that_is_not_there_is_an_error(dynamodb: Dynamodb) -> None:
 
 def test_a_document_belongs_to_its_user(cosmos: Cosmos) -> None:
     """The partition key becomes the owner; the same id of another user's is refused, not mixed."""
-    wire = json.loads(said("a"))
+    wire = json.loads(human_element("a"))
     documents: list[dict[str, Any]] = [
         {"id": "one", "user_id": "ada", "messages": [wire]},
         {"id": "two", "user_id": "", "messages": []},
-        {"id": "one", "user_id": "eve", "messages": [json.loads(said("b"))]},
+        {"id": "one", "user_id": "eve", "messages": [json.loads(human_element("b"))]},
         {"id": "settings", "user_id": "ada", "theme": "dark"},
     ]
     for document in documents:
@@ -323,7 +323,7 @@ def test_a_document_belongs_to_its_user(cosmos: Cosmos) -> None:
 def test_documents_are_paged(cosmos: Cosmos) -> None:
     """More documents than one page holds are all read, a page at a time, and nothing is asked for but them."""
     for number in range(25):
-        cosmos.add(f"s{number}", [said("a")])
+        cosmos.add(f"s{number}", [human_element("a")])
     asked = (
         cosmos.fake.asked if cosmos.fake else pytest.skip("a real account does not tell what it was asked")
     )
@@ -356,7 +356,7 @@ def test_a_refusal_of_cosmos_is_an_error_without_secrets(status: int, cosmos: Co
 def test_times_of_langchain_postgres_are_kept(postgres_uuid: Any) -> None:
     """created_at becomes the record's time, to the microsecond."""
     session = postgres_uuid.session("one")
-    postgres_uuid.add(session, [said("a"), said("b")])
+    postgres_uuid.add(session, [human_element("a"), human_element("b")])
     postgres_uuid.run("UPDATE chat_history SET created_at = '2024-02-03 04:05:06.789012+02' WHERE id = 1")
     repository = MemoryRepository()
 
@@ -372,12 +372,12 @@ def test_rows_that_cannot_be_read_are_named(sqlite: Sqlite) -> None:
     sqlite.run(
         "INSERT INTO message_store (session_id, message) VALUES (?, ?)".replace("?", "%s"),
         [
-            ("one", said("a")),
-            (None, said("lost")),
+            ("one", human_element("a")),
+            (None, human_element("lost")),
             ("one", None),
             ("one", b'{"type": "human", "data": {"content": "\xff"}}'),
             ("one", 7),
-            ("one", said("b")),
+            ("one", human_element("b")),
         ],
     )
     sqlite.run("""UPDATE message_store SET message = CAST(message AS TEXT) WHERE id = 4""")
@@ -398,7 +398,7 @@ def test_other_names_and_schemas(postgres: Any) -> None:
     """--table takes a schema, --session-key a column; the error for a wrong one shows what there is."""
     postgres.run("CREATE SCHEMA old")
     postgres.run('CREATE TABLE old."Log" (id serial, "chatId" text, message jsonb)')
-    postgres.run(f"""INSERT INTO old."Log" ("chatId", message) VALUES ('one', '{said("a")}')""")
+    postgres.run(f"""INSERT INTO old."Log" ("chatId", message) VALUES ('one', '{human_element("a")}')""")
     repository = MemoryRepository()
     postgres.options = {"table": "old.Log", "session_key": "chatId"}
     postgres.source = postgres.source.replace("+psycopg", "+asyncpg")  # an application's own URL
@@ -442,7 +442,7 @@ def test_many_sessions_of_a_table_are_read_in_bounded_memory(postgres: Any) -> N
     """Rows come through a cursor: 60 MB of messages take a small part of that."""
     import tracemalloc
 
-    text = said("x" * 20_000)
+    text = human_element("x" * 20_000)
     postgres.run(
         "INSERT INTO message_store (session_id, message) SELECT 's' || n % 3, "
         f"'{text}'::jsonb FROM generate_series(1, 3000) n"

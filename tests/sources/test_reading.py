@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import Invalid, MissingDependency, StorageError
-from chatstore.incoming.loading import Loader, Tally
+from chatstore.incoming.loading import Tally
 from chatstore.messages import AIMessage, HumanMessage
 from chatstore.sources import KINDS, read
-from tests.sources.shapes import MESSAGES, RAW
-
-if TYPE_CHECKING:
-    from chatstore.repository import Repository
+from tests.sources.importing import moved
+from tests.sources.shapes import MESSAGES, RAW, human_element
 
 CLIENTS = {
     "redis-list": "redis",
@@ -24,24 +21,6 @@ CLIENTS = {
     "cosmos-document": "azure.cosmos",
 }
 PACKAGES = {"redis": "redis", "boto3": "boto3", "azure.cosmos": "azure-cosmos"}
-
-
-def said(text: str) -> str:
-    """Return the element of a message without an id."""
-    return json.dumps({"type": "human", "data": {"content": text, "additional_kwargs": {}}})
-
-
-def moved(
-    plant: Any, repository: Repository, session: str | None = None, **options: Any
-) -> tuple[Tally, list[Any]]:
-    """Read all of *plant* into *repository*; return the counts, and what was left out."""
-    left: list[Any] = []
-    loader = Loader(
-        repository, plant.kind, say=lambda what, place, why: left.append((what, place, why)), **options
-    )
-    for found in read(plant.kind, plant.source, session=session, options=plant.options):
-        loader.follow(found)
-    return loader.tally, left
 
 
 def test_every_shape_of_every_release_arrives(plant: Any) -> None:
@@ -74,10 +53,10 @@ def test_twice_is_once_and_the_source_stays(plant: Any) -> None:
 def test_a_source_that_grew_is_caught_up_with(plant: Any) -> None:
     """Ids and positions of what was there stay; only what was added is new."""
     session, repository = plant.session("one"), MemoryRepository()
-    plant.add(session, [said("a"), said("a")])
+    plant.add(session, [human_element("a"), human_element("a")])
     moved(plant, repository)
     first = repository.get_records(session)
-    plant.add(session, [said("a"), said("b")])
+    plant.add(session, [human_element("a"), human_element("b")])
 
     tally, _ = moved(plant, repository)
 
@@ -89,7 +68,7 @@ def test_a_source_that_grew_is_caught_up_with(plant: Any) -> None:
 def test_many_pages_stay_in_order(plant: Any) -> None:
     """Elements over several pages and transactions come in their order, none lost or doubled."""
     session, repository = plant.session("one"), MemoryRepository()
-    plant.add(session, [said(f"number {number}") for number in range(1, 1204)])
+    plant.add(session, [human_element(f"number {number}") for number in range(1, 1204)])
 
     tally, _ = moved(plant, repository)
 
@@ -104,7 +83,9 @@ def test_one_damaged_element_hides_no_other(plant: Any) -> None:
     bad = '{"type": "human", "data": ' if plant.exact else '{"type": "human", "data": 7}'
     if plant.kind == "json-file":
         bad = '{"type": nonsense}'
-    plant.add(session, [said("a"), bad, '{"type": "tool", "data": {"content": "x"}}', said("b")])
+    plant.add(
+        session, [human_element("a"), bad, '{"type": "tool", "data": {"content": "x"}}', human_element("b")]
+    )
 
     tally, left = moved(plant, repository)
 
@@ -120,7 +101,7 @@ def test_one_damaged_element_hides_no_other(plant: Any) -> None:
 def test_one_session_of_many(store: Any) -> None:
     """Only the session that is named is read; one that is not there is an error that says where to look."""
     for name in ("one", "One", "two"):
-        store.add(store.session(name), [said(name)])
+        store.add(store.session(name), [human_element(name)])
     repository = MemoryRepository()
 
     tally, _ = moved(store, repository, store.session("one"))
@@ -136,7 +117,7 @@ def test_sessions_that_differ_in_case_are_two(store: Any) -> None:
     names = [store.session(name) for name in ("a", "A", "b")]
     for text in ("1", "2"):
         for name in names:
-            store.add(name, [said(f"{name} {text}")])
+            store.add(name, [human_element(f"{name} {text}")])
     repository = MemoryRepository()
 
     tally, left = moved(store, repository)
@@ -149,7 +130,7 @@ def test_sessions_that_differ_in_case_are_two(store: Any) -> None:
 def test_what_the_target_holds_is_never_mixed(plant: Any) -> None:
     """A session with other messages is refused and left as it is; one that only exists is filled."""
     session, repository = plant.session("one"), MemoryRepository()
-    plant.add(session, [said("a"), said("b"), said("c")])
+    plant.add(session, [human_element("a"), human_element("b"), human_element("c")])
     mine = repository.scope(user_id=plant.owner) if plant.owner else repository
     mine.add_messages(session, [HumanMessage("mine"), AIMessage("mine too")])
 
@@ -167,12 +148,12 @@ def test_what_the_target_holds_is_never_mixed(plant: Any) -> None:
 def test_a_session_that_went_on_in_the_target(plant: Any) -> None:
     """Messages that were added here after the import stay; what the source got since is refused, not shuffled in."""
     session, repository = plant.session("one"), MemoryRepository()
-    plant.add(session, [said("a")])
+    plant.add(session, [human_element("a")])
     moved(plant, repository)
     repository.add_messages(session, [HumanMessage("later, here")])
 
     assert Tally(sessions=1, known=1) == moved(plant, repository)[0]
-    plant.add(session, [said("later, there")])
+    plant.add(session, [human_element("later, there")])
     assert Tally(refused=1) == moved(plant, repository)[0]
     assert ["a", "later, here"] == [message.content for message in repository.get_messages(session)]
 
@@ -180,7 +161,7 @@ def test_a_session_that_went_on_in_the_target(plant: Any) -> None:
 def test_owners_from_outside_come_first(plant: Any) -> None:
     """The owner that is passed is the sessions'; a session of another owner's is refused."""
     session, repository = plant.session("one"), MemoryRepository()
-    plant.add(session, [said("a")])
+    plant.add(session, [human_element("a")])
     moved(plant, repository, tenant_id="t", user_id="kenji")
 
     tally, left = moved(plant, repository, tenant_id="t", user_id="eve")

@@ -26,6 +26,13 @@ def any_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give a migrated, empty database of each kind."""
+    with servers.migrated_url(request.param) as found:
+        yield found
+
+
 @pytest.fixture
 def new_engine() -> Iterator[Callable[..., Engine]]:
     """Give SQLAlchemy's `create_engine`; what it makes is disposed of at the end, however the test ends."""

@@ -308,3 +308,22 @@ def test_a_fork_waits_for_a_connection_that_is_being_made(
     thread.join()
     assert 1 == repository.count_messages("s")
     repository.close()
+
+
+def test_a_forked_child_begins_its_own_memory_database() -> None:
+    """A connection in memory is a database; the child's is new, and is made ready at its first use."""
+    with chatstore.connect("sqlite://") as repository:
+        repository.add_messages("s", [HumanMessage("the parent's")])
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = (
+                    repository.count_messages("s")
+                    + len(repository.add_messages("s", [HumanMessage("x")]))
+                    - 1
+                )
+            finally:
+                os._exit(code)
+        assert (child, 0) == os.waitpid(child, 0)
+        assert 1 == repository.count_messages("s")

@@ -20,8 +20,8 @@ from sqlalchemy.schema import CreateSchema
 
 from chatstore.backends.sql import models
 from chatstore.migrations import HEAD, add_to, check, current, downgrade, ignore, upgrade
+from tests.sql.comparing import differences
 from tests.sql.scripts import executed
-from tests.sql.test_host import differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable

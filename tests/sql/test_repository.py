@@ -35,13 +35,6 @@ KINDS = ["sqlite", "postgres", "mariadb"]
 TURN = [HumanMessage("canary question"), AIMessage("canary answer")]
 
 
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give a migrated, empty database of each kind."""
-    with servers.migrated_url(request.param) as found:
-        yield found
-
-
 @contextmanager
 def opened(url: str) -> Iterator[SQLRepository]:
     """Lend a repository, and see that it left no connection checked out."""

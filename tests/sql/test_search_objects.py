@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import delete, insert, text, update
 
+import chatstore
+from chatstore import HumanMessage
 from chatstore.backends.sql import migrations, models, search_objects
 from chatstore.backends.sql.models import messages, sessions
 from chatstore.backends.sql.search_objects import (
@@ -199,3 +201,12 @@ def test_the_cut_is_where_the_limit_is(postgres_url: str, new_engine: Callable[.
             text("SELECT octet_length(tsvectorsend(chatstore_words(:content)))"), {"content": " ".join(words)}
         )
     assert 0.99 * 2**20 < size < 2**20
+
+
+@pytest.mark.parametrize("query", ["gamma xy", "gamma the"])
+def test_search_finds_what_stands_behind_a_thousand_matches(url: str, query: str) -> None:
+    """A word that an index leaves out is looked for in every message that the others find."""
+    with chatstore.connect(url) as repository:
+        repository.add_messages("s", [HumanMessage("the gamma xy needle")])
+        repository.add_messages("s", [HumanMessage(f"gamma gamma gamma {number}") for number in range(1500)])
+        assert [1] == [hit.position for hit in repository.search(query)]

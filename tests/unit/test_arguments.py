@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chatstore
 from chatstore import arguments
 from chatstore.arguments import EVERYTHING, UNSET, Scope
 from chatstore.errors import Invalid, InvalidCursor, InvalidSessionId
@@ -354,3 +355,21 @@ def test_a_purge_of_everything_is_refused() -> None:
     """To say that no condition is meant is `Invalid`: everything would go."""
     with pytest.raises(Invalid):
         arguments.make_purge_rule(None, archived_only=False, expired_only=False, dry_run=True)
+
+
+# ------------------------------------------------------------------------------------------------ metadata that is stored
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"\ud800", r"\\u0000 \\", "back\\slash"])
+def test_a_backslash_in_metadata_is_a_backslash(text: str) -> None:
+    """Text that only looks like an escaped NUL or surrogate is stored."""
+    with chatstore.connect("memory:") as repository:
+        repository.create_session("s", metadata={"a": text, text: "b"})
+        assert {"a": text, text: "b"} == repository.get_session("s").metadata
+
+
+@pytest.mark.parametrize("text", ["\0", "\\\0", "\ud800", "\\\ud800"])
+def test_what_no_database_holds_is_refused_in_metadata(text: str) -> None:
+    """NUL and lone surrogates are refused, behind a backslash too."""
+    with chatstore.connect("memory:") as repository, pytest.raises(Invalid):
+        repository.create_session("s", metadata={"a": text})

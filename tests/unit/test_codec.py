@@ -372,7 +372,7 @@ def test_a_bad_id_is_refused(message_id: str) -> None:
 @pytest.mark.parametrize("value", ["x", None, 5, {"type": "human", "data": {"content": "x"}}])
 def test_what_is_no_message_is_refused(value: Any) -> None:
     """A text is not a message: nobody would know whose it is."""
-    with pytest.raises(InvalidMessage, match="no message: pass"):
+    with pytest.raises(InvalidMessage, match="not a message: pass"):
         encode(value, now=NOW)
 
 

@@ -14,6 +14,7 @@ from chatstore.errors import Conflict, InvalidMessage, MessageConflict
 from chatstore.formats import find, reading, writing
 from chatstore.incoming.loading import Loader
 from chatstore.messages import AIMessage, HumanMessage
+from tests.stored import texts
 
 if TYPE_CHECKING:
     from chatstore.incoming.session import Incoming
@@ -45,11 +46,6 @@ def load(
 def repository() -> Repository:
     """Give an empty repository."""
     return connect("memory:")
-
-
-def texts(repository: Repository, session_id: str = "s") -> list[Any]:
-    """Return what was said in a session."""
-    return [message.content for message in repository.get_messages(session_id)]
 
 
 def test_the_same_file_twice_is_stored_once(repository: Repository) -> None:

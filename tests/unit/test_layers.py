@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.layers import ALLOWED, ROOT, checkout, faults, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_imports_point_down() -> None:
@@ -118,3 +124,32 @@ def test_what_the_table_permits_passes(path: str, line: str) -> None:
 def test_the_migrations_are_no_package(folder: str) -> None:
     """An `__init__.py` in alembic/ would shadow the library for everyone who runs from the checkout."""
     assert not (ROOT / folder / "__init__.py").exists()
+
+
+BORROWED = re.compile(
+    r"\s*(?:from tests(?:\.\w+)*\.test_\w+ import|from tests[.\w]* import test_|import tests\..*\btest_)"
+)
+
+
+def borrowed(folder: Path) -> list[str]:
+    """Return the lines by which a module below *folder* imports something from a test."""
+    return [
+        f"{path.name}: {line.strip()}"
+        for path in sorted(folder.rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if BORROWED.match(line)
+    ]
+
+
+def test_no_test_borrows_from_another() -> None:
+    """What two tests need stands beside them, in a module that is no test."""
+    assert [] == borrowed(ROOT / "tests")
+
+
+def test_a_borrowed_helper_is_found(tmp_path: Path) -> None:
+    """In each spelling, inside a function too; a helper's own module may be imported."""
+    wrong = ["from tests.sql.test_host import differences", "    from tests.sql import test_host"]
+    lines = [*wrong, "from tests import servers", "from tests.sql.comparing import differences"]
+    (tmp_path / "test_planted.py").write_text("\n".join(lines), encoding="utf-8")
+
+    assert [f"test_planted.py: {line.strip()}" for line in wrong] == borrowed(tmp_path)

@@ -13,7 +13,7 @@ import chatstore
 from chatstore import errors
 from chatstore.backends.sql.migrations import upgrade
 from chatstore.repository import Repository
-from tests.reference import FILES, aio, api, schema
+from tests.reference import FILES, aio, api, examples, schema
 from tests.reference import errors as errors_page
 from tests.snippets import ROOT
 
@@ -38,6 +38,14 @@ def test_every_public_name_is_described() -> None:
     methods = {name for name in dir(Repository) if not name.startswith("_")}
 
     assert set() == (public | methods) - headings(api.page())
+
+
+def test_every_method_is_shown_in_use() -> None:
+    """Each public method of a repository has an example, and no example is of something that is gone."""
+    methods = {name for name in dir(Repository) if not name.startswith("_")}
+
+    assert set() == methods - set(examples.EXAMPLES)
+    assert set() == set(examples.EXAMPLES) - headings(api.page())
 
 
 def test_every_error_is_described() -> None:

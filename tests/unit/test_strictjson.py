@@ -200,8 +200,8 @@ def test_check_json_counts_the_value_itself() -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        ("NaN is no JSON number", "[NaN]"),
-        ("-Infinity is no JSON number", '{"a": -Infinity}'),
+        ("NaN is not a JSON number", "[NaN]"),
+        ("-Infinity is not a JSON number", '{"a": -Infinity}'),
         ("larger than any double", "1e400"),
         ("too many digits", "1" * 5000),
         ("nested too deeply", "[" * 200_000),

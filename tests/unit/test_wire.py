@@ -117,7 +117,7 @@ def test_a_derived_class_is_written_as_its_base() -> None:
 )
 def test_what_is_no_message_is_refused(value: Any) -> None:
     """Only chatstore's classes and what is derived from them have a wire form."""
-    with pytest.raises(InvalidMessage, match="no message: pass"):
+    with pytest.raises(InvalidMessage, match="not a message: pass"):
         to_wire(value)
 
 
@@ -275,15 +275,15 @@ def test_reading_does_not_touch_what_is_read() -> None:
         ("data.type contradicts type", {"type": "human", "data": {"content": SECRET, "type": "ai"}}),
         ("data.type contradicts type", {"type": "human", "data": {"content": SECRET, "type": [5]}}),
         ("data.content is missing", {"type": "human", "data": {}}),
-        ("data.content cannot", {"type": "human", "data": {"content": None}}),
-        (r"data.content\[1\] cannot", {"type": "human", "data": {"content": [SECRET, 5]}}),
+        ("data.content is invalid", {"type": "human", "data": {"content": None}}),
+        (r"data.content\[1\] is invalid", {"type": "human", "data": {"content": [SECRET, 5]}}),
         ("data.tool_call_id is missing", {"type": "tool", "data": {"content": SECRET}}),
         (
-            "data.status cannot",
+            "data.status is invalid",
             {"type": "tool", "data": {"content": "", "tool_call_id": "c", "status": SECRET}},
         ),
-        (r"data.tool_calls\[0\] cannot", {"type": "ai", "data": {"content": "", "tool_calls": [SECRET]}}),
-        ("data cannot", {"type": "human", "data": {"content": SECRET, "\ud800": 1}}),
+        (r"data.tool_calls\[0\] is invalid", {"type": "ai", "data": {"content": "", "tool_calls": [SECRET]}}),
+        ("data is invalid", {"type": "human", "data": {"content": SECRET, "\ud800": 1}}),
     ],
 )
 def test_a_faulty_message_is_refused_with_its_path(fault: str, obj: Any) -> None:

@@ -1,4 +1,4 @@
-"""One conversation in one JSON file of the "Chat Message History" page's format: ``type`` and ``data``.
+"""One session in one JSON file of LangChain's format: ``type`` and ``data``.
 
 This module knows what can be derived where nothing is summary: positions are places in the array, an id is the
 message's own or ``#`` and the position, and the revision is the file's time of change, which every write
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from chatstore.contract import AddMessages, InSession, ReplaceMessages
     from chatstore.messages import ChatSession
 
-#: The id of the one session that a page's file holds.
+#: The id of the one session that such a file holds.
 SESSION: Final = "file"
 
 
@@ -54,7 +54,7 @@ def _keep_line(entry: Entry, session: ChatSession | None) -> bytes:  # noqa: ARG
 
 
 class SingleFileSession(FileSession):
-    """The session in a page's file."""
+    """The session in such a file."""
 
     strict = False
     write_line = staticmethod(_write_line)
@@ -115,7 +115,7 @@ class SingleFileSession(FileSession):
 
 
 def _deny(*_: object) -> NoReturn:
-    msg = "a file of the page's format holds one conversation and no more: use file:, sqlite: or postgresql:"
+    msg = "a file in LangChain's format holds one session only: use file:, sqlite: or postgresql:"
     raise NotSupported(msg)
 
 
@@ -241,7 +241,7 @@ def _name_by_position(done: Appended) -> Appended:
 
 
 class SingleFileRepository(FilesRepository):
-    """One session, `SESSION`, in one JSON file of the page's format, which other programs may rewrite."""
+    """One session, `SESSION`, in one JSON file of LangChain's format, which other programs may rewrite."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Work on the file at *path*, made at the first append. Raises `NotSupported` without POSIX locks."""

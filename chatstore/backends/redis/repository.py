@@ -54,7 +54,7 @@ def _make_core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
 
 
 class RedisRepository(Repository):
-    """Conversations in Redis; see `Repository` for what everything does."""
+    """Sessions in Redis; see `Repository` for what everything does."""
 
     def __init__(
         self,

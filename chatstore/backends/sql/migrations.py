@@ -106,12 +106,12 @@ def alembic_ini() -> str:
 
 
 def upgrade(target: str | URL | Connection, revision: str = "head", *, schema: str | None = None) -> Moved:
-    """Bring a database to *revision* and return where it was and is; of several at once, one does it.
+    """Migrate a database to *revision*; return the revisions before and after. Concurrent calls wait for each other.
 
-    On a connection that is in a transaction nothing is committed (MySQL and MariaDB commit before every
-    change of a table by themselves); otherwise it is committed here. On PostgreSQL a *schema* that is missing
-    is created. Raises `SchemaTooNew` for a database that a newer release migrated, `SchemaError` for a
-    revision that is none, `StorageUnavailable` for a database that does not let itself be migrated.
+    On a connection that is in a transaction nothing is committed (although MySQL and MariaDB themselves commit
+    before each change of a table); otherwise it is committed here. On PostgreSQL a missing *schema* is created.
+    Raises `SchemaTooNew` for a database that a newer release migrated, `SchemaError` for an unknown revision,
+    `StorageUnavailable` if the database cannot be reached, is locked or is read-only.
     """
     if revision in {"head", "heads"}:
         revision = HEAD
@@ -119,7 +119,7 @@ def upgrade(target: str | URL | Connection, revision: str = "head", *, schema: s
 
 
 def downgrade(target: str | URL | Connection, revision: str, *, schema: str | None = None) -> Moved:
-    """Take a database back to *revision* ("base" drops every table and conversation); else as `upgrade`."""
+    """Take a database back to *revision* ("base" drops the tables with everything in them); otherwise as `upgrade`."""
     return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads))
 
 
@@ -131,9 +131,9 @@ def refuse_unreachable(revision: str, before: str | None) -> None:
 
 
 def check(target: str | URL | Connection, *, schema: str | None = None) -> list[Any]:
-    """Return how a database's tables differ from the models, in Alembic's terms; empty when they do not.
+    """Return how a database's tables differ from the models, in Alembic's terms; an empty list if they do not.
 
-    Other tables of the database, views and the search index are not looked at.
+    Other tables of the database, views and the search index are not compared.
     """
     with readable(), connected(target, create=False) as connection:
         schema = _named(connection.dialect, schema)
@@ -199,7 +199,7 @@ def owns(name: str | None, type_: str, parent_names: Mapping[str, Any], *, schem
 
 
 def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> bool:
-    """Tell a host's ``include_name`` what is not chatstore's: everything but our tables and what belongs to them.
+    """Tell a host's ``include_name`` what is not chatstore's: all but its tables and what belongs to them.
 
     For an ``env.py`` that does not call `add_to`: ``context.configure(..., include_name=ignore)``.
     """

@@ -156,7 +156,7 @@ def test_cosmosdb() -> None:
             "leave it out",
         ),
         (lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", ""), "user_id is empty"),
-        (lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", cast("str", None)), "would see everybody"),
+        (lambda: CosmosDBChatMessageHistory("e", "d", "c", "s", cast("str", None)), "needs an owner"),
     ],
 )
 def test_what_would_be_broken_is_refused(wrong: Any, told: str) -> None:
