@@ -55,15 +55,17 @@ class HistoryMiddleware(AgentMiddleware):
         history: Repository | AsyncRepository | Callable[[Any], ChatMessageHistory],
         *,
         last: int | None = None,
+        omits: bool = False,
     ) -> None:
         """Keep conversations in a repository, each in the session named like the run's ``thread_id``.
 
         Or pass a function from the runtime to a `ChatMessageHistory`, for other session ids and for scopes. *last*
         limits the seed to the newest that many messages. Over an `AsyncRepository` the agent is called with
-        ``ainvoke`` and ``astream`` only.
+        ``ainvoke`` and ``astream`` only. *omits* leaves out what JSON cannot say, in the artifact of somebody else's
+        tool for example, which is an error of the run otherwise.
         """
         super().__init__()
-        self._last = last
+        self._last, self._omits = last, omits
         self._open: Callable[[Any], ChatMessageHistory] = (
             _by_thread(history) if isinstance(history, Repository | AsyncRepository) else history
         )
@@ -113,7 +115,7 @@ class HistoryMiddleware(AgentMiddleware):
         update: dict[str, Any] = {}
         messages = given
         if "chatstore_saved" not in state:  # else the checkpointer's memory of an earlier run goes on
-            messages, saved = yield from seeded(session_id, given, self._last)
+            messages, saved = yield from seeded(session_id, given, self._last, omits=self._omits)
             update["chatstore_saved"] = saved
         if messages != state["messages"]:
             update["messages"] = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *messages]
@@ -122,7 +124,7 @@ class HistoryMiddleware(AgentMiddleware):
     def _stored(self, session_id: str, state: Any) -> Generator[Step, Any, dict[str, Any] | None]:
         saved = state.get("chatstore_saved") or {}
         with loud(session_id, len(state["messages"])):
-            now_saved = yield from upserted(session_id, state["messages"], saved)
+            now_saved = yield from upserted(session_id, state["messages"], saved, omits=self._omits)
         return None if now_saved == saved else {"chatstore_saved": now_saved}
 
 

@@ -62,14 +62,14 @@ def is_spoken(message: Any) -> bool:
 
 
 def upserted(
-    session_id: str, given: Iterable[BaseMessage], saved: Mapping[str, str]
+    session_id: str, given: Iterable[BaseMessage], saved: Mapping[str, str], *, omits: bool = False
 ) -> Generator[Step, Any, Saved]:
     """Store those of *given* that are not *saved*, and update those whose body is another; return what is saved.
 
     A saved message that is gone from the session was deleted there on purpose and stays so. What was saved and is
-    not *given* any more was forgotten by the graph; the session keeps it.
+    not *given* any more was forgotten by the graph; the session keeps it. *omits* is that of `from_langchain`.
     """
-    bodies = {_named(message): from_langchain(message) for message in given if is_spoken(message)}
+    bodies = {_named(one): from_langchain(one, omits=omits) for one in given if is_spoken(one)}
     now_saved = {name: digest(message) for name, message in bodies.items()}
     before = dict(saved)
     try:
@@ -110,7 +110,7 @@ def _updated(session_id: str, name: str, message: Message) -> Generator[Step, An
 
 
 def seeded(
-    session_id: str, state: Sequence[BaseMessage], last: int | None
+    session_id: str, state: Sequence[BaseMessage], last: int | None, *, omits: bool = False
 ) -> Generator[Step, Any, tuple[list[BaseMessage], Saved]]:
     """Return the session's messages followed by those of *state* that it has not, and what of them is saved.
 
@@ -129,7 +129,7 @@ def seeded(
             session_id,
             len(unsent),
         )
-        yield from upserted(session_id, unsent, {})
+        yield from upserted(session_id, unsent, {}, omits=omits)
     return messages, {name: body for name, body in saved.items() if name in names}
 
 
