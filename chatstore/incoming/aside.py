@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chatstore.arguments import session_key
-from chatstore.errors import SessionExists, SessionNotFound
+from chatstore.errors import Conflict, SessionExists, SessionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +45,11 @@ class Aside:
                 expires_at=there.expires_at,
             )
         self._repository.load_records(self._kept, (one._replace(session_id=self._kept) for one in records))
-        self._repository.replace_messages(self._session_id, [], expected_revision=records.revision)
+        try:
+            self._repository.replace_messages(self._session_id, [], expected_revision=records.revision)
+        except Conflict:
+            self._repository.delete_session(self._kept)
+            raise
         self._repository.delete_session(self._session_id)
         return _like(session, there)
 

@@ -241,6 +241,25 @@ def test_old_messages_before_new_ones_interrupted(monkeypatch: pytest.MonkeyPatc
     assert stopped > 6
 
 
+def test_a_session_that_is_written_to_while_it_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an application appends between the copy and the removal makes the import refuse the session, unchanged."""
+    with chatstore.connect("memory:") as repository:
+        repository.add_messages("one", [HumanMessage("new")])
+        real = repository.replace_messages
+
+        def late(*args: Any, **options: Any) -> Any:
+            repository.add_messages("one", [HumanMessage("newest")])
+            return real(*args, **options)
+
+        monkeypatch.setattr(repository, "replace_messages", late)
+        told, left = load(repository, found(texts("a")), before=True)
+
+        assert (1, 0) == (told.refused, told.new)
+        assert ["refused"] == [what for what, _, _ in left]
+        assert [(1, "new"), (2, "newest")] == _both(repository)
+        assert ["one"] == [one.session_id for one in repository.list_sessions().items]
+
+
 def test_owners_and_expiry_as_told() -> None:
     """The owner that is named for a session comes before all others; an expiry date is left out where asked."""
     owners = {"one": Scope(None, "ada"), "two": Scope("acme", None)}
