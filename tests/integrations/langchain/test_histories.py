@@ -175,7 +175,14 @@ def test_every_read_is_fresh(store: Any) -> None:
 
     assert ["a", "b"] == [one.content for one in history.messages]
     assert "Human: a\nAI: b" == memory.load_memory_variables({})["history"]
-    assert ["a", "b"] == [one.content for one in asyncio.run(history.aget_messages())]
+
+    async def main() -> None:
+        for count in (2, 3):
+            assert count == len(await history.aget_messages())
+            await history._awaited().add_messages("s", [chatstore.HumanMessage("c")])
+        await history.aclose()
+
+    asyncio.run(main())
 
 
 def test_a_pinned_read_is_kept_until_a_write(store: Any) -> None:
