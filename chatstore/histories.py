@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chatstore.aio import AsyncRepository
 from chatstore.arguments import UNSET, Scope
 from chatstore.connect import connect, connect_async
 from chatstore.errors import Invalid
-from chatstore.history import ChatMessageHistory, owned
+from chatstore.history import ChatMessageHistory, _threaded, owned
+from chatstore.ids import check_session_id
 
 if TYPE_CHECKING:
     import os
@@ -33,10 +35,22 @@ class SQLChatMessageHistory(ChatMessageHistory):
     def __init__(self, session_id: str, connection: Any, *, last: int | None = None) -> None:
         """Work on session *session_id* of *connection*: a URL, or a SQLAlchemy Engine or AsyncEngine.
 
-        A hundred histories on one URL share one engine; an engine that is passed in is never closed.
+        A hundred histories on one URL share one engine; an engine that is passed in is never closed. A URL whose
+        driver has one side only (asyncpg, psycopg2) is worked on by psycopg, which has both, where that is installed
+        and the URL has no options; else that one side works.
         """
+        check_session_id(session_id)
+        if isinstance(connection, str):
+            from chatstore.backends.sql.sides import both_sides, only_awaits
+
+            connection = both_sides(connection)
+            if only_awaits(connection):
+                connection = connect_async(connection)
         if type(connection).__name__ == "AsyncEngine":
-            super().__init__(connect_async(connection), session_id, last=last)
+            connection = connect_async(connection)
+        if isinstance(connection, AsyncRepository):
+            super().__init__(connection, session_id, last=last)
+            self._owned = True
         else:
             owned(self, connect(connection), session_id, last)
 
@@ -49,6 +63,7 @@ class PostgresChatMessageHistory(ChatMessageHistory):
 
         Raises `Invalid` for any other database's URL.
         """
+        check_session_id(session_id)
         named = connection_string is not None  # else connect reads the environment
         if named and str(connection_string).partition(":")[0].partition("+")[0] not in {
             "postgresql",
@@ -69,13 +84,20 @@ class RedisChatMessageHistory(ChatMessageHistory):
         key_prefix: str = "chatstore:",
         ttl: int | None = None,
         *,
+        client: Any = None,
         last: int | None = None,
     ) -> None:
         """Work on session *session_id* of the server at *url*, a ``redis://`` or ``rediss://`` URL.
 
+        Or over *client*, of redis-py, which is never closed here; over an asynchronous one only the awaited side works.
+
         All keys begin with *key_prefix*; the default is that of `connect`, which lists the same sessions. *ttl* is in
         seconds: each append sets the session to expire that much later; None leaves its expiry alone.
         """
+        check_session_id(session_id)
+        if client is not None:
+            super().__init__(_over(client, key_prefix, ttl), session_id, last=last)
+            return
         from urllib.parse import urlencode
 
         mark = "&" if "?" in url else "?"
@@ -102,6 +124,7 @@ class DynamoDBChatMessageHistory(ChatMessageHistory):
         Credentials and region come from the usual places of AWS, or from *boto3_session*. *ttl* is in seconds: each
         append sets the session to expire that much later; None leaves its expiry alone.
         """
+        check_session_id(session_id)
         from chatstore.backends.dynamodb import DynamoDBRepository
 
         repository = DynamoDBRepository(
@@ -137,6 +160,7 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         in one. Without both, the environment is read as for a ``cosmosdb://`` URL. *ttl* is in seconds: each append
         sets the session to expire that much later; None leaves its expiry alone.
         """
+        check_session_id(session_id)
         from chatstore.backends.cosmosdb.repository import repository_of
 
         if user_id is not UNSET:
@@ -154,3 +178,16 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
     def __enter__(self) -> Self:
         self.prepare_cosmos()
         return self
+
+    async def __aenter__(self) -> Self:
+        await _threaded(self.prepare_cosmos)
+        return self
+
+
+def _over(client: Any, key_prefix: str, ttl: int | None) -> Repository | AsyncRepository:
+    """Return the repository over a client of redis-py, of either kind."""
+    from chatstore.backends.redis.clients import is_awaiting
+    from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
+
+    kind = AsyncRedisRepository if is_awaiting(client) else RedisRepository
+    return kind(client, key_prefix=key_prefix, ttl=ttl)

@@ -142,6 +142,8 @@ class ChatMessageHistory(BaseChatMessageHistory):
         """
         if isinstance(self.repository, Repository):
             await self.repository._release_twin(self)
+        elif self._owned:
+            await self.repository.close()
         self.close()
 
     async def __aenter__(self) -> Self:

@@ -18,6 +18,7 @@ import click
 from chatstore.cli.import_source import import_sources, refuse_options, source_options
 from chatstore.cli.options import examples, json_option, owner_options
 from chatstore.cli.output import as_json, counted, note, progress, say
+from chatstore.cli.owners import read_owners
 from chatstore.cli.target import Refused, Target, announce, on_target, say_revision
 from chatstore.errors import Conflict, Invalid, SessionNotFound
 from chatstore.formats import ALIASES, FORMATS, find
@@ -70,6 +71,17 @@ class FormatChoice(Choice):
 )
 @click.option("--prefix", metavar="NAME", help="Prefix of generated session ids  [default: the file's name]")
 @owner_options("The {} who owns the sessions, whatever the file says.")
+@click.option("--owners", metavar="FILE", help="CSV or JSON that says whose each session is; before --user.")
+@click.option(
+    "--expiry/--no-expiry",
+    default=True,
+    help="Keep the expiry dates that sessions have there, or leave them out.  [default: keep]",
+)
+@click.option(
+    "--before",
+    is_flag=True,
+    help="With --from: messages that a session holds here already come after those of the source.",
+)
 @json_option
 @on_target(chosen=True)
 def import_(
@@ -81,6 +93,9 @@ def import_(
     prefix: str | None,
     user: str | None,
     tenant: str | None,
+    owners: str | None,
+    expiry: bool,
+    before: bool,
     json_: bool,
     kind: str | None,
     **options: str | None,
@@ -99,9 +114,18 @@ def import_(
 
     refuse_options(kind, options, {"format": name != "auto", "prefix": prefix})
     if kind is not None:
-        owner = {"user_id": user, "tenant_id": tenant}
-        import_sources(target, kind, files, options, session=session, owner=owner, json_=json_)
+        told = {
+            "user_id": user,
+            "tenant_id": tenant,
+            "owners": read_owners(owners),
+            "expires": expiry,
+            "before": before,
+        }
+        import_sources(target, kind, files, options, session=session, told=told, json_=json_)
         return
+    if before:
+        msg = "--before belongs to a source: add --from with its kind; messages of files have positions of their own"
+        raise Refused(msg)
     if session is not None and len(files) > 1:
         msg = "--session names the session of one conversation in one file: import the files one by one"
         raise Refused(msg)
@@ -109,13 +133,14 @@ def import_(
         msg = "stdin has no name to make session ids from: add --session or --prefix"
         raise Refused(msg)
     _check_files(files)
-    before = announce(target)
+    named = read_owners(owners)
+    shown = announce(target)
     with target.writing() as repository:
         done = []
         for file in files:
-            loader = Loader(repository, tenant_id=tenant, user_id=user)
+            loader = Loader(repository, tenant_id=tenant, user_id=user, owners=named, expires=expiry)
             done.append((file, _import_file(loader, file, name, session, prefix), loader.tally))
-    say_revision(target, before)
+    say_revision(target, shown)
     _report(done, json_=json_)
 
 

@@ -81,7 +81,7 @@ def import_sources(
     options: dict[str, str | None],
     *,
     session: str | None,
-    owner: dict[str, str | None],
+    told: dict[str, Any],
     json_: bool,
 ) -> None:
     """Import from each of the sources *names*, and report the result.
@@ -100,7 +100,7 @@ def import_sources(
     before = announce(target)
     with target.writing() as repository:
         done = [
-            (source.mask(place), _import_source(repository, kind, place, session, chosen, owner))
+            (source.mask(place), _import_source(repository, kind, place, session, chosen, told))
             for place in places
         ]
     say_revision(target, before)
@@ -117,13 +117,13 @@ def _import_source(
     place: str,
     session: str | None,
     options: dict[str, str],
-    owner: dict[str, str | None],
+    told: dict[str, Any],
 ) -> Tally:
     from chatstore.incoming.loading import Loader
 
     shown = find(kind).mask(place)
     with progress(f"importing {shown}") as step:
-        loader = Loader(repository, kind, owner["tenant_id"], owner["user_id"], say=_note_left_out, step=step)
+        loader = Loader(repository, kind, **told, say=_note_left_out, step=step)
         try:
             with closing(read(kind, place, session=session, options=options)) as sessions:
                 for found in sessions:

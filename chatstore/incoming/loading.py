@@ -26,10 +26,11 @@ from chatstore.errors import (
     SessionExists,
 )
 from chatstore.ids import check_owner_id
+from chatstore.incoming.aside import Aside, place_after
 from chatstore.messages import MessageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from chatstore.incoming.session import Element, Incoming
@@ -69,15 +70,20 @@ class Tally:
 class Loader:
     """Loads the sessions of one file, or of one source of this *kind*, and keeps count.
 
-    *tenant_id* and *user_id* come before an owner that the session has. *say* is called with (*what*, *place*, *why*)
-    for everything that is left out, where *what* is skipped, refused or damaged; *step* with how many messages are
-    done.
+    *tenant_id* and *user_id* come before an owner that the session has, and *owners*, by the session's id in the
+    target, before both. Without *expires* no session gets the expiry date that it has where it comes from. With
+    *before* a source's messages come before others that its session holds here. *say* is called with (*what*, *place*,
+    *why*) for everything that is left out, where *what* is skipped, refused or damaged; *step* with how many messages
+    are done.
     """
 
     repository: Repository
     kind: str | None = None
     tenant_id: str | None = None
     user_id: str | None = None
+    owners: Mapping[str, Scope] = field(default_factory=dict)
+    expires: bool = True
+    before: bool = False
     say: Callable[[str, str, str], None] = lambda _what, _place, _why: None
     step: Callable[[int], None] = lambda _messages: None
     tally: Tally = field(default_factory=Tally)
@@ -100,7 +106,7 @@ class Loader:
         last = 0
         created = self._create(session, session_id)
         if not created:
-            last = self._check_owner(session_id, Scope(self.tenant_id, self.user_id)).last_position
+            last = self._check_owner(session_id, self._told(session_id)).last_position
             stored = {
                 record.message_id: record.position for record in self.repository.iter_records(session_id)
             }
@@ -112,15 +118,18 @@ class Loader:
             )
             raise Conflict(msg)
         wanted = [one.position for one in session.elements]
-        new = self.repository.load_records(session_id, _place_after(last, records, wanted, stored))
+        new = self.repository.load_records(session_id, place_after(last, records, wanted, stored))
         self._count(len(records), new)
-        if created and (session.archived_at or session.expires_at):
+        expires_at = session.expires_at if self.expires else None
+        if created and (session.archived_at or expires_at):
             archived = session.archived_at is not None
-            self.repository.update_session(session_id, archived=archived, expires_at=session.expires_at)
+            self.repository.update_session(session_id, archived=archived, expires_at=expires_at)
         self.tally.sessions += 1
 
     def follow(self, session: Incoming) -> None:
         """Store a source's session in chunks, each in a transaction. Raises `StorageError` where the target fails."""
+        if not self.expires:
+            session = session._replace(expires_at=None)
         if session.skipped:
             self.tally.skipped += 1
             self.say("skipped", session.place, session.skipped)
@@ -139,6 +148,8 @@ class Loader:
     def _follow(self, session: Incoming, session_id: str) -> None:
         newest: MessageRecord | None = None
         ready = read = False
+        aside = Aside(self.repository, session_id) if self.before else None
+        session = aside.resume(session) if aside else session
         for part in _split(session.elements):
             read = True
             good = [one for one in part if one.message is not None]
@@ -147,12 +158,17 @@ class Loader:
                     self._report_damage(one.place, one.fault)
             if good and not ready:
                 newest, ready = self._prepare(session, session_id), True
+                if aside and self._is_other(session, session_id, good[0], newest):
+                    session, newest = aside.take(session), None
+                    self._create(session, session_id, expires_at=session.expires_at)
             if newest is not None:
                 self._check_continuity(session, session_id, part, newest)
             if good:
                 self._store(session, session_id, good)
         if not read:
             self._prepare(session, session_id)
+        if aside:
+            aside.give_back()
         self.tally.sessions += ready or not read
         self.tally.expiring += session.expires_at is not None
 
@@ -160,7 +176,7 @@ class Loader:
 
     def _create(self, session: Incoming, session_id: str, *, expires_at: datetime | None = None) -> bool:
         """Create the session; return whether there was none."""
-        tenant_id, user_id = self._choose_owner(session)
+        tenant_id, user_id = self._choose_owner(session, session_id)
         try:
             self.repository.create_session(
                 session_id,
@@ -178,17 +194,26 @@ class Loader:
         """Create the session, or check the one there is; return its newest record."""
         if self._create(session, session_id, expires_at=session.expires_at):
             return None
-        there = self._check_owner(session_id, self._choose_owner(session))
+        there = self._check_owner(session_id, self._choose_owner(session, session_id))
         # The source may have moved its expiry date on; one that somebody cleared here stays cleared.
         if session.expires_at and there.expires_at and session.expires_at - there.expires_at > _SAME:
             self.repository.update_session(session_id, expires_at=session.expires_at)
         return next(iter(self.repository.get_records(session_id, last=1)), None)
 
-    def _choose_owner(self, session: Incoming) -> Scope:
-        """Return the owner of a new session: what the loader was told comes before what the session says."""
+    def _told(self, session_id: str) -> Scope:
+        """Return the owner that the loader was told."""
+        named = self.owners.get(session_id, Scope())
         return Scope(
-            session.tenant_id if self.tenant_id is None else self.tenant_id,
-            session.user_id if self.user_id is None else self.user_id,
+            self.tenant_id if named.tenant_id is None else named.tenant_id,
+            self.user_id if named.user_id is None else named.user_id,
+        )
+
+    def _choose_owner(self, session: Incoming, session_id: str) -> Scope:
+        """Return the owner of a new session: what the loader was told comes before what the session says."""
+        told = self._told(session_id)
+        return Scope(
+            session.tenant_id if told.tenant_id is None else told.tenant_id,
+            session.user_id if told.user_id is None else told.user_id,
         )
 
     def _check_owner(self, session_id: str, owner: Scope) -> ChatSession:
@@ -208,6 +233,15 @@ class Loader:
                 one.message is None or self._choose_id(session, session_id, one) != newest.message_id
             ):
                 raise Conflict(_explain_others(session_id))
+
+    def _is_other(
+        self, session: Incoming, session_id: str, first: Element, newest: MessageRecord | None
+    ) -> bool:
+        """Tell whether the target holds messages of its own where the source has its *first* one."""
+        if newest is None:
+            return False
+        there = self.repository.get_records(session_id, after=first.ordinal - 1, limit=1)
+        return not there or there[0].message_id != self._choose_id(session, session_id, first)
 
     # ---- messages
 
@@ -265,22 +299,11 @@ def _refuse_duplicates(session: Incoming, records: list[MessageRecord]) -> None:
         raise InvalidMessage(msg)
 
 
-def _place_after(
-    last: int, records: list[MessageRecord], wanted: list[int | None], stored: dict[str, int]
-) -> Iterator[MessageRecord]:
-    """Yield *records* where they are *stored*, new ones after *last*, at the positions *wanted* if these are free."""
-    for record, position in zip(records, wanted, strict=True):
-        if record.message_id in stored:
-            yield record._replace(position=stored[record.message_id])
-        else:
-            last = max(last + 1, position or 0)
-            yield record._replace(position=last)
-
-
 def _explain_others(session_id: str) -> str:
     return (
-        f"session {session_id!r} holds other messages than the source has there (it was changed here, or the "
-        "source was trimmed since): leave it as it is, or delete the session and repeat this"
+        f"session {session_id!r} holds other messages than the source has there (it was continued or changed here, or "
+        "the source was trimmed since): leave it as it is, put the source's before them (--before), or delete the "
+        "session and repeat this"
     )
 
 

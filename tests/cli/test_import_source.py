@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.connect import connect
+from chatstore.messages import HumanMessage
 from tests import servers
 from tests.sources import planting
 from tests.sources.shapes import MESSAGES, RAW, human_element
@@ -153,3 +154,64 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
     assert 1 == len(ran.errors)
     assert told in ran.errors[0]
     assert not Path("new.db").exists()
+
+
+def test_owners_of_a_file(old: Any, target: str, cli: Run, tmp_path: Path) -> None:
+    """Each session gets the owner that a file names, in both forms; the others that of --user."""
+    for name in ("one", "two", "three"):
+        old.add(name, [human_element("a")])
+    table = tmp_path / "owners.csv"
+    table.write_text("session,user,tenant\none,ada,\ntwo,ken,acme\n", encoding="utf-8")
+    cli("import", *options(old), "--url", target, "--owners", str(table), "--user", "nobody")
+
+    with connect(target) as repository:
+        owners = {one.session_id: (one.user_id, one.tenant_id) for one in repository.list_sessions().items}
+    assert {"one": ("ada", None), "two": ("ken", "acme"), "three": ("nobody", None)} == owners
+    table.write_text(json.dumps({"one": "ada", "two": {"user": "ken", "tenant": "acme"}}), encoding="utf-8")
+    assert 0 == cli("import", *options(old), "--url", target, "--owners", str(table)).code
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "no columns session and user"),
+        ("session,user\none,\n", "line 2"),
+        ("session,user\none,ada\none,ken\n", "two owners"),
+        ('{"one": 7}', "not text"),
+        ('{"one": ', "not JSON"),
+    ],
+)
+def test_a_file_of_owners_that_is_none(text: str, told: str, old: Any, cli: Run, tmp_path: Path) -> None:
+    """What is wrong with it is said before anything is written."""
+    old.add("one", [human_element("a")])
+    table = tmp_path / "owners"
+    table.write_text(text, encoding="utf-8")
+    run = cli("import", *options(old), "--url", f"file:{tmp_path}/chats", "--owners", str(table))
+
+    assert 0 != run.code
+    assert told in run.err
+    assert not (tmp_path / "chats").exists()
+
+
+def test_before_what_was_said_since(old: Any, target: str, cli: Run) -> None:
+    """A session that was continued here first is refused, and with --before gets its old messages at its beginning."""
+    old.add("one", [human_element("a"), human_element("b")])
+    with connect(target) as repository:
+        repository.scope(user_id="ada").add_messages("one", [HumanMessage("new")])
+    refused = cli("import", *options(old), "--url", target)
+    assert 1 == refused.code
+    assert "--before" in refused.err
+    runs = [cli("import", *options(old), "--url", target, "--before").code for _ in range(2)]
+
+    assert [0, 0] == runs
+    with connect(target) as repository:
+        assert ["a", "b", "new"] == [one.content for one in repository.get_messages("one")]
+        assert "ada" == repository.get_session("one").user_id
+
+
+def test_before_belongs_to_sources(cli: Run, tmp_path: Path) -> None:
+    """--before without --from is refused."""
+    run = cli("import", str(tmp_path / "x.json"), "--url", "memory:", "--before")
+
+    assert 0 != run.code
+    assert "--from" in run.err

@@ -31,6 +31,8 @@ ENDS = {
         "langgraph",
         "langgraph-checkpoint-sqlite",
         "langchain-openai",
+        "langchain-anthropic",
+        "deepagents",
     ],
 }
 #: What the suite itself needs, which is a part of the `test` extra: an environment is to be made in a minute.

@@ -23,8 +23,8 @@ INTRODUCTION = """\
 `chatstore.integrations.langchain` (extra `langchain`), with langchain-core from 0.3 to the current 1.x. How to use
 it: [tutorial](../tutorial-langchain.md), [runnables](../how-to/langchain-runnables.md),
 [agents](../how-to/langchain-agents.md), [moving over](../how-to/langchain-moving.md). Errors are
-[chatstore's](errors.md). The options of `ChatMessageHistory` (`last`, `pinned`, `prunes`) are those of every history
-here."""
+[chatstore's](errors.md). The options of `ChatMessageHistory` (`last`, `pinned`, `prunes`, `omits`) are those of
+every history here."""
 NAMED = (
     "FileChatMessageHistory", "SQLChatMessageHistory", "PostgresChatMessageHistory", "RedisChatMessageHistory",
     "DynamoDBChatMessageHistory", "CosmosDBChatMessageHistory",
@@ -51,7 +51,7 @@ def _parts() -> Iterator[str]:
     yield _text(middleware.__init__)
     yield from _functions(langchain, ("import_checkpoints", "aimport_checkpoints"))
     yield "## Messages"
-    yield from _functions(langchain, ("to_langchain", "from_langchain"))
+    yield from _functions(langchain, ("to_langchain", "from_langchain", "sendable"))
 
 
 if __name__ == "__main__":

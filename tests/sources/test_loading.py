@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import chatstore
+from chatstore.arguments import Scope
 from chatstore.backends.memory import MemoryRepository
 from chatstore.errors import StorageUnavailable
 from chatstore.incoming import loading
@@ -176,3 +179,99 @@ def test_interrupted_at_every_write_and_repeated(monkeypatch: pytest.MonkeyPatch
 
 def _told(repository: MemoryRepository, session: str) -> list[Any]:
     return [(one.position, one.message_id, one.message) for one in repository.get_records(session)]
+
+
+def _both(repository: Any, session: str = "one") -> list[tuple[int, str]]:
+    return [(one.position, str(one.message.content)) for one in repository.get_records(session)]
+
+
+def test_old_messages_before_new_ones() -> None:
+    """With *before*, what was said here already comes behind the source, with its ids, times and the session's data."""
+    with chatstore.connect("memory:") as repository:
+        repository.create_session("one", title="Garden", metadata={"a": 1})
+        repository.add_messages("one", [HumanMessage("new", id="n"), HumanMessage("newer")])
+        before = repository.get_records("one")
+        told, _ = load(repository, found(texts("a", "b")), before=True)
+
+        assert (1, 2, 0) == (told.sessions, told.new, told.refused)
+        assert [(1, "a"), (2, "b"), (3, "new"), (4, "newer")] == _both(repository)
+        assert [(one.message_id, one.created_at) for one in before] == [
+            (one.message_id, one.created_at) for one in repository.get_records("one", after=2)
+        ]
+        session = repository.get_session("one")
+        assert ("Garden", {"a": 1}) == (session.title, session.metadata)
+        assert ["one"] == [one.session_id for one in repository.list_sessions().items]
+        for again in (True, False):
+            told, _ = load(repository, found(texts("a", "b")), before=again)
+            assert (2, 0, 0) == (told.known, told.new, told.refused)
+        assert 4 == repository.count_messages("one")
+
+
+def test_old_messages_before_new_ones_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However an import with *before* is interrupted, nothing is lost, and repeating it completes it."""
+    names = ("create_session", "load_records", "replace_messages", "delete_session")
+    stopped = 0
+    for stop in range(1, 12):
+        with chatstore.connect("memory:") as repository:
+            repository.add_messages("one", [HumanMessage("new"), HumanMessage("newer")])
+            left = [stop]
+
+            def counted(name: str, left: list[int] = left) -> Any:
+                real = getattr(type(repository), name)
+
+                def call(self: Any, *args: Any, **options: Any) -> Any:
+                    left[0] -= 1
+                    if left[0] == 0:
+                        raise KeyboardInterrupt
+                    return real(self, *args, **options)
+
+                return call
+
+            with monkeypatch.context() as patched:
+                for name in names:
+                    patched.setattr(type(repository), name, counted(name))
+                try:
+                    load(repository, found(texts("a", "b")), before=True)
+                except KeyboardInterrupt:
+                    stopped += 1
+            load(repository, found(texts("a", "b")), before=True)
+
+            assert [(1, "a"), (2, "b"), (3, "new"), (4, "newer")] == _both(repository)
+            assert ["one"] == [one.session_id for one in repository.list_sessions().items]
+    assert stopped > 6
+
+
+def test_a_session_that_is_written_to_while_it_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an application appends between the copy and the removal makes the import refuse the session, unchanged."""
+    with chatstore.connect("memory:") as repository:
+        repository.add_messages("one", [HumanMessage("new")])
+        real = repository.replace_messages
+
+        def late(*args: Any, **options: Any) -> Any:
+            repository.add_messages("one", [HumanMessage("newest")])
+            return real(*args, **options)
+
+        monkeypatch.setattr(repository, "replace_messages", late)
+        told, left = load(repository, found(texts("a")), before=True)
+
+        assert (1, 0) == (told.refused, told.new)
+        assert ["refused"] == [what for what, _, _ in left]
+        assert [(1, "new"), (2, "newest")] == _both(repository)
+        assert ["one"] == [one.session_id for one in repository.list_sessions().items]
+
+
+def test_owners_and_expiry_as_told() -> None:
+    """The owner that is named for a session comes before all others; an expiry date is left out where asked."""
+    owners = {"one": Scope(None, "ada"), "two": Scope("acme", None)}
+    later = datetime.now(UTC) + timedelta(days=1)
+    with chatstore.connect("memory:") as repository:
+        sessions = [
+            found(texts("a"), name, expires_at=later, user_id="x") for name in ("one", "two", "three")
+        ]
+        load(repository, *sessions, owners=owners, user_id="ken", expires=False)
+        stored = {one.session_id: one for one in repository.list_sessions().items}
+
+        assert {"one": (None, "ada"), "two": ("acme", "ken"), "three": (None, "ken")} == {
+            name: (one.tenant_id, one.user_id) for name, one in stored.items()
+        }
+        assert [None] * 3 == [one.expires_at for one in stored.values()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.integrations.langchain.convert import from_langchain as from_langchain
 from chatstore.integrations.langchain.convert import to_langchain as to_langchain
 from chatstore.integrations.langchain.history import ChatMessageHistory as ChatMessageHistory
+from chatstore.integrations.langchain.turns import sendable as sendable
 
 if TYPE_CHECKING:
     from chatstore.integrations.langchain.agents import HistoryMiddleware as HistoryMiddleware

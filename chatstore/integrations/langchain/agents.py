@@ -12,7 +12,7 @@ from chatstore.aio import AsyncRepository
 from chatstore.errors import Invalid, MissingDependency
 from chatstore.extras import pip_install
 from chatstore.integrations.langchain.history import ChatMessageHistory
-from chatstore.integrations.langchain.state import loud, seeded, upserted
+from chatstore.integrations.langchain.state import loud, named, seeded, upserted
 from chatstore.repository import Repository
 
 try:
@@ -41,10 +41,11 @@ class HistoryState(AgentState):
 class HistoryMiddleware(AgentMiddleware):
     """Keep an agent's conversation in a session, message by message, as it happens.
 
-    At the beginning of a run the session's messages come before the input, unless the agent's checkpointer
-    remembers the conversation already. After every step new messages are appended by their ids, and those that
-    changed are updated. What the agent forgets (by summarisation, say) the session keeps; summaries are not stored.
-    Repeating a run stores nothing twice.
+    At the beginning of a run the session's messages come before the input, in an order that models accept, unless the
+    agent's checkpointer remembers the conversation already. Before and after every call of the model new messages are
+    appended by their ids, and those that changed are updated: what other middleware refuses or redacts before the
+    model is asked is not stored as it was. What the agent forgets (by summarisation, say) the session keeps; summaries
+    are not stored. Repeating a run whose input has ids stores nothing twice.
     """
 
     state_schema = HistoryState
@@ -54,21 +55,23 @@ class HistoryMiddleware(AgentMiddleware):
         history: Repository | AsyncRepository | Callable[[Any], ChatMessageHistory],
         *,
         last: int | None = None,
+        omits: bool = False,
     ) -> None:
         """Keep conversations in a repository, each in the session named like the run's ``thread_id``.
 
         Or pass a function from the runtime to a `ChatMessageHistory`, for other session ids and for scopes. *last*
         limits the seed to the newest that many messages. Over an `AsyncRepository` the agent is called with
-        ``ainvoke`` and ``astream`` only.
+        ``ainvoke`` and ``astream`` only. *omits* leaves out what JSON cannot say, in the artifact of somebody else's
+        tool for example, which is an error of the run otherwise.
         """
         super().__init__()
-        self._last = last
+        self._last, self._omits = last, omits
         self._open: Callable[[Any], ChatMessageHistory] = (
             _by_thread(history) if isinstance(history, Repository | AsyncRepository) else history
         )
 
     def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
-        """Seed the state, and store the input."""
+        """Seed the state."""
         history = self._open(runtime)
         return history._do(self._begun(history.session_id, state))
 
@@ -77,47 +80,51 @@ class HistoryMiddleware(AgentMiddleware):
         history = self._open(runtime)
         return await history._ado(self._begun(history.session_id, state))
 
-    def before_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
-        """Store what the tools answered."""
-        history = self._open(runtime)
-        return history._do(self._stored(history.session_id, state))
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Store the input and what tools answered: as all other middleware left it, just before the model sees it."""
+        history = self._open(request.runtime)
+        history._do(self._stored(history.session_id, request.state))
+        return handler(request)
 
-    async def abefore_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
-        """As `before_model`."""
-        history = self._open(runtime)
-        return await history._ado(self._stored(history.session_id, state))
+    async def awrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """As `wrap_model_call`."""
+        history = self._open(request.runtime)
+        await history._ado(self._stored(history.session_id, request.state))
+        return await handler(request)
 
     def after_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """Store what the model answered."""
-        return self.before_model(state, runtime)
+        history = self._open(runtime)
+        return history._do(self._stored(history.session_id, state))
 
     async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """As `after_model`."""
-        return await self.abefore_model(state, runtime)
+        history = self._open(runtime)
+        return await history._ado(self._stored(history.session_id, state))
 
     def after_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """Store what other middleware made of it."""
-        return self.before_model(state, runtime)
+        return self.after_model(state, runtime)
 
     async def aafter_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """As `after_agent`."""
-        return await self.abefore_model(state, runtime)
+        return await self.aafter_model(state, runtime)
 
     def _begun(self, session_id: str, state: Any) -> Generator[Step, Any, dict[str, Any] | None]:
-        if "chatstore_saved" in state:  # the checkpointer's memory of an earlier run goes on
-            return (yield from self._stored(session_id, state))
-        messages, saved = yield from seeded(session_id, state["messages"], self._last)
-        with loud(session_id, len(messages)):
-            now_saved = yield from upserted(session_id, messages, saved)
-        update: dict[str, Any] = {"chatstore_saved": now_saved}
+        given = [named(message) for message in state["messages"]]
+        update: dict[str, Any] = {}
+        messages = given
+        if "chatstore_saved" not in state:  # else the checkpointer's memory of an earlier run goes on
+            messages, saved = yield from seeded(session_id, given, self._last, omits=self._omits)
+            update["chatstore_saved"] = saved
         if messages != state["messages"]:
             update["messages"] = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *messages]
-        return update
+        return update or None
 
     def _stored(self, session_id: str, state: Any) -> Generator[Step, Any, dict[str, Any] | None]:
         saved = state.get("chatstore_saved") or {}
         with loud(session_id, len(state["messages"])):
-            now_saved = yield from upserted(session_id, state["messages"], saved)
+            now_saved = yield from upserted(session_id, state["messages"], saved, omits=self._omits)
         return None if now_saved == saved else {"chatstore_saved": now_saved}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from chatstore import messages as own
 from chatstore.errors import InvalidMessage
 from chatstore.extras import not_installed
+from chatstore.integrations.langchain.objects import simplify
 from chatstore.messages import BLANK, OpaqueMessage, fill
 
 try:
@@ -114,20 +115,22 @@ def _constructed(message: Message) -> BaseMessage:
     return cast("BaseMessage", _THEIRS[mine](**data))
 
 
-def from_langchain(message: Any) -> Message:
+def from_langchain(message: Any, *, omits: bool = False) -> Message:
     """Return chatstore's message for one of LangChain's; nested values are shared, not copied.
 
     Streamed chunks become the whole message, subclasses the class that LangChain derives them from with their own
-    fields as unknown ones. chatstore's own messages come back as they are. Raises `InvalidMessage` for what is no
-    message.
+    fields as unknown ones. Pydantic objects and dataclasses in its data become their JSON; with *omits* what has none
+    is left out. chatstore's own messages come back as they are. Raises `InvalidMessage` for what is no message.
     """
     mine = _OWN.get(type(message))
     if mine is None:
-        return _folded(message)
-    extra = message.__pydantic_extra__
-    if extra and OPAQUE in extra and mine is own.ChatMessage:
-        return OpaqueMessage.model_construct(type=message.role, data=extra[OPAQUE])
-    return _filled(mine, message.__dict__, extra)
+        made = _folded(message)
+    else:
+        extra = message.__pydantic_extra__
+        if extra and OPAQUE in extra and mine is own.ChatMessage:
+            return OpaqueMessage.model_construct(type=message.role, data=extra[OPAQUE])
+        made = _filled(mine, message.__dict__, extra)
+    return made if made is message else simplify(made, omits=omits)
 
 
 def _folded(message: Any) -> Message:

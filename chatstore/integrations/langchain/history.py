@@ -7,6 +7,7 @@ in the memory classes pass; nothing else of it is used.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict
 
@@ -15,7 +16,7 @@ from langchain_core import messages as theirs
 from chatstore import codec
 from chatstore import history as plain
 from chatstore.arguments import utcnow
-from chatstore.contract import adrive, drive
+from chatstore.contract import AddMessages, adrive, drive
 from chatstore.errors import NotFound
 from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
     from chatstore.contract import Answer, T
     from chatstore.integrations.langchain.state import Step
+    from chatstore.messages import Message
     from chatstore.repository import Repository
 
 try:
@@ -42,8 +44,9 @@ class Options(TypedDict, total=False):
     """What every history of this package takes; `ChatMessageHistory` says what each means."""
 
     last: int | None
-    pinned: bool
+    pinned: bool | None
     prunes: bool
+    omits: bool
 
 
 class ChatMessageHistory(_Base, plain.ChatMessageHistory):
@@ -58,8 +61,9 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
     _read: list[Any] | None = None
     _writes = 0
     _unsure: tuple[list[Any], codec.Batch] | None = None
-    _pinned = True
+    _pinned: bool | None = None
     _prunes = False
+    _omits = False
 
     def __init__(
         self,
@@ -67,19 +71,25 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         session_id: str | None = None,
         *,
         last: int | None = None,
-        pinned: bool = True,
+        pinned: bool | None = None,
         prunes: bool = False,
+        omits: bool = False,
+        messages: Iterable[BaseMessage] | None = None,
     ) -> None:
         """Work on session *session_id* (a new id where it is None) of *repository* (one of its own in memory).
 
-        *last* limits what is read to the newest that many. *pinned* keeps what was read first until this object
-        writes: `RunnableWithMessageHistory` reads twice in a call and cuts the user's question off when another
-        worker appends in between. A new object reads anew, and costs nothing. *prunes* deletes from the session what
-        a memory class pops from the list it was given, as `ConversationTokenBufferMemory` and
-        `ConversationSummaryBufferMemory` do.
+        *last* limits what is read to the newest that many. Every reading asks the repository, but one: what
+        `RunnableWithMessageHistory` read at the beginning of a call is what it gets at the end, because it would cut
+        the user's question off if another worker had appended in between. *pinned* says so for every reader (True:
+        until this object writes) or for none (False). *prunes* deletes from the session what a memory class pops from
+        the list it was given, as `ConversationTokenBufferMemory` and `ConversationSummaryBufferMemory` do. *omits*
+        leaves out what JSON cannot say (in the artifact of a tool, for example), which is refused otherwise.
+        *messages* are appended at once.
         """
         plain.ChatMessageHistory.__init__(self, repository, session_id, last=last)
-        self._pinned, self._prunes = pinned, prunes
+        self._pinned, self._prunes, self._omits = pinned, prunes, omits
+        if messages is not None:
+            self.add_messages(messages)
 
     def _adopt(self, inner: plain.ChatMessageHistory, options: Options) -> None:
         """Become what *inner*, made by a constructor of `chatstore.histories`, is."""
@@ -104,7 +114,8 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         return await self._ado(self._reading())
 
     def _reading(self) -> Generator[Step, Any, list[BaseMessage]]:
-        read, writes = self._read, self._writes
+        pinned = self._is_run() if self._pinned is None else self._pinned
+        read, writes = self._read if pinned else None, self._writes
         if read is None:
             if self._prunes:
                 found = yield lambda store: store.get_records(self.session_id, last=self.last)
@@ -112,9 +123,15 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
             else:
                 found = yield lambda store: store.get_messages(self.session_id, last=self.last)
                 read = [become(message) for message in found]
-            if self._pinned and writes == self._writes:  # else another thread wrote by this object meanwhile
+            if pinned and writes == self._writes:  # else another thread wrote by this object meanwhile
                 self._read = read
         return Prunable(self, read) if self._prunes else list(read)
+
+    def _is_run(self) -> bool:
+        """Tell whether this is the history of a `RunnableWithMessageHistory` in whose call we are."""
+        runnables = sys.modules.get("langchain_core.runnables.config")  # no call without it
+        config = runnables.var_child_runnable_config.get() if runnables else None
+        return config is not None and config.get("configurable", {}).get("message_history") is self
 
     # ---- writing
 
@@ -168,13 +185,16 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
             return
         with self._writing(len(given)):
             now = utcnow()
-            made = self._same_ids(given, codec.batch(self.session_id, map(from_langchain, given), now))
+            made = self._same_ids(given, codec.batch(self.session_id, self._translated(given), now))
             self._unsure = (given, made)
             # What `Repository.add_messages` does, but with ids that outlive a call that failed.
             yield lambda store: store._run(
-                store._core.append, store._scope, self.session_id, made.drafts, None, now
+                store._core.add_messages, AddMessages(store._scope, now, self.session_id, made.drafts, None)
             )
             self._unsure = None
+
+    def _translated(self, given: list[Any]) -> list[Message]:
+        return [from_langchain(message, omits=self._omits) for message in given]
 
     @contextmanager
     def _writing(self, count: int) -> Iterator[None]:
@@ -201,7 +221,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
 
     def _replacing(self, given: list[Any]) -> Generator[Step, Any, None]:
         with self._writing(len(given)):
-            yield lambda store: store.replace_messages(self.session_id, map(from_langchain, given))
+            yield lambda store: store.replace_messages(self.session_id, self._translated(given))
 
     def _clearing(self) -> Generator[Step, Any, None]:
         with self._writing(0):
@@ -209,7 +229,7 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
 
     def _upserting(self, given: list[Any]) -> Generator[Step, Any, None]:
         with self._writing(len(given)):
-            yield from upserted(self.session_id, given, {})
+            yield from upserted(self.session_id, given, {}, omits=self._omits)
 
     def _forget(self, position: int) -> None:
         with self._writing(0):

@@ -137,14 +137,14 @@ class RedisChatMessageHistory(ChatMessageHistory):
     ) -> None:
         """Work on session *session_id* of the server at *url* (*redis_url* in langchain-redis).
 
-        *ttl* is in seconds from the last append. Raises `Invalid` for a *redis_client*.
+        Or over *redis_client*, one of redis-py (for Sentinel, say), which is never closed here. *ttl* is in seconds
+        from the last append.
         """
-        _refuse(
-            redis_client=(redis_client, "pass url='redis://…'; histories on one URL share its connections")
-        )
         made = histories.RedisChatMessageHistory
         target = url or redis_url or "redis://localhost:6379/0"
-        self._adopt(made(session_id, target, **_passed(key_prefix=key_prefix, ttl=ttl)), options)
+        self._adopt(
+            made(session_id, target, **_passed(key_prefix=key_prefix, ttl=ttl, client=redis_client)), options
+        )
 
 
 class DynamoDBChatMessageHistory(ChatMessageHistory):
@@ -219,4 +219,8 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
 
     def __enter__(self) -> Self:
         self.prepare_cosmos()
+        return self
+
+    async def __aenter__(self) -> Self:
+        await self._made.__aenter__()
         return self

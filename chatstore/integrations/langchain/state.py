@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from chatstore import codec
 from chatstore.arguments import utcnow
 from chatstore.errors import ChatstoreError, Invalid, MessageConflict, NotFound
+from chatstore.ids import new_id
 from chatstore.integrations.langchain.convert import become, from_langchain
+from chatstore.integrations.langchain.turns import in_turn, says_something
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -60,14 +62,14 @@ def is_spoken(message: Any) -> bool:
 
 
 def upserted(
-    session_id: str, given: Iterable[BaseMessage], saved: Mapping[str, str]
+    session_id: str, given: Iterable[BaseMessage], saved: Mapping[str, str], *, omits: bool = False
 ) -> Generator[Step, Any, Saved]:
     """Store those of *given* that are not *saved*, and update those whose body is another; return what is saved.
 
     A saved message that is gone from the session was deleted there on purpose and stays so. What was saved and is
-    not *given* any more was forgotten by the graph; the session keeps it.
+    not *given* any more was forgotten by the graph; the session keeps it. *omits* is that of `from_langchain`.
     """
-    bodies = {_named(message): from_langchain(message) for message in given if is_spoken(message)}
+    bodies = {_named(one): from_langchain(one, omits=omits) for one in given if is_spoken(one)}
     now_saved = {name: digest(message) for name, message in bodies.items()}
     before = dict(saved)
     try:
@@ -108,19 +110,32 @@ def _updated(session_id: str, name: str, message: Message) -> Generator[Step, An
 
 
 def seeded(
-    session_id: str, state: Sequence[BaseMessage], last: int | None
+    session_id: str, state: Sequence[BaseMessage], last: int | None, *, omits: bool = False
 ) -> Generator[Step, Any, tuple[list[BaseMessage], Saved]]:
     """Return the session's messages followed by those of *state* that it has not, and what of them is saved.
 
-    Of the newest *last* messages, tool calls without their answers and answers without their calls are left out,
-    because models refuse both; they come from a turn that broke off, or from where *last* cuts.
+    They come as models accept them: see `chatstore.integrations.langchain.turns`.
     """
     records = yield lambda store: store.get_records(session_id, last=last)
     saved = {record.message_id: digest(record.message) for record in records}
     here = {message.id: message for message in state}
     stored = [here.get(record.message_id) or _identified(record) for record in records]
     new = [message for message in state if message.id not in saved]
-    return [*_coherent(stored, new), *new], saved
+    messages = in_turn([*filter(says_something, stored), *new])
+    names = {message.id for message in messages}
+    if unsent := [message for message in new if message.id not in names and message.type in ("ai", "tool")]:
+        log.warning(
+            "session %r: of the input %d calls or answers are stored and not sent, since models refuse them alone",
+            session_id,
+            len(unsent),
+        )
+        yield from upserted(session_id, unsent, {}, omits=omits)
+    return messages, {name: body for name, body in saved.items() if name in names}
+
+
+def named(message: BaseMessage) -> BaseMessage:
+    """Return *message* with an id to be known by: a copy of it where it has none."""
+    return message if message.id is not None else message.model_copy(update={"id": new_id()})
 
 
 def _identified(record: MessageRecord) -> BaseMessage:
@@ -128,18 +143,3 @@ def _identified(record: MessageRecord) -> BaseMessage:
     message = become(record.message)
     message.id = record.message_id
     return message
-
-
-def _coherent(messages: Sequence[Any], new: Sequence[Any]) -> list[Any]:
-    answered = {message.tool_call_id for message in (*messages, *new) if message.type == "tool"}
-    asked: set[str] = set()
-    kept = []
-    for message in messages:
-        calls = {call["id"] for call in message.tool_calls} if message.type == "ai" else set()
-        if message.type == "remove" or calls - answered:
-            continue
-        if message.type == "tool" and message.tool_call_id not in asked:
-            continue
-        asked |= calls
-        kept.append(message)
-    return kept

@@ -30,7 +30,7 @@ def _major(package: str) -> int | None:
 HERE = Path(__file__).parent
 LANGCHAIN = _major("langchain")
 #: Agents, and the pages, are written for LangChain 1; the rest runs at both ends.
-NEEDS_1 = ["test_agents.py", "test_openai.py", "test_pages.py", "test_reference.py"]
+NEEDS_1 = ["test_agents.py", "test_openai.py", "test_pages.py", "test_reference.py", "test_turns.py"]
 if importlib.util.find_spec("langchain_core") is None:
     collect_ignore_glob = ["*.py"]
 else:

@@ -6,15 +6,24 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from deepagents import create_deep_agent
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, SummarizationMiddleware
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    HumanInTheLoopMiddleware,
+    PIIDetectionError,
+    PIIMiddleware,
+    SummarizationMiddleware,
+)
 from langchain.tools import tool
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+from sqlalchemy import make_url
 
 import chatstore
 from chatstore.errors import Invalid, StorageUnavailable
@@ -203,12 +212,144 @@ def test_an_older_session_is_continued(store: Any) -> None:
     assert list(before) == list(store.get_records("t"))[:2]
 
 
-def test_a_window_begins_with_whole_calls(memory: Any) -> None:
-    """Law: `last` may cut between a call and its answer; the answer is then left out too."""
+def test_a_window_begins_with_a_person(memory: Any) -> None:
+    """Law: `last` may cut between a question and its answer, or a call and its: what answers nothing is left out."""
     _ask(_agent(memory, CALL, "three"), "1 + 2?")
 
-    assert [("ai", "three"), *SECOND] == _ask(_agent(memory, "yes", last=2), "sure?")
-    assert FIRST + SECOND == _shown(memory.get_messages("t"))
+    for last in (1, 2, 3):
+        with chatstore.connect("memory:") as copy:
+            copy.load_records("t", memory.get_records("t"))
+            assert SECOND == _ask(_agent(copy, "yes", last=last), "sure?")
+            assert FIRST + SECOND == _shown(copy.get_messages("t"))
+
+
+def test_a_person_writes_while_a_tool_works(memory: Any) -> None:
+    """Law: an answer that was stored behind another question is sent behind its call, and stays where it is."""
+    other = _agent(memory, "wait")
+
+    class Interrupted(AgentMiddleware):
+        def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+            _ask(other, "are you there?")
+            return handler(request)
+
+    _ask(_agent(memory, CALL, "three", extra=[Interrupted()]), "1 + 2?")
+    stored = [*FIRST[:2], ("human", "are you there?"), ("ai", "wait"), *FIRST[2:]]
+    assert stored == _shown(memory.get_messages("t"))
+
+    sent = [*FIRST[:3], ("human", "are you there?"), ("ai", "wait"), FIRST[3]]
+    assert sent + SECOND == _ask(_agent(memory, "yes"), "sure?")
+    assert stored + SECOND == _shown(memory.get_messages("t"))
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_repair_is_stored_once(checkpointed: bool, memory: Any) -> None:
+    """Law: what LangChain answers to a call that it cannot read is stored once, however many turns follow."""
+    broken = {"name": "add", "args": '{"a": 1', "id": "i1", "error": "cut", "type": "invalid_tool_call"}
+    answers = [AIMessage("", invalid_tool_calls=[broken]), "2", "3", "4"]
+    agent = _agent(memory, *answers, checkpointer=InMemorySaver() if checkpointed else None)
+    for text in "abcd":
+        _ask(agent, text)
+
+    told = [one for one in memory.get_messages("t") if one.type == "tool"]
+    assert len(told) == len({one.tool_call_id for one in told}) == (1 if checkpointed else 0)
+
+
+def test_a_repair_that_was_stored_is_taken_for_an_answer(memory: Any) -> None:
+    """Law: a repair behind the next question is sent behind the call that it repairs, and never made again."""
+    broken = {"name": "add", "args": '{"a": 1', "id": "i1", "error": "cut", "type": "invalid_tool_call"}
+    said = [
+        HumanMessage("a"),
+        AIMessage("", invalid_tool_calls=[broken]),
+        HumanMessage("b"),
+        ToolMessage("cut", tool_call_id="i1", status="error"),
+        AIMessage("2"),
+    ]
+    ChatMessageHistory(memory, "t").add_messages(said)
+    found = _ask(_agent(memory, "3"), "c")
+
+    assert ["a", "", "cut", "b", "2", "c", "3"] == [content for _, content in found]
+    assert 7 == memory.count_messages("t")
+
+
+def test_answers_to_nothing_are_stored_and_not_sent(memory: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Law: an answer in the input whose call is in no message is stored; the log says that it was not sent."""
+    given = [HumanMessage("a"), ToolMessage("3", tool_call_id="gone")]
+    found = _agent(memory, "1").invoke({"messages": given}, RUN)
+
+    assert [("human", "a"), ("ai", "1")] == _shown(found["messages"])
+    assert ["3", "a", "1"] == [content for _, content in _shown(memory.get_messages("t"))]
+    assert "1 calls or answers are stored and not sent" in caplog.text
+
+
+MAIL = "I am ada@example.org"
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["behind others", "before others"])
+@pytest.mark.parametrize("strategy", ["block", "redact", "mask", "hash"])
+def test_what_a_person_should_not_have_said(
+    strategy: Any, first: bool, sqlite_url: str, tmp_path: Path
+) -> None:
+    """Law: what other middleware refuses or redacts before the model is asked was never stored in the clear."""
+    guard = PIIMiddleware("email", strategy=strategy)
+    with chatstore.connect(sqlite_url) as store:
+        kept = HistoryMiddleware(store)
+        agent = create_agent(_model("hello"), [add], middleware=[kept, guard] if first else [guard, kept])
+        if strategy == "block":
+            with pytest.raises(PIIDetectionError):
+                _ask(agent, MAIL)
+            assert [] == store.get_messages("t")
+        else:
+            assert MAIL not in str(_ask(agent, MAIL))
+            assert ["human", "ai"] == [one.type for one in store.get_messages("t")]
+    files = list(Path(str(make_url(sqlite_url).database)).parent.iterdir())
+    assert files
+    assert not [file for file in files if MAIL.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize("strategy", ["block", "redact"])
+def test_what_a_tool_should_not_have_said(strategy: Any, memory: Any) -> None:
+    """Law: the same of what a tool answers."""
+
+    @tool
+    def look_up() -> str:
+        """Look up who it is."""
+        return MAIL
+
+    guard = PIIMiddleware("email", strategy=strategy, apply_to_input=False, apply_to_tool_results=True)
+    call = AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": "c"}])
+    agent = create_agent(_model(call, "hello"), [look_up], middleware=[HistoryMiddleware(memory), guard])
+    if strategy == "block":
+        with pytest.raises(PIIDetectionError):
+            _ask(agent, "who?")
+    else:
+        _ask(agent, "who?")
+
+    assert "ada@" not in str(memory.get_messages("t"))
+    assert "who?" == memory.get_messages("t")[0].content
+
+
+def test_what_the_model_should_not_have_said(memory: Any) -> None:
+    """Law: where the history comes before other middleware, the answer is stored as that leaves it."""
+    seen: list[Any] = []
+
+    class Watching(AgentMiddleware):
+        def after_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 - passed by their names
+            seen.append([one.content for one in memory.get_messages("t")])
+
+    guard = PIIMiddleware("email", strategy="redact", apply_to_input=False, apply_to_output=True)
+    kept = HistoryMiddleware(memory)
+    _ask(create_agent(_model(MAIL), [add], middleware=[kept, guard, Watching()]), "who?")
+
+    assert [["who?", "I am [REDACTED_EMAIL]"]] == seen
+
+
+def test_messages_without_ids(memory: Any) -> None:
+    """Law: where an agent's state gives its messages no ids, the middleware does; nothing is stored twice."""
+    agent = create_deep_agent(_model("1", "2"), middleware=[HistoryMiddleware(memory)])
+    for text in "ab":
+        agent.invoke({"messages": [("user", text)]}, RUN)
+
+    assert ["a", "1", "b", "2"] == [content for _, content in _shown(memory.get_messages("t"))]
 
 
 def test_a_tool_that_the_caller_runs(memory: Any) -> None:
@@ -262,7 +403,7 @@ def test_a_store_that_is_down_stops_the_run(memory: Any, caplog: pytest.LogCaptu
         def __getattr__(self, name: str) -> Any:
             return getattr(memory._core, name)
 
-        def append(self, *_: Any) -> Any:
+        def add_messages(self, *_: Any) -> Any:
             msg = "the disk is full: make room"
             raise StorageUnavailable(msg)
 

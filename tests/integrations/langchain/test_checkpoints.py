@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
@@ -14,7 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 
 import chatstore
-from chatstore.errors import NotSupported
+from chatstore.errors import InvalidMessage, SessionExists, StorageUnavailable
 from chatstore.integrations.langchain import ChatMessageHistory, aimport_checkpoints, import_checkpoints
 
 if TYPE_CHECKING:
@@ -151,6 +152,98 @@ def test_a_state_without_messages(memory: Any) -> None:
         graph.compile(checkpointer=saver).invoke(value, _run(thread))
 
     assert {"counting": 0} == import_checkpoints(saver, memory, threads=["counting"])
-    with pytest.raises(NotSupported, match="'odd'"):
-        import_checkpoints(saver, memory, threads=["odd"])
+    odd = import_checkpoints(saver, memory, threads=["odd"])
+    assert ({}, ["odd"]) == (odd, list(odd.failed))
     assert [] == memory.list_sessions().items
+
+
+class Added(TypedDict):
+    """A state whose messages are only added, under a name of its own."""
+
+    talk: Annotated[list[Any], operator.add]
+
+
+def _adding(saver: Any, state: Any = Added) -> Any:
+    """Return a graph without ids that answers in a tuple."""
+
+    def answered(given: Any) -> Any:
+        return {"talk": [("assistant", f"to {len(given['talk'])}")]}
+
+    graph = StateGraph(state)
+    graph.add_node("answer", answered)
+    graph.add_edge(START, "answer")
+    graph.add_edge("answer", END)
+    return graph.compile(checkpointer=saver)
+
+
+def test_messages_without_ids(saver: Any, store: Any) -> None:
+    """Law: a state that is only added to is stored too, dicts and tuples included, once, however often."""
+    graph = _adding(saver)
+    given: list[Any] = [HumanMessage("a"), {"role": "user", "content": "b"}, ("user", "c"), HumanMessage("a")]
+    for one in given[:3]:
+        graph.invoke({"talk": [one]}, _run("one"))
+    assert {"one": 6} == import_checkpoints(saver, store, key="talk")
+    graph.invoke({"talk": [given[3]]}, _run("one"))
+
+    assert {"one": 2} == import_checkpoints(saver, store, key="talk")
+    assert {"one": 0} == import_checkpoints(saver, store, key="talk")
+    assert ["a", "to 1", "b", "to 3", "c", "to 5", "a", "to 7"] == _contents(store, "one")
+    assert ["human", "ai"] * 4 == [one.type for one in store.get_messages("one")]
+
+
+def test_messages_without_ids_that_are_cut_off(saver: Any, store: Any) -> None:
+    """Law: what such a graph cut off at its old end is stored, and nothing twice."""
+
+    class Cut(TypedDict):
+        talk: Annotated[list[Any], lambda old, new: [*old, *new][-3:]]
+
+    graph = _adding(saver, Cut)
+    for text in "abcd":
+        graph.invoke({"talk": [HumanMessage(text)]}, _run("one"))
+
+    assert {"one": 8} == import_checkpoints(saver, store, key="talk")
+    assert ["a", "b", "c", "d"] == [one.content for one in store.get_messages("one") if one.type == "human"]
+    assert {"one": 0} == import_checkpoints(saver, store, key="talk")
+
+
+def test_another_key_is_named(saver: Any, memory: Any) -> None:
+    """Law: a state that keeps its messages under another name is no empty one: the error says which name to pass."""
+    graph: Any = StateGraph(Added)
+    graph.add_node("answer", lambda _: {"talk": [AIMessage("1")]})
+    graph.add_edge(START, "answer")
+    graph.compile(checkpointer=saver).invoke({"talk": [HumanMessage("a")]}, _run("one"))
+    done = import_checkpoints(saver, memory)
+
+    assert {} == done
+    assert "pass key='talk'" in str(done.failed["one"])
+    assert {"one": 2} == import_checkpoints(saver, memory, key="talk")
+
+
+def test_one_bad_thread_ends_nothing(saver: Any, memory: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Law: a thread that cannot be stored is named, without a word of it, and the others are stored."""
+    graph = _graph(saver)
+    _say(graph, "one", "a")
+    adding = _adding(saver)
+    adding.invoke({"talk": [{"my secret": 1}]}, _run("two"))
+    memory.scope(user_id="ken").create_session("three")
+    _say(graph, "three", "x")
+    _say(graph, "four", "b")
+    done = import_checkpoints(saver, memory.scope(user_id="ada"), threads=["one", "three", "four"])
+    bad = import_checkpoints(saver, memory, key="talk", threads=["two"])
+
+    assert {"one": 2, "four": 2} == done
+    assert [("three", SessionExists), ("two", InvalidMessage)] == [
+        (name, type(error)) for found in (done, bad) for name, error in found.failed.items()
+    ]
+    assert "'three'" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_storage_that_is_gone_ends_it(saver: Any) -> None:
+    """Law: where nothing can be stored the import ends with that error, not with every thread's name."""
+    _say(_graph(saver), "one", "a")
+    with (
+        chatstore.connect("postgresql://nobody:x@127.0.0.1:1/none") as store,
+        pytest.raises(StorageUnavailable),
+    ):
+        import_checkpoints(saver, store)

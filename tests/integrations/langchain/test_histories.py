@@ -165,9 +165,29 @@ def test_pruning_meets_a_message_that_is_gone(memory: Any) -> None:
     assert ["b"] == [one.content for one in memory.get_messages("s")]
 
 
-def test_the_first_read_is_kept_until_a_write(store: Any) -> None:
-    """Law: a history object reads once; what others append meanwhile is seen after its own write, or by a new one."""
+def test_every_read_is_fresh(store: Any) -> None:
+    """Law: reading twice with one object sees what others wrote in between; a memory class does too."""
     history = ChatMessageHistory(store, "s")
+    memory = memories.ConversationBufferMemory(chat_memory=history)
+    history.add_message(HumanMessage("a"))
+    assert ["a"] == [one.content for one in history.messages]
+    ChatMessageHistory(store, "s").add_message(AIMessage("b"))
+
+    assert ["a", "b"] == [one.content for one in history.messages]
+    assert "Human: a\nAI: b" == memory.load_memory_variables({})["history"]
+
+    async def main() -> None:
+        for count in (2, 3):
+            assert count == len(await history.aget_messages())
+            await history._awaited().add_messages("s", [chatstore.HumanMessage("c")])
+        await history.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_pinned_read_is_kept_until_a_write(store: Any) -> None:
+    """Law: with `pinned` an object reads once; what others append is seen after its own write, or by a new one."""
+    history = ChatMessageHistory(store, "s", pinned=True)
     history.add_message(HumanMessage("a"))
     first = history.messages
     ChatMessageHistory(store, "s").add_message(AIMessage("b"))
@@ -179,13 +199,12 @@ def test_the_first_read_is_kept_until_a_write(store: Any) -> None:
     assert ["a", "b", "c"] == [one.content for one in history.messages]
 
 
-def test_reads_are_fresh_where_asked(memory: Any) -> None:
-    """Law: `pinned=False` reads each time."""
-    history = ChatMessageHistory(memory, "s", pinned=False)
-    assert [] == history.messages
-    memory.add_messages("s", [chatstore.HumanMessage("a")])
-
-    assert ["a"] == [one.content for one in history.messages]
+def test_messages_can_be_given(memory: Any) -> None:
+    """Law: the one parameter of the class in memory that this one stands for is taken."""
+    assert TURN == ChatMessageHistory(messages=TURN).messages
+    assert [] == ChatMessageHistory(messages=[]).messages
+    ChatMessageHistory(memory, "s", messages=TURN).add_message(HumanMessage("b"))
+    assert 3 == memory.count_messages("s")
 
 
 def test_a_list_that_was_read_is_the_callers(memory: Any) -> None:

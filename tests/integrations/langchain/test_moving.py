@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chatstore import connect, histories
 from chatstore.backends.memory import MemoryRepository
 from chatstore.backends.sql.migrations import upgrade
-from chatstore.errors import Invalid
+from chatstore.errors import Invalid, InvalidSessionId
 from chatstore.history import ChatMessageHistory as PlainHistory
 from chatstore.integrations.langchain import (
     ChatMessageHistory,
@@ -119,6 +119,42 @@ def test_redis() -> None:
         _converses(RedisChatMessageHistory("s", url=at, key_prefix=prefix, ttl=600))
 
 
+def test_redis_by_a_client() -> None:
+    """Law: a client of the application's own is worked with, and stays open; an asynchronous one is awaited."""
+    redis = pytest.importorskip("redis")
+    with place("redis") as url:
+        at, _, prefix = url.partition("?key_prefix=")
+        client = redis.Redis.from_url(at)
+        _converses(RedisChatMessageHistory("s", redis_client=client, key_prefix=prefix, ttl=600))
+        assert client.ping()
+        client.close()
+
+        async def main() -> None:
+            awaited = redis.asyncio.Redis.from_url(at)
+            history = RedisChatMessageHistory("s", redis_client=awaited, key_prefix=prefix)
+            assert TURN == await history.aget_messages()
+            await awaited.aclose()
+
+        asyncio.run(main())
+
+
+CALLS: dict[str, Any] = {
+    "sql": lambda session_id: SQLChatMessageHistory(session_id, "memory:"),
+    "postgres": lambda session_id: PostgresChatMessageHistory(session_id, "postgresql://localhost/x"),
+    "redis": lambda session_id: RedisChatMessageHistory(session_id, "redis://localhost:1/0"),
+    "dynamodb": lambda session_id: DynamoDBChatMessageHistory("t", session_id),
+    "cosmosdb": lambda session_id: CosmosDBChatMessageHistory("https://h", "d", "c", session_id, "u"),
+}
+
+
+@pytest.mark.parametrize("session_id", [None, "", " ", 7])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_session_needs_an_id(name: str, session_id: Any) -> None:
+    """Law: a required id that is no id is refused by the constructor, not at the first use, and never made up."""
+    with pytest.raises(InvalidSessionId, match="the session id"):
+        CALLS[name](session_id)
+
+
 def test_dynamodb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: the page runs on a DynamoDB, by the page's parameters; the region is the environment's."""
     with place("dynamodb") as url:
@@ -148,7 +184,6 @@ def test_cosmosdb() -> None:
         (lambda: SQLChatMessageHistory("s"), "CHATSTORE_URL"),
         (lambda: PostgresChatMessageHistory("s", sync_connection=object()), "pass the database's URL"),
         (lambda: PostgresChatMessageHistory("s", async_connection=object()), "pass the database's URL"),
-        (lambda: RedisChatMessageHistory("s", redis_client=object()), "redis://"),
         (lambda: DynamoDBChatMessageHistory("t", "s", key={"a": "b"}), "session_key"),
         (lambda: DynamoDBChatMessageHistory("t", "s", kms_key_id="k"), "on the table"),
         (
@@ -209,6 +244,10 @@ class Prepared(PlainHistory):
     def prepare_cosmos(self) -> None:
         """Make nothing."""
 
+    async def __aenter__(self) -> Any:
+        self.prepare_cosmos()
+        return self
+
 
 @pytest.mark.parametrize("name", MAPPED)
 def test_parameters_of_other_stores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +278,12 @@ def test_cosmos_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     with CosmosDBChatMessageHistory("https://h", "d", "c", "s", "u", connection_string="x") as history:
         history.prepare_cosmos()
     assert ["s", "s"] == prepared
+
+    async def main() -> None:
+        async with CosmosDBChatMessageHistory("https://h", "d", "c", "s", "u", connection_string="x"):
+            assert ["s"] * 3 == prepared
+
+    asyncio.run(main())
 
 
 def test_a_hundred_histories_share_a_pool(sqlite_url: str) -> None:

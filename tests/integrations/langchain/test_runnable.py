@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def _model(*answers: str) -> Any:
     return GenericFakeChatModel(messages=iter([AIMessage(content=one) for one in answers]))
 
 
-def _runner(store: Any, shape: str, *answers: str, first: Any = None) -> tuple[Any, Any]:
+def _runner(store: Any, shape: str, *answers: str, first: Any = None, history: Any = None) -> tuple[Any, Any]:
     """Return a runnable with a history, of each *shape*, and a function from text to its input.
 
     *first* runs before the model, inside the history.
@@ -42,7 +43,7 @@ def _runner(store: Any, shape: str, *answers: str, first: Any = None) -> tuple[A
     if first is not None:
         chain = RunnableLambda(first) | chain
     runner = RunnableWithMessageHistory(
-        chain, lambda session_id: ChatMessageHistory(store, session_id), **options
+        chain, lambda session_id: history or ChatMessageHistory(store, session_id), **options
     )
     return runner, lambda text: [HumanMessage(text)] if shape == "messages" else {"asked": text}
 
@@ -143,10 +144,32 @@ def test_a_concurrent_append_costs_nobody_a_message(shape: str, asynchronous: bo
     assert list(zip(["human", "ai"] * 3, expected, strict=True)) == _contents(store)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_reader_beside_a_run_is_not_held_up(shape: str, memory: Any) -> None:
+    """Law: what one call has read is kept for that call alone; the same object reads anew for everybody else."""
+    history = ChatMessageHistory(memory, "s")
+    seen: list[Any] = []
+
+    def watched(given: Any) -> Any:
+        memory.add_messages("s", [chatstore.HumanMessage("meanwhile")])
+        reader = threading.Thread(target=lambda: seen.append([one.content for one in history.messages]))
+        reader.start()
+        reader.join()
+        return given
+
+    runner, asked = _runner(memory, shape, "one", first=watched, history=history)
+    runner.invoke(asked("mine"), CONFIG)
+
+    assert [["meanwhile"]] == seen
+    assert ["meanwhile", "mine", "one"] == [content for _, content in _contents(memory)]
+    memory.add_messages("s", [chatstore.HumanMessage("later")])
+    assert "later" == history.messages[-1].content
+
+
 class Unavailable:
     """A core whose appends find the disk full."""
 
-    def append(self, *_: Any) -> Any:
+    def add_messages(self, *_: Any) -> Any:
         """Fail."""
         msg = "the disk is full: make room"
         raise StorageUnavailable(msg)
