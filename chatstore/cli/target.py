@@ -74,7 +74,7 @@ class Target:
     @property
     def sql(self) -> URL:
         """The parsed URL of a database. Raises `Invalid`."""
-        from chatstore.backends.sql.dialects import parse_url
+        from chatstore.backends.sql.url import parse_url
 
         return parse_url(self.url)
 
@@ -124,7 +124,7 @@ class Target:
         """Raise an error where a driver is missing, or a folder stands in the place of a SQLite file."""
         if not self.is_sql:
             return
-        from chatstore.backends.sql.dialects import dialect_of
+        from chatstore.backends.sql.engine_factory import dialect_of
 
         dialect_of(self.sql)
         path = self.path
@@ -151,7 +151,8 @@ class Target:
     @contextmanager
     def connection(self, *, write: bool = False) -> Iterator[Connection]:
         """Lend a connection to the database, in a transaction that is committed at the end."""
-        from chatstore.backends.sql.dialects import WRITES, migration_engine
+        from chatstore.backends.sql.engine_factory import migration_engine
+        from chatstore.backends.sql.lending import WRITES
         from chatstore.backends.sql.visits import translate_errors
 
         engine = migration_engine(self.sql)

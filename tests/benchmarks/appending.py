@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import RawCursor
 from sqlalchemy import make_url
 
-from chatstore.backends.sql.dialects import new_engine
+from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.search_objects import drop_search_index
 from tests.benchmarks import raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.harness import compared, each, race

@@ -15,7 +15,7 @@ import psycopg
 from langchain_community.chat_message_histories import SQLChatMessageHistory as CommunityHistory
 from langchain_postgres import PostgresChatMessageHistory as PostgresHistory
 
-from chatstore.backends.sql.dialects import new_engine
+from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.search_objects import drop_search_index
 from chatstore.integrations.langchain import ChatMessageHistory, SQLChatMessageHistory, to_langchain
 from tests import servers

@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chatstore.backends.sql.dialects import new_engine, traits_of
+from chatstore.backends.sql.dialects import dialect_for
+from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.repository import SQLRepository
 from chatstore.messages import HumanMessage
 from tests.benchmarks import stores, turns
@@ -95,7 +96,7 @@ def _last(size: Size, kind: str, repository: Repository, long: int, short: int) 
 def _scanning(url: str) -> Iterator[Repository]:
     """Give a repository that acts as if there were no search index."""
     engine = new_engine(url)
-    repository = SQLRepository(engine, traits=replace(traits_of(engine.dialect), search="scan"))
+    repository = SQLRepository(engine, dialect=replace(dialect_for(engine.dialect.name), full_text=None))
     try:
         yield repository
     finally:

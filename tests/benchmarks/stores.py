@@ -10,7 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import chatstore
-from chatstore.backends.sql.dialects import new_engine
+from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.migrations import upgrade
 from tests import servers
 from tests.benchmarks import turns

@@ -238,15 +238,27 @@ def _engine(place: Place, driver: str) -> Iterator[Place]:
 @contextlib.contextmanager
 def _generic(place: Place, database: str) -> Iterator[Place]:
     """Open a database about which nothing is known but that SQLAlchemy has a dialect for it."""
-    from chatstore.backends.sql.dialects import traits_of
+    from chatstore.backends.sql.dialects import dialect_for
     from chatstore.backends.sql.repository import SQLRepository
 
     with _database(place, database) as url:
         engine = create_engine(url)
-        repository = SQLRepository(engine, traits=traits_of(engine.dialect).plain())
+        repository = SQLRepository(engine, dialect=dialect_for(engine.dialect.name).plain())
         place.lacks = frozenset({"large"})
         yield _shared(place, repository)
         engine.dispose()
+
+
+@contextlib.contextmanager
+def _ordinary(place: Place, database: str) -> Iterator[Place]:
+    """Open a repository made from a URL, whose every statement goes through SQLAlchemy."""
+    from chatstore.backends.sql import execution
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution, "prepare", execution.ordinary)
+        patch.setattr(execution, "run", execution.run_ordinarily)
+        with _url(place, f"{database}-sync") as found:
+            yield found
 
 
 @contextlib.contextmanager
@@ -421,6 +433,7 @@ WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]
     "private": _in_memory,
     "engine": _engine,
     "generic": _generic,
+    "ordinary": _ordinary,
     "using": _using,
     "redis": _redis,
     "dynamodb": _dynamodb,
@@ -438,8 +451,9 @@ NAMES = [
     "url-sqlite-sync", "url-sqlite-async", "url-postgres-sync", "url-postgres-async",
     "url-mariadb-sync", "url-mariadb-async", "pooled-sync", "pooled-async", "pooled-asyncpg",
     "engine-pysqlite", "engine-aiosqlite", "engine-psycopg2", "engine-asyncpg", "engine-pymysql",
-    "generic-sqlite", "generic-mariadb", "using-sqlite-sync", "using-postgres-sync", "using-postgres-async",
-    "using-mariadb-sync", "redis-server-sync", "redis-server-async", "redis-cluster-sync", "redis-cluster-async",
+    "generic-sqlite", "generic-mariadb", "ordinary-sqlite", "ordinary-postgres",
+    "using-sqlite-sync", "using-postgres-sync", "using-postgres-async", "using-mariadb-sync", "redis-server-sync",
+    "redis-server-async", "redis-cluster-sync", "redis-cluster-async",
     "redis-server-client", "redis-server-awaiting", "redis-cluster-client", "redis-cluster-awaiting",
     "dynamodb-sync", "dynamodb-async", "cosmosdb-sync", "cosmosdb-async",
 ]  # fmt: skip

@@ -14,7 +14,9 @@ from sqlalchemy import URL
 from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
 
 from chatstore.backends.sql import migrations, models
-from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLE, WORDS_FUNCTION
+from chatstore.backends.sql.dialects.base import SEARCH_INDEX
+from chatstore.backends.sql.dialects.postgresql import WORDS_FUNCTION
+from chatstore.backends.sql.dialects.sqlite import SEARCH_TABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table

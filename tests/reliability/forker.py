@@ -295,7 +295,7 @@ def main(url: str, planted: str) -> None:
 def _plant(planted: str) -> None:
     """Take away what closes connections before a fork, and, if all is *crossing*, what refuses those that crossed."""
     from chatstore import forks
-    from chatstore.backends.sql import crossing
+    from chatstore.backends.sql.dialects import crossing
 
     forks._closing.clear()
     if planted == "crossing":

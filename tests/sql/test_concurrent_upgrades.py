@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select, text
 
-from chatstore.backends.sql import migration_locks, migrations
-from chatstore.backends.sql.migration_locks import in_autocommit
+from chatstore.backends.sql import migrations
+from chatstore.backends.sql.dialects import dialect_for, migrating, postgresql
+from chatstore.backends.sql.dialects.migrating import in_autocommit
 from chatstore.errors import SchemaError, StorageUnavailable
 from tests import servers
 from tests.sql.upgrading import race
@@ -40,16 +41,16 @@ def test_a_waiter_holds_no_transaction(postgres_url: str, new_engine: Callable[.
     waiter = threading.Thread(target=lambda: outcome.append(migrations.upgrade(postgres_url)))
     asked = threading.Event()
     with engine.connect() as holder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migration_locks, "_POLL_SECONDS", 0.001)
-        patch.setattr(migration_locks, "func", _Telling(asked))
-        holder.execute(select(func.pg_advisory_lock(migration_locks._LOCK)))
+        patch.setattr(migrating, "_POLL_SECONDS", 0.001)
+        patch.setattr(postgresql, "func", _Telling(asked))
+        holder.execute(select(func.pg_advisory_lock(postgresql._LOCK)))
         holder.execute(text("CREATE TABLE host (id integer)"))
         waiter.start()
         assert asked.wait(30)
         holder.execute(text("SET statement_timeout = '20s'"))
         holder.execute(text("CREATE INDEX CONCURRENTLY ix_host ON host (id)"))
         assert outcome == []
-        holder.execute(select(func.pg_advisory_unlock(migration_locks._LOCK)))
+        holder.execute(select(func.pg_advisory_unlock(postgresql._LOCK)))
         waiter.join(30)
     assert outcome == [(None, HEAD)]
 
@@ -72,10 +73,10 @@ def test_a_waiter_gives_up_with_advice(
     kind: str, monkeypatch: pytest.MonkeyPatch, new_engine: Callable[..., Engine]
 ) -> None:
     """Somebody else's migration that does not end is one error with advice, not an endless wait."""
-    monkeypatch.setattr(migration_locks, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(migrating, "WAIT_SECONDS", 0.2)
     with servers.fresh_database(kind) as url:
         engine = new_engine(url, **({"connect_args": {"timeout": 0}} if kind == "sqlite" else {}))
-        with engine.connect() as holder, migration_locks.alone(holder):
+        with engine.connect() as holder, dialect_for(holder.dialect.name).alone(holder, None):
             other = new_engine(url, **({"connect_args": {"timeout": 0.1}} if kind == "sqlite" else {}))
             with (
                 other.connect() as connection,

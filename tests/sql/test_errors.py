@@ -13,8 +13,8 @@ from sqlalchemy import create_engine, event, text
 
 import chatstore
 from chatstore import HumanMessage, errors
-from chatstore.backends.sql import dialects
-from chatstore.backends.sql.dialects import kind_of
+from chatstore.backends.sql.dialects import mysql
+from chatstore.backends.sql.driver_errors import kind_of
 from tests import servers
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_a_socket_that_only_the_driver_knows_to_be_closed_costs_one_retry(
 
 def test_a_silent_server_does_not_hold_who_awaits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts a connection and says nothing ends in an error, with aiomysql too."""
-    monkeypatch.setattr(dialects, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(mysql, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
         async def ask() -> None:

@@ -15,8 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import chatstore
 from chatstore import HumanMessage, errors
-from chatstore.backends.sql.dialects import WRITES, new_async_engine, new_engine
-from chatstore.backends.sql.lending import Lent, interrupt_in
+from chatstore.backends.sql.engine_factory import new_async_engine, new_engine
+from chatstore.backends.sql.lending import WRITES, Lent, interrupt_in
 from tests import servers
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backends.sql import poolers
+from chatstore.backends.sql.dialects import poolers, postgresql
 from chatstore.backends.sql.migrations import HEAD
 from chatstore.cli import main
 from tests import databases, embedded, pooled, servers
@@ -174,7 +174,9 @@ def _typed(*words: str) -> Any:
 
 def test_names_are_what_fails(behind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same calls with statements prepared by name fail, so that the tests above can."""
-    monkeypatch.setitem(poolers.UNNAMED, "psycopg", {"prepare_threshold": 0})
+    by_name = {"prepare_threshold": 0}
+    monkeypatch.setitem(poolers.UNNAMED, "psycopg", by_name)
+    monkeypatch.setitem(postgresql.CONNECT_ARGS, "psycopg", by_name)
 
     assert pooled.take_turns(behind, 40, random.Random(7))["failed"] > 0
     assert pooled.busy(behind, 8, 5)["failed"] > 0

@@ -22,8 +22,9 @@ from sqlalchemy.orm import Session
 import chatstore
 from chatstore import AIMessage, HumanMessage, errors
 from chatstore.backends.sql import core, migrations, places
-from chatstore.backends.sql.dialects import WRITES, new_engine
-from chatstore.backends.sql.lending import Lent
+from chatstore.backends.sql.engine_factory import new_engine
+from chatstore.backends.sql.fast_path import Compiled
+from chatstore.backends.sql.lending import DIRECT, WRITES, Lent
 from tests import servers
 
 if TYPE_CHECKING:
@@ -129,9 +130,10 @@ def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[
     engine = repository._place.engine
 
     def overheard(direct: Callable[..., Any]) -> Callable[..., Any]:
-        def run(connection: Any, sql: str, parameters: Any) -> Any:
-            listener(connection, None, sql)
-            return direct(connection, sql, parameters)
+        def run(statement: Compiled, connection: Any, given: Any) -> Any:
+            if connection.get_execution_options().get(DIRECT):
+                listener(connection, None, statement.sql)
+            return direct(statement, connection, given)
 
         return run
 
@@ -144,7 +146,7 @@ def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[
     try:
         with pytest.MonkeyPatch.context() as patched:
             for name in ("first_row", "run_many"):
-                patched.setattr(core, name, overheard(getattr(core, name)))
+                patched.setattr(Compiled, name, overheard(getattr(Compiled, name)))
             yield
     finally:
         event.remove(engine, "before_cursor_execute", listener)

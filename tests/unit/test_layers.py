@@ -72,7 +72,7 @@ def test_every_rule_catches_a_planted_fault(path: str, line: str, fault: str) ->
     planted = {
         "chatstore/connect.py": "",
         "chatstore/backends/memory.py": "",
-        "chatstore/backends/sql/dialects.py": "import psycopg",
+        "chatstore/backends/sql/dialects/__init__.py": "import psycopg",
         "chatstore/integrations/langchain.py": "",
         f"chatstore/{path}": line,
     }

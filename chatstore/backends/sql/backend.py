@@ -29,27 +29,27 @@ def _open_async(target: Any, schema: str | None) -> AsyncRepository:
 def _show(url: str) -> str:
     from sqlalchemy import make_url
 
-    from chatstore.backends.sql.dialects import parse_url, shown
+    from chatstore.backends.sql.url import parse_url, shown
 
     parse_url(url)  # first, for our error where it is no URL
     return shown(make_url(url))
 
 
 def _path(url: str) -> Path | None:
-    from chatstore.backends.sql.dialects import parse_url, sqlite_path
+    from chatstore.backends.sql.url import parse_url, sqlite_path
 
     return sqlite_path(parse_url(url))
 
 
 def _in_process(url: str) -> bool:
-    from chatstore.backends.sql.dialects import is_memory, parse_url
+    from chatstore.backends.sql.url import is_memory, parse_url
 
     return is_memory(parse_url(url))
 
 
 def _provisioner(url: str, schema: str | None) -> Provisioner:
-    from chatstore.backends.sql.dialects import parse_url
     from chatstore.backends.sql.provisioning import DatabaseProvisioner
+    from chatstore.backends.sql.url import parse_url
 
     return DatabaseProvisioner(parse_url(url), schema)
 

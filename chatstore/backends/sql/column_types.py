@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import JSON, DateTime, String, Text, TypeDecorator
 
+from chatstore.backends.sql.dialects import dialect_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Dialect
     from sqlalchemy.types import TypeEngine
 
-MYSQL_FAMILY = ("mysql", "mariadb")
 #: NUL escaped in JSON text (after an even number of backslashes), or a surrogate by itself.
 _NOT_STORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
 
@@ -38,19 +39,7 @@ class Instant(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Pick the type with microseconds."""
-        if dialect.name in MYSQL_FAMILY:
-            from sqlalchemy.dialects import mysql
-
-            return mysql.DATETIME(fsp=6)
-        if dialect.name == "mssql":
-            from sqlalchemy.dialects import mssql
-
-            return mssql.DATETIME2(6)  # type: ignore[no-untyped-call]
-        if dialect.name == "oracle":
-            from sqlalchemy.dialects import oracle
-
-            return oracle.TIMESTAMP()
-        return DateTime(timezone=_has_zones(dialect))
+        return dialect_for(dialect.name).moment()
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Turn into UTC, without a zone where the type has none."""
@@ -61,7 +50,7 @@ class Instant(TypeDecorator[datetime]):
                 "a naive datetime names no moment: pass one with a tzinfo, for example datetime.now(UTC)"
             )
         moment = value.astimezone(UTC)
-        return moment if _has_zones(dialect) else moment.replace(tzinfo=None)
+        return moment if dialect_for(dialect.name).has_zones else moment.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Give aware UTC, whatever zone the server's session speaks."""
@@ -82,19 +71,7 @@ class LongText(TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Pick the type without a limit."""
-        if dialect.name in MYSQL_FAMILY:
-            from sqlalchemy.dialects import mysql
-
-            return mysql.LONGTEXT(collation=_mysql_collation(dialect, exact=False))
-        if dialect.name == "mssql":
-            from sqlalchemy.dialects import mssql
-
-            return mssql.NVARCHAR(None)
-        if dialect.name == "oracle":
-            from sqlalchemy.dialects import oracle
-
-            return oracle.CLOB()
-        return Text()
+        return dialect_for(dialect.name).long_text(dialect)
 
 
 class ContentText(LongText):
@@ -121,17 +98,7 @@ class ExactString(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Pick the collation that compares bytes."""
         length = cast("String", self.impl_instance).length
-        if dialect.name in MYSQL_FAMILY:
-            from sqlalchemy.dialects import mysql
-
-            return mysql.VARCHAR(length, collation=_mysql_collation(dialect, exact=True))
-        if dialect.name == "mssql":
-            from sqlalchemy.dialects import mssql
-
-            return mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2")
-        if dialect.name == "postgresql":
-            return String(length, collation="C")
-        return String(length)
+        return dialect_for(dialect.name).exact_string(dialect, length)
 
 
 class JSONText(str):
@@ -163,17 +130,7 @@ class JSONDocument(TypeDecorator[Any]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Pick JSON where the stored text stays what was written, else long text."""
-        if dialect.name in {"postgresql", "cockroachdb"}:
-            from sqlalchemy.dialects import postgresql
-
-            return postgresql.JSONB() if self.binary else postgresql.JSON()
-        if dialect.name == "sqlite":
-            return JSON()
-        if dialect.name in MYSQL_FAMILY:
-            from sqlalchemy.dialects import mysql
-
-            return mysql.LONGTEXT(collation="utf8mb4_bin")
-        return LongText().load_dialect_impl(dialect)
+        return dialect_for(dialect.name).json(dialect, binary=self.binary)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], str | None]:  # noqa: ARG002
         """Hand every driver JSON text."""
@@ -181,7 +138,7 @@ class JSONDocument(TypeDecorator[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """Decode what the driver has not decoded by itself."""
-        if dialect.name in {"postgresql", "cockroachdb"}:
+        if dialect_for(dialect.name).decodes_json:
             return self.load_dialect_impl(dialect).dialect_impl(dialect).result_processor(dialect, coltype)
         return _decode
 
@@ -199,14 +156,3 @@ def _encode(value: Any) -> str | None:
 
 def _decode(text: str | bytes | None) -> Any:
     return None if text is None else json.loads(text)
-
-
-def _has_zones(dialect: Dialect) -> bool:
-    return dialect.name in {"postgresql", "cockroachdb"}
-
-
-def _mysql_collation(dialect: Any, *, exact: bool) -> str:
-    """Name a collation that neither pads nor folds accents: MySQL and MariaDB call them differently."""
-    if exact:
-        return "utf8mb4_nopad_bin" if dialect.is_mariadb else "utf8mb4_0900_bin"
-    return "utf8mb4_uca1400_nopad_as_ci" if dialect.is_mariadb else "utf8mb4_0900_as_ci"

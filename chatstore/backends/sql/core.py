@@ -17,7 +17,7 @@ from chatstore import codec
 from chatstore.arguments import NewSession
 from chatstore.backends import conversation as rules
 from chatstore.backends.sql import statements as rows
-from chatstore.backends.sql.dialects import check_size, durability_of, first_row, run_many
+from chatstore.backends.sql.dialects.base import UNMEASURED
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
 from chatstore.codec import Appended, Row, record_of, records_of, same_body
 from chatstore.errors import CorruptRecord
@@ -70,7 +70,7 @@ def get_session(c: Connection, q: Statements, call: InSession) -> ChatSession | 
 
 def locked(c: Connection, q: Statements, session_id: str) -> ChatSession | None:
     """Hold the session's row against other writers and return it, whoever owns it, expired or not."""
-    if q.traits.lock == "update":
+    if not q.dialect.locks_rows:
         c.execute(q.touch_to_lock, {"sid": session_id})
     row = c.execute(q.locked, {"sid": session_id}).first()
     return None if row is None else session_of(row)
@@ -105,7 +105,7 @@ def _claimed(c: Connection, q: Statements, made: ChatSession) -> ChatSession:
 
     Two callers that find the id free must not both insert it: the second waits, then finds the first one's.
     """
-    if q.traits.append in {"one_statement", "on_duplicate_key"}:
+    if q.make_session is not None:
         c.execute(q.make_session, rows.session_values(made))
     session = locked(c, q, made.session_id)
     if session is None:
@@ -227,33 +227,30 @@ def append_once(c: Connection, q: Statements, call: AddMessages) -> Appended | N
 
     A known id is a unique violation, which undoes all of it, the counter included.
     """
-    _fit(c, call.drafts)
+    _fit(c, q, call.drafts)
     size = len(call.drafts)
+    at_once = q.appends_at_once
     row: Sequence[Any] | None
-    if q.traits.append == "one_statement":
-        at_once = q.append_at_once(call.scope, size, c.dialect)
-        row = first_row(c, at_once.sql, at_once.bound(rows.appending(call)))
+    if at_once:
+        row = q.append_at_once(call.scope, size, c.dialect).first_row(c, rows.appending(call))
     else:
         row = _count_on(c, q, call)
     if row is None:
         return None
     last, revision = row
     stored = [Row(position, draft) for position, draft in enumerate(call.drafts, last - size + 1)]
-    if q.traits.append == "upsert_returning":
-        insert = q.insert_many(c.dialect)
-        run_many(c, insert.sql, [insert.bound(line) for line in rows.message_values(call.session_id, stored)])
-    elif q.traits.append != "one_statement":
-        c.execute(q.insert_messages, rows.message_values(call.session_id, stored))
+    if not at_once:
+        q.insert_many(c.dialect).run_many(c, rows.message_values(call.session_id, stored))
     return Appended(revision, stored)
 
 
 def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
     """Make room for *size* messages; return (last_position, revision), or None where the session is not in scope."""
     parameters = rows.counting(call)
-    if q.traits.append == "upsert_returning":
-        upsert = q.upsert_returning(call.scope, c.dialect)
-        return first_row(c, upsert.sql, upsert.bound(parameters))  # type: ignore[no-any-return]
-    if q.traits.append == "on_duplicate_key":
+    upsert = q.dialect.upsert
+    if upsert is not None and upsert.returns:
+        return q.upsert_returning(call.scope, c.dialect).first_row(c, parameters)  # type: ignore[no-any-return]
+    if upsert is not None:
         c.execute(q.upsert(call.scope), parameters)
     elif c.execute(q.count_on(call.scope), {"n": len(call.drafts), **rows.parameters(call)}).rowcount != 1:
         return None
@@ -263,7 +260,7 @@ def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] 
 
 def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
     """Append under the session's lock, looking every id up first."""
-    _fit(c, call.drafts)
+    _fit(c, q, call.drafts)
     session, expected = _writable(c, q, call, call.expected_revision)
     known = _known(c, q, call.session_id, call.drafts)
     if len(known) == len(call.drafts):
@@ -282,7 +279,7 @@ def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
 
 def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
     """As `Repository.load_records`, for one chunk."""
-    _fit(c, [row.draft for row in call.rows])
+    _fit(c, q, [row.draft for row in call.rows])
     session, _ = _writable(c, q, call)
     known = _known(c, q, call.session_id, [row.draft for row in call.rows])
     new = [row for row in call.rows if row.draft.message_id not in known]
@@ -295,7 +292,7 @@ def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
 
 def replace_messages(c: Connection, q: Statements, call: ReplaceMessages) -> Appended:
     """As `Repository.replace_messages`."""
-    _fit(c, call.drafts)
+    _fit(c, q, call.drafts)
     session, expected = _writable(c, q, call, call.expected_revision)
     _expect(session, expected)
     c.execute(q.delete_from, {"sid": call.session_id, "after": 0})
@@ -306,10 +303,11 @@ def replace_messages(c: Connection, q: Statements, call: ReplaceMessages) -> App
     return Appended(_touch(c, q, session, call.now, message_count=len(stored), last_position=last), stored)
 
 
-def _fit(c: Connection, drafts: Iterable[Draft]) -> None:
+def _fit(c: Connection, q: Statements, drafts: Iterable[Draft]) -> None:
     """Raise `MessageTooLarge` before anything is sent."""
     for draft in drafts:
-        check_size(c, draft.content, draft.payload)
+        if len(draft.content) + len(draft.payload) > UNMEASURED:
+            q.dialect.check_size(c, draft.content, draft.payload)
 
 
 def _write(
@@ -398,7 +396,7 @@ def count_messages(c: Connection, q: Statements, call: CountMessages) -> int:
 
 def update_message(c: Connection, q: Statements, call: UpdateMessage) -> MessageRecord:
     """As `Repository.update_message`."""
-    _fit(c, [call.draft])
+    _fit(c, q, [call.draft])
     session = _seen(c, q, call)
     row = _row(c, q, call.session_id, call.key)
     edited = row._replace(draft=rules.edited_draft(call.session_id, row.draft, call.draft))
@@ -490,9 +488,9 @@ def purge_some(c: Connection, q: Statements, call: Purge) -> tuple[int, int]:
     return sessions, lost
 
 
-def durability(c: Connection, _q: Statements, _call: AskDurability) -> Durability:
+def durability(c: Connection, q: Statements, _call: AskDurability) -> Durability:
     """As `Repository.durability`: read from the server."""
-    return durability_of(c)
+    return q.dialect.durability(c)
 
 
 def _chunks(ids: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+#: The execution option that makes a transaction of an engine of ours begin. Without it each statement stands alone:
+#: drivers are in autocommit, which saves setting and resetting it around every single statement.
+WRITES = "chatstore_writes"
+#: The execution option of a connection of ours, whose statements may go to the driver directly. On one that was passed
+#: in they go through SQLAlchemy, where the application may have hung its own instruments.
+DIRECT = "chatstore_direct"
 #: What a call leaves in the `info` of a connection that may be lent again.
 _CLEAN = "chatstore_clean"
 #: Seconds after which who waits for a connection looks whether one was lost instead of given back.

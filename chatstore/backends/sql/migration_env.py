@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from alembic.util import CommandError
 
-from chatstore.backends.sql.dialects import parse_url, shown
-from chatstore.backends.sql.migration_locks import alone
+from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.migration_runner import (
     prepare,
     readable,
@@ -28,6 +27,7 @@ from chatstore.backends.sql.migration_runner import (
     write_schema,
 )
 from chatstore.backends.sql.migrations import options
+from chatstore.backends.sql.url import parse_url, shown
 from chatstore.backends.sql.visits import connected, dialect_of
 from chatstore.errors import ChatstoreError, Invalid
 
@@ -79,7 +79,9 @@ def _online(schema: str | None) -> None:
     with (
         readable(),
         connected(_url() if shared is None else shared, create=writes) as connection,
-        alone(connection, schema=schema) if writes else contextlib.nullcontext(),
+        dialect_for(connection.dialect.name).alone(connection, schema)
+        if writes
+        else contextlib.nullcontext(),
     ):
         context.configure(
             connection=connection, dont_mutate=not writes, **options(connection.dialect, schema)

@@ -20,7 +20,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 from sqlalchemy.schema import CreateSchema
 
-from chatstore.backends.sql.migration_locks import alone, in_autocommit
+from chatstore.backends.sql.dialects import dialect_for
+from chatstore.backends.sql.dialects.migrating import in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.places import stored_revision, upgrade_command
 from chatstore.backends.sql.visits import connected, current, translate_errors
@@ -46,7 +47,7 @@ def move(target: str | URL | Connection, revision: str, schema: str | None, step
             connection.rollback()
         if before == revision:
             return Moved(before, before)
-        with alone(connection, schema=schema):
+        with dialect_for(connection.dialect.name).alone(connection, schema):
             before = current(connection, schema=schema)  # somebody else may have been faster
             _run(connection, schema, steps)
             return Moved(before, current(connection, schema=schema))
@@ -126,9 +127,10 @@ def refuse_strangers(connection: Connection, schema: str | None) -> None:
 
 def prepare(connection: Connection, schema: str | None) -> None:
     """Make room for the migrations: the schema on PostgreSQL, no leftovers of a batch on SQLite."""
-    if connection.dialect.name == "postgresql" and schema and not inspect(connection).has_schema(schema):
+    ours = dialect_for(connection.dialect.name)
+    if ours.creates_schema and schema and not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
-    if connection.dialect.name == "sqlite":
+    if ours.copies_tables:
         for name in inspect(connection).get_table_names(schema=schema):
             if name.startswith("_alembic_tmp_chatstore_"):
                 Operations(MigrationContext.configure(connection)).drop_table(name, schema=schema)
@@ -144,14 +146,14 @@ def know(dialect: Dialect) -> None:
 
 def write_for(dialect: Dialect) -> None:
     """Make a dialect that no server has told anything fit for writing SQL down."""
-    if dialect.name == "mssql" and dialect.default_schema_name is None:
-        dialect.default_schema_name = "dbo"  # comments on SQL Server name their schema
+    if dialect.default_schema_name is None:
+        dialect.default_schema_name = dialect_for(dialect.name).default_schema
 
 
 def write_schema(context: MigrationContext, start: str | None) -> None:
     """Write the creation of the schema on PostgreSQL, into a script that starts from nothing."""
     schema = context.version_table_schema
-    if context.dialect.name == "postgresql" and schema and start in {None, "", "base"}:
+    if dialect_for(context.dialect.name).creates_schema and schema and start in {None, "", "base"}:
         context.execute(CreateSchema(schema, if_not_exists=True))
 
 

@@ -16,6 +16,7 @@ from alembic import op
 
 from chatstore.backends.sql import search_objects
 from chatstore.backends.sql.ddl import qualify, verbatim
+from chatstore.backends.sql.dialects import dialect_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +88,7 @@ def altering(table: str) -> Iterator[BatchOperations]:
     before and created again after. SQLite's copy needs a look at the table, so this cannot be written down
     offline for it.
     """
-    looks = dialect().name == "sqlite" and not offline()
+    looks = dialect_for(dialect().name).copies_tables and not offline()
     indexed = looks and search_objects.search_index_exists(op.get_bind(), schema())
     with op.batch_alter_table(table, schema=schema()) as batch:
         yield batch

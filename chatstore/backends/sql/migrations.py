@@ -24,7 +24,8 @@ from sqlalchemy import MetaData
 from sqlalchemy.engine import URL, Dialect
 
 from chatstore.backends.sql import models
-from chatstore.backends.sql.dialects import parse_url
+from chatstore.backends.sql.dialects import dialect_for
+from chatstore.backends.sql.dialects.base import SEARCH_INDEX
 from chatstore.backends.sql.migration_runner import (
     know,
     move,
@@ -34,7 +35,8 @@ from chatstore.backends.sql.migration_runner import (
     write_schema,
 )
 from chatstore.backends.sql.models import HEAD, VERSION_TABLE
-from chatstore.backends.sql.search_objects import SEARCH_INDEX, SEARCH_TABLES
+from chatstore.backends.sql.search_objects import SEARCH_TABLES
+from chatstore.backends.sql.url import parse_url
 from chatstore.backends.sql.visits import connected, current, dialect_of
 from chatstore.errors import Invalid, SchemaError
 from chatstore.provisioning import Moved
@@ -219,7 +221,7 @@ def options(dialect: Dialect, schema: str | None) -> dict[str, Any]:
         "include_schemas": schema is not None,
         "render_as_batch": True,
         "target_metadata": _metadata(dialect, schema),
-        "transactional_ddl": True if dialect.name == "sqlite" else None,
+        "transactional_ddl": dialect_for(dialect.name).transactional_ddl,
         "version_table": VERSION_TABLE,
         "version_table_schema": schema,
     }

@@ -25,7 +25,6 @@ from sqlalchemy import (
 )
 
 from chatstore.backends.sql.column_types import (
-    MYSQL_FAMILY,
     ContentText,
     ExactString,
     Instant,
@@ -33,9 +32,11 @@ from chatstore.backends.sql.column_types import (
     JSONText,
     LongText,
 )
+from chatstore.backends.sql.dialects import KNOWN, dialect_for, table_options
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
 
     from chatstore.backends.sql.orm import Base, MessageRow, SessionRow
 
@@ -70,25 +71,20 @@ NAMING = {
 }
 
 
-#: An INTEGER primary key on SQLite is the rowid itself; elsewhere ids are BIGINT.
-_Id = BigInteger().with_variant(Integer(), "sqlite")
-_MYSQL_TABLE: dict[str, Any] = {
-    "mysql_engine": "InnoDB",
-    "mysql_charset": "utf8mb4",
-    "mysql_row_format": "DYNAMIC",  # index keys of 3,072 bytes, whatever the server's default
-    "mariadb_engine": "InnoDB",
-    "mariadb_charset": "utf8mb4",
-    "mariadb_row_format": "DYNAMIC",
-}
+#: Ids are BIGINT, but where a dialect has a reason.
+_Id: TypeEngine[int] = BigInteger()
+for _dialect in KNOWN:
+    if _dialect.id_type is not None:
+        _Id = _Id.with_variant(_dialect.id_type, _dialect.name, *_dialect.aliases)
 
 
-def _in_mysql_family(*_: object, dialect: Dialect, **__: object) -> bool:
-    return dialect.name in MYSQL_FAMILY
+def _checks_json(*_: object, dialect: Dialect, **__: object) -> bool:
+    return dialect_for(dialect.name).checks_json
 
 
 def _json_check(column: str) -> CheckConstraint:
-    """Let the MySQL family refuse what is no JSON, since its columns are plain text."""
-    return CheckConstraint(f"JSON_VALID({column})", name=f"{column}_json").ddl_if(callable_=_in_mysql_family)
+    """Let the database refuse what is no JSON where its columns are plain text (MySQL, MariaDB)."""
+    return CheckConstraint(f"JSON_VALID({column})", name=f"{column}_json").ddl_if(callable_=_checks_json)
 
 
 #: Of chatstore's tables alone, so that a host's own stay apart.
@@ -137,7 +133,7 @@ sessions = Table(
     Index(None, "expires_at"),
     _json_check("metadata"),
     comment="One row a conversation",
-    **_MYSQL_TABLE,
+    **table_options(),
 )
 #: One message of a conversation.
 messages = Table(
@@ -216,7 +212,7 @@ messages = Table(
     UniqueConstraint("session_id", "message_id"),
     _json_check("payload"),
     comment="One row a message",
-    **_MYSQL_TABLE,
+    **table_options(),
 )
 
 

@@ -17,19 +17,11 @@ from sqlalchemy import Column, Engine, MetaData, String, Table, event, inspect, 
 
 from chatstore.backends.registry import Registry
 from chatstore.backends.sql import models
-from chatstore.backends.sql.dialects import (
-    DIRECT,
-    WRITES,
-    autocommits,
-    begins_explicitly,
-    create_private_file,
-    is_memory,
-    new_async_engine,
-    new_engine,
-    sqlite_path,
-    traits_of,
-)
-from chatstore.backends.sql.poolers import warn_of_names
+from chatstore.backends.sql.dialects import dialect_for
+from chatstore.backends.sql.dialects.base import autocommits
+from chatstore.backends.sql.engine_factory import begins_explicitly, new_async_engine, new_engine
+from chatstore.backends.sql.lending import DIRECT, WRITES
+from chatstore.backends.sql.url import create_private_file, is_memory, sqlite_path
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated, SchemaTooNew, StorageError
 from chatstore.forks import renewed_in_child, undivided
 
@@ -60,9 +52,10 @@ class Place:
         self.given = engine is not None
         #: Whether all threads share one connection (SQLite in memory).
         self.one_connection = is_memory(self.url)
-        sqlite = self.url.get_backend_name() == "sqlite"
+        #: Whether the database is in this process, and calls share its locks.
+        self.embedded = dialect_for(self.url.get_backend_name()).embedded
         #: What a call runs in: its locks, SQLite's own among them, must not be held by nobody in a forked child.
-        self.undivided: AbstractContextManager[None] = undivided if sqlite else nullcontext()
+        self.undivided: AbstractContextManager[None] = undivided if self.embedded else nullcontext()
         self._async_given: tuple[AsyncEngine, AsyncEngine] | None = None
         self.users = 0
         self.checked: set[str | None] = set()
@@ -148,7 +141,7 @@ class Place:
 
     def serial(self, *, unit: bool) -> AbstractContextManager[object]:
         """Hold other threads of this process off a SQLite file in a *unit*: its own waiting is not fair."""
-        if self.url.get_backend_name() != "sqlite" or not (unit or self.one_connection):
+        if not self.embedded or not (unit or self.one_connection):
             return nullcontext()
         name = f"memory {id(self.engine)}" if self.one_connection else str(self.url.database)
         lock: AbstractContextManager[object] = _file_locks.get(name) or _file_locks.setdefault(name, RLock())
@@ -173,7 +166,7 @@ class Place:
 
 def _connect_undivided(engine: Engine) -> None:
     """Have forks wait while a server is connected to: a child would find TLS's own locks held, and hang."""
-    if engine.dialect.name != "sqlite":  # whose calls are undivided as a whole
+    if not dialect_for(engine.dialect.name).embedded:  # whose calls are undivided as a whole
         event.listen(engine, "do_connect", _connect)
 
 
@@ -193,16 +186,9 @@ def _views(engine: EngineT, *, ours: bool) -> tuple[EngineT, EngineT]:
         return engine.execution_options(**{DIRECT: True}), engine.execution_options(
             **{DIRECT: True, WRITES: True}
         )
-    name = engine.dialect.name
-    unit = (
-        engine.execution_options(isolation_level=_TRANSACTIONS.get(name, "READ COMMITTED"))
-        if autocommits(engine)
-        else engine
-    )
-    return (engine if name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")), unit
-
-
-_TRANSACTIONS = {"sqlite": "SERIALIZABLE", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
+    dialect = dialect_for(engine.dialect.name)
+    unit = engine.execution_options(isolation_level=dialect.isolation) if autocommits(engine) else engine
+    return (engine if dialect.embedded else engine.execution_options(isolation_level="AUTOCOMMIT")), unit
 
 
 _registry: Registry[Place] = Registry()
@@ -238,13 +224,13 @@ def prepare_file(url: URL) -> None:
 def schema_state(connection: Connection, schema: str | None) -> str:
     """Return 'ready' or 'empty' (a SQLite database without any table), or raise a `SchemaError`."""
     if not connection.get_execution_options().get(DIRECT):
-        warn_of_names(connection)
+        dialect_for(connection.dialect.name).warn(connection)
     found, where = stored_revision(connection, schema)
     if found == models.HEAD:
         return "ready"
     if not found:
         inspector = inspect(connection)
-        if connection.dialect.name == "sqlite" and not inspector.get_table_names(schema=schema):
+        if dialect_for(connection.dialect.name).embedded and not inspector.get_table_names(schema=schema):
             return "empty"
         if inspector.has_table(models.sessions.name, schema=schema):
             msg = (
@@ -316,4 +302,4 @@ def upgrade_empty(connection: Connection, schema: str | None) -> None:
         upgrade(connection, schema=schema)
 
 
-__all__ = ["Place", "prepare_file", "schema_state", "shared", "traits_of", "upgrade_empty"]
+__all__ = ["Place", "prepare_file", "schema_state", "shared", "upgrade_empty"]

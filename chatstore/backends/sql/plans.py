@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from chatstore.backends.sql.dialects import Kind
+    from chatstore.backends.sql.dialects.base import Kind
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Appended
     from chatstore.contract import AddMessages, C, Purge, Search
@@ -105,7 +105,7 @@ class SQLCore:
         """Work on the tables of *q*."""
         self.q = q
         self.inside = inside
-        self.capabilities = Capabilities(notes=q.traits.notes)
+        self.capabilities = Capabilities(notes=q.dialect.notes)
 
     create_session = unit(core.create_session)
     get_session = single(core.get_session)
@@ -130,7 +130,7 @@ class SQLCore:
         """Append without a look-up first; only what that refuses is looked at under the session's lock."""
         args = (self.q, call)
         if call.expected_revision is None and not self.inside:
-            unit = self.q.traits.append != "one_statement"
+            unit = not self.q.appends_at_once
             try:
                 done = yield from self.attempts(
                     Step(core.append_once, args, unit), repeatable=call.repeatable
@@ -145,8 +145,8 @@ class SQLCore:
 
     def search(self, call: Search) -> Plan[list[SearchHit]]:
         """Search by the index, where it sees what this transaction sees."""
-        # InnoDB shows FULLTEXT what is committed only, not what this transaction has written.
-        scan = self.inside and self.q.traits.search == "fulltext"
+        full_text = self.q.dialect.full_text
+        scan = self.inside and full_text is not None and not full_text.sees_own_writes
         function = search.scan if scan else search.search
         return self.attempts(Step(function, (self.q, call), unit=False), repeatable=call.repeatable)
 

@@ -15,18 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.aio import AsyncRepository
-from chatstore.backends.sql.dialects import (
-    begin_for_savepoint,
-    cause_of,
-    dialect_of,
-    kind_of,
-    parse_url,
-    traits_of,
-)
+from chatstore.backends.sql.dialects import dialect_for, dialect_over
+from chatstore.backends.sql.driver_errors import cause_of, kind_of
+from chatstore.backends.sql.engine_factory import dialect_of
 from chatstore.backends.sql.lending import Lent, interrupt_in, undone
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
 from chatstore.backends.sql.statements import Statements
+from chatstore.backends.sql.url import parse_url
 from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session, scoped_session
 
-    from chatstore.backends.sql.dialects import Traits
+    from chatstore.backends.sql.dialects import Dialect
 
 
 def repository_for(target: Any, schema: str | None) -> SQLRepository:
@@ -60,7 +56,7 @@ def async_repository_for(target: Any, schema: str | None) -> AsyncRepository:
     if isinstance(target, Engine):
         return ThreadedRepository(repository_for(target, schema=schema), owns=True)
     url = parse_url(target)
-    if url.get_backend_name() == "sqlite":
+    if dialect_for(url.get_backend_name()).embedded:
         return ThreadedRepository(repository_for(url, schema=schema), owns=True)
     awaiting = parse_url(url, asynchronous=True)
     if not type(dialect_of(awaiting)).get_async_dialect_cls(awaiting).is_async:
@@ -132,14 +128,15 @@ class SQLRepository(Repository):
         *,
         schema: str | None = None,
         place: Place | None = None,
-        traits: Traits | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
         self._place = place if place is not None else Place(engine)
-        dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
-        pool = None if engine is None else engine.pool
-        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect, pool), schema))
+        if dialect is None:
+            here = engine.dialect if engine is not None else dialect_of(self._place.url)
+            dialect = dialect_over(here.name, None if engine is None else engine.pool)
+        self._core: SQLCore = SQLCore(Statements(dialect, schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
 
@@ -167,7 +164,7 @@ class SQLRepository(Repository):
             _ready_inside(connection, self._place, self._schema)
             if not step.unit:
                 return step.function(connection, *step.args)
-            begin_for_savepoint(connection)
+            self._core.q.dialect.begin_for_savepoint(connection)
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
@@ -198,14 +195,13 @@ class SQLRepository(Repository):
         return self._copied(_transaction=transaction, _core=SQLCore(self._core.q, inside=True))
 
     def _asynchronous(self) -> AsyncRepository:
-        url = self._place.url
-        if self._place.given or url.get_backend_name() == "sqlite":
+        if self._place.given or self._place.embedded:
             return ThreadedRepository(self)
         return self._awaiting()
 
     def _awaiting(self) -> AsyncSQLRepository:
         """Return a twin in the same place, which stays open when the twin closes."""
-        twin = AsyncSQLRepository(place=self._place, schema=self._schema, traits=self._core.q.traits)
+        twin = AsyncSQLRepository(place=self._place, schema=self._schema, dialect=self._core.q.dialect)
         return twin._copied(_scope=self._scope, _lent=True)
 
     def close(self) -> None:
@@ -241,14 +237,15 @@ class AsyncSQLRepository(AsyncRepository):
         *,
         schema: str | None = None,
         place: Place | None = None,
-        traits: Traits | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
         self._place = place if place is not None else Place(engine)
-        dialect = engine.dialect if engine is not None else dialect_of(self._place.url)
         self._schema = schema
-        pool = None if engine is None else engine.pool
-        self._core: SQLCore = SQLCore(Statements(traits or traits_of(dialect, pool), schema))
+        if dialect is None:
+            here = engine.dialect if engine is not None else dialect_of(self._place.url)
+            dialect = dialect_over(here.name, None if engine is None else engine.pool)
+        self._core: SQLCore = SQLCore(Statements(dialect, schema))
         self._transaction: Any = None
         self._closed: list[bool] = []
         self._lent = False  # whether the place is another repository's, that closes it
@@ -275,7 +272,7 @@ class AsyncSQLRepository(AsyncRepository):
             await connection.run_sync(_ready_inside, self._place, self._schema)
             if not step.unit:
                 return await connection.run_sync(step.function, *step.args)
-            await connection.run_sync(begin_for_savepoint)
+            await connection.run_sync(self._core.q.dialect.begin_for_savepoint)
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:

@@ -1,7 +1,7 @@
-"""Full text per database: from words to hits.
+"""Full text: from words to hits.
 
-This module knows how each index is asked, and what to do where there is none; it refuses to know how an index is
-made (``search_objects.py``). Words are letters and digits only when they come here, so nothing in them is syntax.
+This module knows what is selected and what to do where there is no index; it refuses to know how an index is asked,
+which a dialect does. Words are letters and digits only when they come here, so nothing in them is syntax.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, column, func, select, table, text, type_coerce
+from sqlalchemy import Text, func, select, type_coerce
 
 from chatstore import arguments
 from chatstore.backends import conversation as rules
-from chatstore.backends.sql.search_objects import SEARCH_TABLE, WORDS_FUNCTION, search_index_exists
+from chatstore.backends.sql.dialects.base import RANKED
 from chatstore.backends.sql.statements import between, parameters
 from chatstore.messages import SearchHit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection, Select
 
@@ -26,70 +26,24 @@ if TYPE_CHECKING:
     from chatstore.backends.sql.statements import Statements
     from chatstore.contract import Search
 
-#: Matches that are ranked: the newest, where the database has to read each of them for that.
-RANKED = 1000
-#: InnoDB leaves these out of its index, and words outside of these lengths.
-_STOPWORDS = frozenset(
-    [
-        "a",
-        "about",
-        "an",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "com",
-        "de",
-        "en",
-        "for",
-        "from",
-        "how",
-        "i",
-        "in",
-        "is",
-        "it",
-        "la",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "this",
-        "to",
-        "was",
-        "what",
-        "when",
-        "where",
-        "who",
-        "will",
-        "with",
-        "und",
-        "www",
-    ]
-)
-_SHORTEST, _LONGEST = 3, 84
-
 
 def search(c: Connection, q: Statements, call: Search) -> list[SearchHit]:
     """As `Repository.search`."""
+    full_text, wanted = q.dialect.full_text, call.wanted
+    if full_text is None or not full_text.exists(c, q.schema):
+        return scan(c, q, call)
+    found = full_text.select(_base(q, call.scope, wanted), q.m, wanted, q.schema)
+    if found is None:
+        return scan(c, q, call)
     asked = parameters(call)
-    indexed = q.traits.search != "scan" and search_index_exists(c, q.schema)
-    if indexed and q.traits.search == "fts5":
-        return _hits(c.execute(_fts5(q, call.scope, call.wanted), asked), call.wanted)
-    if indexed and q.traits.search == "tsvector":
-        return _hits(c.execute(_tsvector(q, call.scope, call.wanted), asked), call.wanted)
-    known = [word for word in call.wanted.words if _in_fulltext(word)]
-    if indexed and q.traits.search == "fulltext" and known:
-        found = _fulltext(q, call.scope, call.wanted, known)
-        lines = c.execute(found, asked).all()
-        hits = _best(lines, call.wanted)
-        if (
-            len(lines) == RANKED and len(hits) < call.wanted.limit
-        ):  # what the index does not know decides: look at all
-            hits = _best(_scanned(c, q, found.order_by(None).limit(None), asked), call.wanted)
-        return hits
-    return scan(c, q, call)
+    if full_text.answers:
+        return _hits(c.execute(found, asked), wanted)
+    lines = c.execute(found, asked).all()
+    hits = _best(lines, wanted)
+    if len(lines) == RANKED and len(hits) < wanted.limit:
+        # What the index does not know decides: look at all.
+        hits = _best(_scanned(c, q, found.order_by(None).limit(None), asked), wanted)
+    return hits
 
 
 def scan(c: Connection, q: Statements, call: Search) -> list[SearchHit]:
@@ -102,7 +56,7 @@ def _best(lines: Iterable[Any], wanted: SearchFilter) -> list[SearchHit]:
     return _hits(best, wanted)
 
 
-def _base(q: Statements, scope: Scope, wanted: SearchFilter, *rank: Any) -> Select[Any]:
+def _base(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
     m = q.m.c
     columns = (
         m.session_id,
@@ -112,57 +66,12 @@ def _base(q: Statements, scope: Scope, wanted: SearchFilter, *rank: Any) -> Sele
         type_coerce(m.content, Text),
         q.read(m.created_at),
     )
-    statement = q.filtered(select(*columns, *rank), scope, wanted.tenant_id, wanted.user_id)
+    statement = q.filtered(select(*columns), scope, wanted.tenant_id, wanted.user_id)
     if wanted.session_id is not None:
         statement = statement.where(m.session_id == wanted.session_id)
     if wanted.types is not None:
         statement = statement.where(m.type.in_(wanted.types))
     return between(statement, m.created_at, wanted.since, wanted.until)
-
-
-def _fts5(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
-    """Ask FTS5, whose query language quotes a literal word by double quotes."""
-    fts = table(SEARCH_TABLE, column("rowid"), column("rank"), column(SEARCH_TABLE), schema=q.schema)
-    query = " ".join(f'"{word}"' for word in wanted.words)
-    statement = _base(q, scope, wanted, -fts.c.rank).where(
-        fts.c.rowid == q.m.c.id, fts.c[SEARCH_TABLE].op("MATCH")(query)
-    )
-    return statement.order_by(fts.c.rank, q.m.c.id.desc()).limit(wanted.limit)
-
-
-def _tsvector(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
-    """Ask the GIN index first and for itself: beside a LIMIT the planner would walk the table instead."""
-    words_of = getattr(getattr(func, q.schema), WORDS_FUNCTION) if q.schema else getattr(func, WORDS_FUNCTION)
-    query = func.plainto_tsquery(text("'pg_catalog.simple'"), " ".join(wanted.words))
-    hits = (
-        select(q.m.c.id)
-        .where(words_of(q.m.c.content).op("@@")(query))
-        .cte("hits")
-        .prefix_with("MATERIALIZED")
-    )
-    newest = (
-        _base(q, scope, wanted)
-        .join(hits, hits.c.id == q.m.c.id)
-        .add_columns(q.m.c.id.label("id"))
-        .order_by(q.m.c.id.desc())
-        .limit(RANKED)
-        .subquery("newest")
-    )
-    *shown, content, created_at, number = newest.c
-    rank = func.ts_rank(words_of(content), query).label("rank")
-    return select(*shown, content, created_at, rank).order_by(rank.desc(), number.desc()).limit(wanted.limit)
-
-
-def _fulltext(q: Statements, scope: Scope, wanted: SearchFilter, known: Sequence[str]) -> Select[Any]:
-    """Ask FULLTEXT for the words that can be in it; the caller looks for the others."""
-    from sqlalchemy.dialects import mysql
-
-    score = mysql.match(q.m.c.content, against=" ".join(f"+{word}" for word in known)).in_boolean_mode()
-    return _base(q, scope, wanted).where(score).order_by(score.desc()).limit(RANKED)
-
-
-def _in_fulltext(word: str) -> bool:
-    return _SHORTEST <= len(word) <= _LONGEST and word not in _STOPWORDS
 
 
 def _scan(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Final
 
-from chatstore.backends.sql.dialects import dialect_of, parse_url
+from chatstore.backends.sql.engine_factory import dialect_of
+from chatstore.backends.sql.url import parse_url
 
 #: The drivers of PostgreSQL with one side, for which psycopg may stand.
 _ONE_SIDED: Final = {

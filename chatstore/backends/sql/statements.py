@@ -7,10 +7,8 @@ This module knows the two tables and how each way of appending is written; it re
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
-from importlib import import_module
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -23,7 +21,6 @@ from sqlalchemy import (
     case,
     delete,
     exists,
-    extract,
     func,
     insert,
     literal_column,
@@ -36,10 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy import column as named_column
-from sqlalchemy.types import DateTime
 
 from chatstore.arguments import Scope, microseconds
-from chatstore.backends.sql import models
+from chatstore.backends.sql import execution, models
 from chatstore.codec import Draft, Row
 from chatstore.contract import InSession
 from chatstore.messages import ChatSession
@@ -48,14 +44,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Dialect, Select, Table
+    import sqlalchemy as sa
+    from sqlalchemy import ColumnElement, Select, Table
     from sqlalchemy.sql.dml import Delete, Insert, Update
     from sqlalchemy.sql.elements import KeyedColumnElement
 
     from chatstore.arguments import Keyset, PurgeRule, SessionFilter, UsageFilter, Window
-    from chatstore.backends.sql.dialects import Traits
+    from chatstore.backends.sql.dialects import Dialect
+    from chatstore.backends.sql.dialects.base import Upsert
+    from chatstore.backends.sql.execution import Prepared
     from chatstore.contract import AddMessages, Call
 
+S = TypeVar("S")
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
 #: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
@@ -64,48 +64,15 @@ SMALL_BATCH = 8
 _SENT = DRAFT[1:]
 
 
-class Compiled(NamedTuple):
-    """A statement as a driver takes it, compiled once: SQLAlchemy would look at all of it again at every execution."""
-
-    sql: str
-    constants: dict[str, Any]
-    ordered: Callable[[dict[str, Any]], tuple[Any, ...]] | None
-    converted: dict[str, Callable[[Any], Any]]
-
-    @classmethod
-    def of(cls, statement: Any, dialect: Dialect, **how: Any) -> Compiled:
-        """Compile *statement*, whose parameters must be what the driver takes, but for SQLite's times."""
-        compiled = statement.compile(dialect=dialect, **how)
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        ordered = itemgetter(*compiled.positiontup) if compiled.positional else None
-        converted: dict[str, Callable[[Any], Any]] = {}
-        if dialect.name == "sqlite":
-            # The lines of one append have one time.
-            written = lru_cache(8)(
-                cast("Any", models.Instant().dialect_impl(dialect).bind_processor(dialect))
-            )
-            converted = {
-                name: written
-                for name, bind in compiled.binds.items()
-                if isinstance(bind.type, models.Instant)
-            }
-        return cls(str(compiled), constants, ordered, converted)
-
-    def bound(self, given: dict[str, Any]) -> dict[str, Any] | tuple[Any, ...]:
-        """Return the driver's parameters."""
-        values = self.constants | given
-        for name, convert in self.converted.items():
-            values[name] = convert(values[name])
-        return values if self.ordered is None else self.ordered(values)
-
-
 class Statements:
     """Every statement for one kind of database and one schema; each is built once."""
 
-    def __init__(self, traits: Traits, schema: str | None) -> None:
+    def __init__(self, dialect: Dialect, schema: str | None) -> None:
         """Take the tables of *schema* (None: the connection's default)."""
         metadata = MetaData()
-        self.traits = traits
+        self.dialect = dialect
+        #: Whether an append is one statement.
+        self.appends_at_once = dialect.upsert is not None and dialect.upsert.with_messages
         self.schema = schema
         self.s: Table = models.sessions.to_metadata(metadata, schema=cast("str", schema))
         self.m: Table = models.messages.to_metadata(metadata, schema=cast("str", schema))
@@ -128,11 +95,12 @@ class Statements:
         """Tell which session is ``:sid``, if *scope* sees it."""
         return and_(self.s.c.session_id == bindparam("sid"), self.visible(scope))
 
-    def once(self, *key: Any, build: Any) -> Any:
+    def once(self, key: tuple[Any, ...], build: Callable[[], S]) -> S:
         """Return what *build* makes, made once for *key*."""
-        if key not in self._built:
-            self._built[key] = build()
-        return self._built[key]
+        made: S | None = self._built.get(key)
+        if made is None:
+            made = self._built[key] = build()
+        return made
 
     # ---- sessions
 
@@ -143,18 +111,14 @@ class Statements:
 
     def session(self, scope: Scope) -> Select[Any]:
         """Select one session that *scope* sees."""
-        return cast(
-            "Select[Any]",
-            self.once(
-                "session", *_shape(scope), build=lambda: select(*self.session_columns).where(self.one(scope))
-            ),
-        )
+        key = ("session", *_shape(scope))
+        return self.once(key, lambda: select(*self.session_columns).where(self.one(scope)))
 
     @cached_property
     def locked(self) -> Select[Any]:
         """Select the session's row, whoever owns it, and hold it against other writers where FOR UPDATE can."""
         statement = select(*self.session_columns).where(self.s.c.session_id == bindparam("sid"))
-        return statement.with_for_update() if self.traits.lock == "for_update" else statement
+        return statement.with_for_update() if self.dialect.locks_rows else statement
 
     @cached_property
     def touch_to_lock(self) -> Update:
@@ -164,15 +128,10 @@ class Statements:
         )
 
     @cached_property
-    def make_session(self) -> Insert:
-        """Insert a session from its values, unless there is one, which is waited for and held."""
-        made = self._own_insert()
-        kept: Insert = (
-            made.on_duplicate_key_update(revision=self.s.c.revision)
-            if self.traits.append == "on_duplicate_key"
-            else made.on_conflict_do_nothing()
-        )
-        return kept
+    def make_session(self) -> Insert | None:
+        """Insert a session from its values, unless there is one, which is waited for; None where none waits."""
+        upsert = self.dialect.upsert
+        return upsert.hold(self.s) if upsert is not None and upsert.waits else None
 
     @cached_property
     def insert_session(self) -> Insert:
@@ -202,8 +161,8 @@ class Statements:
             )
         if wanted.updated_since is not None:
             statement = statement.where(s.c.updated_at >= wanted.updated_since)
-        if wanted.metadata:
-            statement = statement.where(self._metadata(dict(wanted.metadata)))
+        if wanted.metadata and self.dialect.narrow_metadata is not None:  # the caller checks every row again
+            statement = statement.where(self.dialect.narrow_metadata(s.c.metadata, dict(wanted.metadata)))
         if start is not None:
             moment, last_id = start
             behind = and_(s.c.updated_at == moment, s.c.session_id < last_id)
@@ -211,41 +170,16 @@ class Statements:
             statement = statement.where(s.c.updated_at <= moment, or_(s.c.updated_at < moment, behind))
         return statement.order_by(s.c.updated_at.desc(), s.c.session_id.desc()).limit(limit)
 
-    def _metadata(self, wanted: dict[str, Any]) -> ColumnElement[bool]:
-        """Narrow by top-level equality as far as the database can; the caller checks every row again."""
-        text = json.dumps(wanted, ensure_ascii=False)
-        if self.traits.name == "postgresql" and self.traits.native_json:
-            from sqlalchemy.dialects import postgresql
-
-            return self.s.c.metadata.op("@>")(sql_cast(bindparam(None, text, Text()), postgresql.JSONB))
-        if self.traits.name == "mysql" and self.traits.native_json:
-            return func.json_contains(type_coerce(self.s.c.metadata, Text), text) == 1
-        if self.traits.name == "sqlite" and self.traits.native_json:
-            return and_(*(self._has_key(key) for key in wanted))
-        return true()
-
-    def _has_key(self, key: str) -> ColumnElement[bool]:
-        each = func.json_each(type_coerce(self.s.c.metadata, Text)).table_valued("key", "value")
-        return exists(select(each.c.key).where(each.c.key == key))
-
     # ---- messages: reading
 
     @cached_property
     def payload(self) -> ColumnElement[Any]:
-        """The payload as JSON text, whatever the driver would make of it."""
-        return self.as_text(self.m.c.payload)
-
-    def as_text(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a JSON column as text."""
-        if self.traits.name in {"postgresql", "cockroachdb"}:
-            return sql_cast(col, Text).label(None)
-        return type_coerce(col, Text)
+        """The payload as JSON text."""
+        return self.dialect.read_json(self.m.c.payload)
 
     def read(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a column as it is read: a PostgreSQL driver cannot hold a time outside the session's zone's years."""
-        if self.traits.name != "postgresql" or not isinstance(col.type, models.Instant):
-            return col
-        return func.timezone(literal_column("'UTC'"), col, type_=models.Instant()).label(col.name)
+        """Return a column as it is read."""
+        return self.dialect.read_moment(col) if isinstance(col.type, models.Instant) else col
 
     @cached_property
     def _row_columns(self) -> list[ColumnElement[Any]]:
@@ -258,7 +192,7 @@ class Statements:
     def messages(self, scope: Scope, window: Window) -> Select[Any]:
         """Select what a message is made of: type, content, payload, message_id, id_generated, position."""
         key = ("messages", *_shape(scope), *_window_shape(window))
-        return cast("Select[Any]", self.once(*key, build=lambda: self._messages(scope, window)))
+        return self.once(key, lambda: self._messages(scope, window))
 
     def _messages(self, scope: Scope, window: Window) -> Select[Any]:
         m = self.m.c
@@ -267,7 +201,7 @@ class Statements:
             type_coerce(m.content, Text),
             self.payload,
             m.message_id,
-            type_coerce(m.id_generated, Integer) if self.traits.name == "sqlite" else m.id_generated,
+            self.dialect.read_flag(m.id_generated),
             m.position,
         ]
         # Not a join: the planner would sort all messages where an index scan from one end is enough.
@@ -277,7 +211,7 @@ class Statements:
     def records(self, scope: Scope, window: Window) -> Select[Any]:
         """Select the session's revision beside each row inside *window*; one line of nulls where there is none."""
         key = ("records", *_shape(scope), *_window_shape(window))
-        return cast("Select[Any]", self.once(*key, build=lambda: self._records(scope, window)))
+        return self.once(key, lambda: self._records(scope, window))
 
     def _records(self, scope: Scope, window: Window) -> Select[Any]:
         inner = self._within(select(self.m.c.session_id, *self._row_columns), window).subquery("r")
@@ -302,15 +236,12 @@ class Statements:
 
     def row(self, key: int | str) -> Select[Any]:
         """Select one row of ``:sid`` by its ``:key``, a position or a message id, visible or not."""
-        return cast("Select[Any]", self.once("row", type(key), build=lambda: self._fresh(self._row(key))))
+        return self.once(("row", type(key)), lambda: self._fresh(self._row(key)))
 
     def visible_row(self, scope: Scope, key: int | str) -> Select[Any]:
         """Select the row of `row` if *scope* sees its session."""
         seen = exists(select(self.s.c.session_id).where(self.one(scope)))
-        return cast(
-            "Select[Any]",
-            self.once("visible_row", *_shape(scope), type(key), build=lambda: self._row(key).where(seen)),
-        )
+        return self.once(("visible_row", *_shape(scope), type(key)), lambda: self._row(key).where(seen))
 
     def _row(self, key: int | str) -> Select[Any]:
         what = self.m.c.position if isinstance(key, int) else self.m.c.message_id
@@ -336,11 +267,8 @@ class Statements:
 
     def _fresh(self, statement: Select[Any]) -> Select[Any]:
         """Read what is committed now, not what the caller's transaction saw at its start (MySQL's default)."""
-        return (
-            statement.with_for_update()
-            if self.traits.name == "mysql" and self.traits.lock == "for_update"
-            else statement
-        )
+        locking = self.dialect.locks_rows and self.dialect.reads_snapshot
+        return statement.with_for_update() if locking else statement
 
     # ---- messages: writing
 
@@ -380,58 +308,48 @@ class Statements:
 
     # ---- append: the session's counter row and the messages
 
-    def _own_insert(self) -> Any:
-        """Return this database's own INSERT of a session; its dialect is imported for it only (15 to 40 ms)."""
-        return import_module(f"sqlalchemy.dialects.{self.traits.name}").insert(self.s)
-
     def upsert(self, scope: Scope) -> Any:
         """Create the session, or count ``:n`` messages onto it if *scope* sees it, in one statement."""
-        return self.once("upsert", *_shape(scope), build=lambda: self._upsert(scope))
+        return self.once(("upsert", *_shape(scope)), lambda: self._upsert(scope))
 
     def _upsert(self, scope: Scope) -> Any:
-        made = self._own_insert().values(
-            session_id=bindparam("sid"),
-            tenant_id=bindparam("tenant"),
-            user_id=bindparam("user"),
-            metadata=bindparam("meta"),
-            message_count=bindparam("n"),
-            last_position=bindparam("n"),
-            revision=bindparam("rev"),
-            created_at=_now(),
-            updated_at=_now(),
-        )
-        if self.traits.append == "on_duplicate_key":
-            return made.on_duplicate_key_update(list(self._counted(scope, made.inserted).items()))
-        counted = self._counted(scope, made.excluded)
-        made = made.on_conflict_do_update(
-            index_elements=["session_id"], set_=counted, where=self.visible(scope)
-        )
-        return made.returning(self.s.c.last_position, self.s.c.revision)
+        first = {
+            "session_id": bindparam("sid"),
+            "tenant_id": bindparam("tenant"),
+            "user_id": bindparam("user"),
+            "metadata": bindparam("meta"),
+            "message_count": bindparam("n"),
+            "last_position": bindparam("n"),
+            "revision": bindparam("rev"),
+            "created_at": _now(),
+            "updated_at": _now(),
+        }
+        upsert = cast("Upsert", self.dialect.upsert)  # who asks has looked
+        return upsert.count(self.s, first, self._counted, self.visible(scope))
 
-    def _counted(self, scope: Scope, new: Any) -> dict[str, Any]:
+    def _counted(self, new: Any) -> dict[str, Any]:
         s = self.s.c
-        counted: dict[str, Any] = {
+        return {
             "message_count": s.message_count + bindparam("n"),
             "last_position": s.last_position + bindparam("n"),
             "revision": s.revision + 1,
             "updated_at": case((s.updated_at < new.updated_at, new.updated_at), else_=s.updated_at),
         }
-        if self.traits.append != "on_duplicate_key":
-            return counted
-        # MySQL has no WHERE here, so that each value decides for itself; the caller reads the row back.
-        seen = self.visible(scope)
-        return {name: func.if_(seen, value, s[name]) for name, value in counted.items()}
 
-    def upsert_returning(self, scope: Scope, dialect: Dialect) -> Compiled:
+    def upsert_returning(self, scope: Scope, here: sa.Dialect) -> Prepared:
         """`upsert`, giving one row (last_position, revision), or none where *scope* does not see the session."""
-        key = ("upsert_returning", *_shape(scope), dialect.driver)
-        return cast("Compiled", self.once(*key, build=lambda: Compiled.of(self._upsert(scope), dialect)))
+        key = ("upsert_returning", *_shape(scope), here.driver)
+        return self.once(key, lambda: execution.prepare(self._upsert(scope), here))
 
-    def insert_many(self, dialect: Dialect) -> Compiled:
+    def insert_many(self, here: sa.Dialect) -> Prepared:
         """`insert_messages`, for one line after the other."""
-        names = ["session_id", "position", *DRAFT]
-        build = lambda: Compiled.of(self.insert_messages, dialect, column_keys=names)  # noqa: E731
-        return cast("Compiled", self.once("insert_many", dialect.driver, build=build))
+        return self.once(("insert_many", here.driver), lambda: self._insert_many(here))
+
+    def _insert_many(self, here: sa.Dialect) -> Prepared:
+        upsert = self.dialect.upsert
+        if upsert is None or not upsert.returns:  # whose drivers may not take the values as they are
+            return execution.ordinary(self.insert_messages, here)
+        return execution.prepare(self.insert_messages, here, ["session_id", "position", *DRAFT])
 
     def count_on(self, scope: Scope) -> Update:
         """Count ``:n`` messages onto the session, if *scope* sees it: the plain way."""
@@ -441,33 +359,24 @@ class Statements:
             "revision": self.s.c.revision + 1,
             "updated_at": case((self.s.c.updated_at < _now(), _now()), else_=self.s.c.updated_at),
         }
-        return cast(
-            "Update",
-            self.once(
-                "count_on",
-                *_shape(scope),
-                build=lambda: update(self.s).where(self.one(scope)).values(counted),
-            ),
-        )
+        key = ("count_on", *_shape(scope))
+        return self.once(key, lambda: update(self.s).where(self.one(scope)).values(counted))
 
-    def append_at_once(self, scope: Scope, size: int, dialect: Dialect) -> Compiled:
-        """Count the session on and insert *size* messages in one statement (PostgreSQL); both or neither.
+    def append_at_once(self, scope: Scope, size: int, here: sa.Dialect) -> Prepared:
+        """Count the session on and insert *size* messages in one statement; both or neither.
 
         Gives one row (last_position, revision), or none where *scope* does not see the session: no id is looked
         up, a known one is a unique violation that undoes all of it, the counter included.
         """
         many = size > SMALL_BATCH
-        key = ("append", *_shape(scope), 0 if many else size, dialect.driver)
-        return cast(
-            "Compiled",
-            self.once(*key, build=lambda: Compiled.of(self._append_at_once(scope, size, many=many), dialect)),
-        )
+        key = ("append", *_shape(scope), 0 if many else size, here.driver)
+        return self.once(key, lambda: execution.prepare(self._append_at_once(scope, size, many=many), here))
 
     def _append_at_once(self, scope: Scope, size: int, *, many: bool) -> Any:
         counted = self._upsert(scope).returning(self.s.c.session_id).cte("counted")
         new: Any = self._recordset() if many else self._value_rows(size)
         position = counted.c.last_position - bindparam("n") + new.c.ord
-        body = [_typed(new.c[name], self.m.c[name].type) for name in _SENT]
+        body = [self._typed(new.c[name], self.m.c[name].type) for name in _SENT]
         source = select(counted.c.session_id, position, *body, _now())
         names = ["session_id", "position", *_SENT, "created_at"]
         added = insert(self.m).from_select(names, source.select_from(counted.join(new, true()))).cte("added")
@@ -485,22 +394,19 @@ class Statements:
         return values(*columns, name="new").data(rows).alias("new")
 
     def _recordset(self) -> Any:
-        from sqlalchemy.dialects import postgresql
-
-        document = sql_cast(bindparam("rows", type_=Text()), postgresql.JSON)
         columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in _SENT)]
-        return (
-            func.json_to_recordset(document)
-            .table_valued(*columns, name="new")
-            .render_derived(with_types=True)
-        )
+        return self.dialect.rows_of(bindparam("rows", type_=Text()), columns)
+
+    def _typed(self, col: KeyedColumnElement[Any], kind: Any) -> Any:
+        """Cast what a VALUES list or a recordset may have left as text."""
+        return sql_cast(col, kind) if isinstance(kind, Integer | Boolean | models.JSONDocument) else col
 
     # ---- across sessions
 
     def usage(self, scope: Scope, wanted: UsageFilter) -> Select[Any]:
         """Select counts and sums by the keys of *wanted*; a day is three numbers."""
         m, s = self.m.c, self.s.c
-        day = self._day()
+        day = self.dialect.day(m.created_at)
         columns: dict[str, list[Any]] = {
             "day": day,
             "model": [m.model],
@@ -518,17 +424,6 @@ class Statements:
         statement = between(statement, m.created_at, wanted.since, wanted.until)
         statement = statement.where(m.position > func.coalesce(s.forked_at, 0))  # no copies of a fork
         return statement.group_by(*keys) if keys else statement
-
-    def _day(self) -> list[Any]:
-        at: Any = self.m.c.created_at
-        if self.traits.name == "sqlite":
-            # Its date functions round to milliseconds, and have no answer for the last one of the year 9999.
-            return [
-                sql_cast(func.substr(type_coerce(at, Text), *part), Integer)
-                for part in ((1, 4), (6, 2), (9, 2))
-            ]
-        at = func.timezone("UTC", at) if self.traits.name in {"postgresql", "cockroachdb"} else at
-        return [extract(part, type_coerce(at, DateTime)) for part in ("year", "month", "day")]
 
     def filtered(
         self, statement: Select[Any], scope: Scope, tenant_id: str | None, user_id: str | None
@@ -658,15 +553,6 @@ def _plain(name: str) -> Any:
     """Return the type in which a column's value is sent: its own where that is plain, else text."""
     kind = models.messages.c[name].type
     return type(kind)() if isinstance(kind, Integer | Boolean) else Text()
-
-
-def _typed(col: KeyedColumnElement[Any], kind: Any) -> Any:
-    """Cast what a VALUES list or a recordset may have left as text."""
-    if isinstance(kind, models.JSONDocument):
-        from sqlalchemy.dialects import postgresql
-
-        return sql_cast(col, postgresql.JSON)
-    return sql_cast(col, kind) if isinstance(kind, Integer | Boolean) else col
 
 
 def _now() -> Any:

@@ -13,14 +13,10 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-from chatstore.backends.sql.dialects import (
-    create_private_file,
-    kind_of,
-    migration_engine,
-    parse_url,
-    sqlite_path,
-)
+from chatstore.backends.sql.driver_errors import kind_of
+from chatstore.backends.sql.engine_factory import migration_engine
 from chatstore.backends.sql.places import stored_revision
+from chatstore.backends.sql.url import create_private_file, parse_url, sqlite_path
 from chatstore.errors import SchemaError, StorageUnavailable
 from chatstore.forks import undivided
 from chatstore.schemes import unknown
