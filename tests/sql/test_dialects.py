@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import URL
 
 import chatstore
 from chatstore.backends.sql import migrations
@@ -95,3 +96,15 @@ def test_everything_works_without_the_fast_path(any_url: str) -> None:
         [sys.executable, "-c", GONE, any_url], capture_output=True, text=True, check=False, timeout=120
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "['one', 'two', 'three']\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("cockroachdb", True), ("postgresql", True), ("unheard", False)]
+)
+def test_whoever_is_in_autocommit_is_told_how_to_begin(name: str, expected: bool) -> None:
+    """Behind psycopg, a database that is known begins explicitly; one that is not does as SQLAlchemy has it."""
+    dialect = dialect_for(name)
+    url = URL.create(f"{name}+psycopg")
+    assert dialect.begins_explicitly(url) == expected
+    assert dialect.begin == "BEGIN"
+    assert dialect.arguments(url)["connect_timeout"] == 10
