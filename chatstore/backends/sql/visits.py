@@ -55,7 +55,7 @@ def connected(target: str | URL | Connection, *, create: bool) -> Iterator[Conne
         if create:
             create_private_file(path)
         else:
-            url = URL.create("sqlite")
+            url = URL.create(url.get_backend_name())  # in memory
     engine = migration_engine(url)
     try:
         with contextlib.nullcontext() if path is None else undivided, engine.connect() as connection:

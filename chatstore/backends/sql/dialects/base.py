@@ -8,6 +8,7 @@ which knows what its server told it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sqlalchemy import DateTime, String, Text, create_engine, extract, type_coerce
@@ -48,6 +49,11 @@ def no_url() -> Invalid:
         "this is not a database URL: write one like sqlite:///chat.db (three slashes, four before an absolute "
         "path) or postgresql://user:password@host/database"
     )
+
+
+def insert_by(name: str) -> Callable[[sa.Table], Any]:
+    """Return a database's own INSERT, whose dialect is imported where one is made only (15 to 40 ms each)."""
+    return lambda table: import_module(f"sqlalchemy.dialects.{name}").insert(table)
 
 
 @dataclass(frozen=True)

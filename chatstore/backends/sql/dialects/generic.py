@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, func
-from sqlalchemy.dialects import mssql, oracle, postgresql
 
 from chatstore.backends.sql.dialects import mysql as mysql_dialect
 from chatstore.backends.sql.dialects import poolers
@@ -34,6 +33,8 @@ class _CockroachDB(Dialect):
     """Speaks like PostgreSQL where types are concerned."""
 
     def json(self, here: sa.Dialect, *, binary: bool) -> TypeEngine[Any]:  # noqa: ARG002
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.JSONB() if binary else postgresql.JSON()
 
     def read_json(self, col: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -49,21 +50,31 @@ class _CockroachDB(Dialect):
 @dataclass(frozen=True, kw_only=True)
 class _Oracle(Dialect):
     def moment(self) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import oracle
+
         return oracle.TIMESTAMP()
 
     def long_text(self, here: sa.Dialect) -> TypeEngine[Any]:  # noqa: ARG002
+        from sqlalchemy.dialects import oracle
+
         return oracle.CLOB()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SQLServer(Dialect):
     def moment(self) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import mssql
+
         return mssql.DATETIME2(6)  # type: ignore[no-untyped-call]
 
     def long_text(self, here: sa.Dialect) -> TypeEngine[Any]:  # noqa: ARG002
+        from sqlalchemy.dialects import mssql
+
         return mssql.NVARCHAR(None)
 
     def exact_string(self, here: sa.Dialect, length: int | None) -> TypeEngine[Any]:  # noqa: ARG002
+        from sqlalchemy.dialects import mssql
+
         return mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2")
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Text, func, select, text, type_coerce
-from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatstore.backends.sql.ddl import qualify
@@ -26,6 +25,7 @@ from chatstore.backends.sql.dialects.base import (
     FullText,
     Kind,
     Upsert,
+    insert_by,
 )
 from chatstore.backends.sql.dialects.migrating import poll, transaction
 from chatstore.messages import Durability
@@ -141,6 +141,8 @@ class _Fulltext(FullText):
         schema: str | None,  # noqa: ARG002
     ) -> sa.Select[Any] | None:
         """Ask for the words that can be in the index; the caller looks for the others."""
+        from sqlalchemy.dialects import mysql
+
         known = [f"+{word}" for word in wanted.words if _is_indexed(word)]
         if not known:
             return None
@@ -175,15 +177,23 @@ class _MySQL(Dialect):
     # ---- column types
 
     def moment(self) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import mysql
+
         return mysql.DATETIME(fsp=6)
 
     def long_text(self, here: sa.Dialect) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import mysql
+
         return mysql.LONGTEXT(collation=_collation(here, exact=False))
 
     def exact_string(self, here: sa.Dialect, length: int | None) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import mysql
+
         return mysql.VARCHAR(length, collation=_collation(here, exact=True))
 
     def json(self, here: sa.Dialect, *, binary: bool) -> TypeEngine[Any]:  # noqa: ARG002
+        from sqlalchemy.dialects import mysql
+
         return mysql.LONGTEXT(collation="utf8mb4_bin")
 
     # ---- limits and promises
@@ -239,7 +249,7 @@ _NAMES = ("mysql", "mariadb")
 MYSQL = _MySQL(
     name=_NAMES[0],
     aliases=_NAMES[1:],
-    upsert=_Upsert(mysql.insert, waits=True),
+    upsert=_Upsert(insert_by("mysql"), waits=True),
     locks_rows=True,
     full_text=_Fulltext(),
     narrow_metadata=_narrow_metadata,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, Text, bindparam, cast, func, literal_column, select, text
-from sqlalchemy.dialects import postgresql
 
 from chatstore.backends.sql.ddl import qualify
 from chatstore.backends.sql.dialects import poolers
@@ -27,6 +26,7 @@ from chatstore.backends.sql.dialects.base import (
     FullText,
     Kind,
     Upsert,
+    insert_by,
 )
 from chatstore.backends.sql.dialects.migrating import begun, in_autocommit, poll
 from chatstore.errors import SchemaError
@@ -182,6 +182,8 @@ class _PostgreSQL(Dialect):
         return String(length, collation="C")
 
     def json(self, here: sa.Dialect, *, binary: bool) -> TypeEngine[Any]:  # noqa: ARG002
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.JSONB() if binary else postgresql.JSON()
 
     # ---- columns in statements
@@ -197,6 +199,8 @@ class _PostgreSQL(Dialect):
         return super().day(func.timezone("UTC", moment))
 
     def rows_of(self, document: Any, columns: list[Any]) -> Any:
+        from sqlalchemy.dialects import postgresql
+
         rows = func.json_to_recordset(cast(document, postgresql.JSON))
         return rows.table_valued(*columns, name="new").render_derived(with_types=True)
 
@@ -250,6 +254,8 @@ def _leaving_autocommit(connection: sa.Connection) -> Iterator[None]:
 
 
 def _narrow_metadata(metadata: sa.Column[Any], wanted: dict[str, Any]) -> sa.ColumnElement[bool]:
+    from sqlalchemy.dialects import postgresql
+
     document = json.dumps(wanted, ensure_ascii=False)
     return metadata.op("@>")(cast(bindparam(None, document, Text()), postgresql.JSONB))
 
@@ -257,7 +263,7 @@ def _narrow_metadata(metadata: sa.Column[Any], wanted: dict[str, Any]) -> sa.Col
 POSTGRESQL = _PostgreSQL(
     name="postgresql",
     aliases=("postgres",),
-    upsert=Upsert(postgresql.insert, with_messages=True, waits=True),
+    upsert=Upsert(insert_by("postgresql"), with_messages=True, waits=True),
     locks_rows=True,
     full_text=_Words(),
     narrow_metadata=_narrow_metadata,

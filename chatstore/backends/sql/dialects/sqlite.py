@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Integer, Text, and_, cast, column, exists, func, select, table, type_coerce
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatstore.backends.sql.ddl import qualify
 from chatstore.backends.sql.dialects import sqlite_engine
-from chatstore.backends.sql.dialects.base import MESSAGES, Dialect, FullText, Kind, Upsert, no_url
+from chatstore.backends.sql.dialects.base import MESSAGES, Dialect, FullText, Kind, Upsert, insert_by, no_url
 from chatstore.backends.sql.dialects.migrating import begun, poll
 from chatstore.errors import SchemaError
 from chatstore.messages import Durability
@@ -283,7 +282,7 @@ def _narrow_metadata(metadata: sa.Column[Any], wanted: dict[str, Any]) -> sa.Col
 
 SQLITE = _SQLite(
     name="sqlite",
-    upsert=Upsert(sqlite.insert) if sqlite3.sqlite_version_info >= (3, 35) else None,
+    upsert=Upsert(insert_by("sqlite")) if sqlite3.sqlite_version_info >= (3, 35) else None,
     full_text=_FTS5(),
     narrow_metadata=_narrow_metadata,
     notes=(_NOTE,),
