@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
-from chatstore.backends.documents import serial, steps
-from chatstore.backends.documents.core import DocumentsCore
+from chatstore.backends.common.documents import serial, steps
+from chatstore.backends.common.documents.core import DocumentsCore
 from chatstore.contract import adrive, drive
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import Capabilities, Durability
@@ -21,7 +21,7 @@ from chatstore.repository import Repository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Row
     from chatstore.contract import Answer, C, T
 

@@ -1,7 +1,7 @@
 """Conversations in a dictionary: the reference implementation, against which the others are tested.
 
-This module knows a dictionary and a lock. The rules are in `chatstore.backends.conversation` (inside one session) and
-`chatstore.backends.sessions` (around it); read those to learn what a backend must do.
+This module knows a dictionary and a lock. The rules are in `chatstore.backends.common.rules` (inside one session) and
+`chatstore.backends.common.whole_sessions` (around it); read those to learn what a backend must do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backend import Backend
-from chatstore.backends.sessions import SessionsCore
+from chatstore.backends.common.whole_sessions import WholeSessionCore
 from chatstore.forks import taken_by_forks
 from chatstore.messages import Durability
 from chatstore.repository import Repository
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from chatstore.backends.conversation import Conversation
+    from chatstore.backends.common.rules import SessionState
     from chatstore.contract import Answer, AskDurability, C, T
     from chatstore.messages import ChatSession
 
 
-class _Memory(SessionsCore):
+class _Memory(WholeSessionCore):
     def __init__(self) -> None:
-        self._shelf: dict[str, Conversation] = {}
+        self._shelf: dict[str, SessionState] = {}
         self._lock = RLock()
         taken_by_forks(self._lock)
 
     def locked(self, session_id: str, *, write: bool) -> AbstractContextManager[object]:  # noqa: ARG002 - one for all
         return self._lock
 
-    def find(self, session_id: str) -> Conversation | None:
+    def find(self, session_id: str) -> SessionState | None:
         found = self._shelf.get(session_id)
         return None if found is None else found.opened()
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:  # noqa: ARG002 - both count from here on
+    def save(self, conversation: SessionState, *, rows: bool) -> None:  # noqa: ARG002 - both count from here on
         self._shelf[conversation.session.session_id] = conversation
 
     def drop(self, session_id: str) -> None:

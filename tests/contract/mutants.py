@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.arguments import Scope
-from chatstore.backends import conversation as rules
-from chatstore.backends.conversation import Conversation
+from chatstore.backends.common import rules
+from chatstore.backends.common.rules import SessionState
 from chatstore.backends.memory import MemoryRepository, _Memory
 from chatstore.codec import Appended
 from chatstore.errors import MessageConflict, SessionNotFound, StorageError
@@ -94,7 +94,7 @@ class IgnoresCase(_Memory):
 
     caught_by = "test_hostile_ids_are_all_different"
 
-    def find(self, session_id: str) -> Conversation | None:
+    def find(self, session_id: str) -> SessionState | None:
         return next(
             (found for name, found in self._shelf.items() if name.lower() == session_id.lower()), None
         )
@@ -234,7 +234,7 @@ class KeepsExpired(_Memory):
         if found:
             self._shelf[session_id] = found
 
-    def _made(self, new: Any, now: Any) -> Conversation:
+    def _made(self, new: Any, now: Any) -> SessionState:
         made = super()._made(new, now)
         if old := self._shelf.get(new.session_id):
             made.rows = old.rows
@@ -299,7 +299,7 @@ class CountsCopies(_Memory):
 
     def usage(self, call: Usage) -> Any:
         every = [
-            Conversation(replace(found.session, forked_at=None), found.rows) for found in self._owned(call)
+            SessionState(replace(found.session, forked_at=None), found.rows) for found in self._owned(call)
         ]
         return rules.usage(every, call.wanted)
 

@@ -8,8 +8,8 @@ import pytest
 from azure.cosmos import ContainerProxy, CosmosClient, PartitionKey
 
 import chatstore
+from chatstore.backends.common.documents import attempts
 from chatstore.backends.cosmosdb import items
-from chatstore.backends.documents import attempts
 from tests.cosmos import base_of
 from tests.cosmos_fake import Fake
 

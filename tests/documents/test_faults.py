@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.arguments import make_purge_rule, utcnow
-from chatstore.backends.documents import attempts, serial, steps
-from chatstore.backends.documents.header import END, GRACE, LATER, Header
+from chatstore.backends.common.documents import attempts, serial, steps
+from chatstore.backends.common.documents.header import END, GRACE, LATER, Header
 from chatstore.contract import Purge, Truncate, drive
 from chatstore.errors import (
     ChatstoreError,

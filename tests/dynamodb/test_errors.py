@@ -11,7 +11,7 @@ import pytest
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backends.documents import attempts
+from chatstore.backends.common.documents import attempts
 from chatstore.backends.dynamodb import DynamoDBRepository
 from chatstore.backends.dynamodb.url import parse_url
 from chatstore.errors import (

@@ -10,7 +10,7 @@ import pytest
 
 import chatstore
 from chatstore import AIMessage, HumanMessage
-from chatstore.backends.documents import attempts
+from chatstore.backends.common.documents import attempts
 from chatstore.backends.dynamodb import items, store
 from chatstore.errors import MessageTooLarge, PartialWrite, StorageError, StorageUnavailable
 from tests import dynamo
@@ -214,7 +214,7 @@ def test_a_sweep_that_crashed_leaves_nothing_reachable_and_a_purge_takes_it(
     repository.purge()
     assert 2 * 141 + 2 == len(_items(repository)), "they may still belong to somebody who is at work"
 
-    monkeypatch.setattr("chatstore.backends.documents.header.GRACE", timedelta(seconds=-5))
+    monkeypatch.setattr("chatstore.backends.common.documents.header.GRACE", timedelta(seconds=-5))
     repository.purge()
     assert [("s", "I"), ("s", "M"), ("s", "S")] == [
         (item["PK"]["S"], item["SK"]["S"][0]) for item in _items(repository)

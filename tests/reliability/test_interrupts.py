@@ -18,7 +18,7 @@ from sqlalchemy.pool.base import ResetStyle
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backends.conversation import Conversation
+from chatstore.backends.common.rules import SessionState
 from chatstore.backends.sql import lending
 from tests.reliability.campaign import Campaign
 from tests.reliability.interrupts import (
@@ -297,7 +297,7 @@ def test_the_campaign_bites(kind: str, plant: str, monkeypatch: pytest.MonkeyPat
             monkeypatch.setattr(Connection, "close", _closed_without_rollback)
             sweep.repository._place.engine.pool._reset_on_return = ResetStyle.reset_none
         else:
-            monkeypatch.setattr(Conversation, "opened", lambda self: self)
+            monkeypatch.setattr(SessionState, "opened", lambda self: self)
         at = 0
         while not sweep.wrong and sweep.point("append", at := at + 1, Interrupted, OURS):
             pass

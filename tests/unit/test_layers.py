@@ -31,6 +31,11 @@ def test_imports_point_down() -> None:
         ("backends/file.py", "from chatstore.backends import memory", "do not know each other"),
         ("backends/file.py", "from .memory import MemoryRepository", "do not know each other"),
         ("backends/sessions.py", "from chatstore.backends.sql.core import append", "do not know each other"),
+        (
+            "backends/common/leases.py",
+            "from chatstore.backends.redis import clients",
+            "do not know each other",
+        ),
         ("backends/memory.py", "import sqlalchemy.orm", "only backends/sql imports sqlalchemy"),
         ("backends/sql/core.py", "from alembic import op", "only backends/sql/migrations and alembic/"),
         ("backends/sql/core.py", "import psycopg\n", "psycopg is imported by"),
@@ -104,7 +109,7 @@ def test_a_revision_knows_the_sql_backend_only() -> None:
         ("codec.py", "if TYPE_CHECKING:\n    from chatstore.cli import main"),
         ("__init__.py", "def __getattr__(name):\n    from chatstore.messages import HumanMessage"),
         ("connect.py", "def connect(url):\n    from chatstore.backends.sql.repository import SQLRepository"),
-        ("backends/file.py", "from chatstore.backends.sessions import State"),
+        ("backends/file.py", "from chatstore.backends.common.whole_sessions import State"),
         (
             "contrib/flask.py",
             "from sqlalchemy import Engine\nfrom chatstore.backends.sql.models import MessageRow",

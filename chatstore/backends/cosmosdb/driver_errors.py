@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from chatstore.backends.documents.steps import Failed, Lost
+from chatstore.backends.common.documents.steps import Failed, Lost
 from chatstore.errors import SchemaMissing, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore.arguments import microseconds
-from chatstore.backends.documents.header import LATER, Header, to_epoch
-from chatstore.backends.documents.serial import (
+from chatstore.backends.common.documents.header import LATER, Header, to_epoch
+from chatstore.backends.common.documents.serial import (
     WHOLE,
     parse_header,
     parse_row,
     serialize_header,
     serialize_row,
 )
-from chatstore.backends.documents.steps import Limits
+from chatstore.backends.common.documents.steps import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,8 +14,8 @@ from threading import Lock
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from chatstore.backends.common.leases import Registry
 from chatstore.backends.cosmosdb.url import KEY_ENVIRONMENT, Address, checked_key
-from chatstore.backends.registry import Registry
 from chatstore.errors import MissingDependency
 from chatstore.extras import not_installed, pip_install
 from chatstore.forks import renewed_in_child

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from chatstore.backends.common.documents.steps import Failed
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
 from chatstore.backends.cosmosdb.url import parse_url
-from chatstore.backends.documents.steps import Failed
 from chatstore.errors import SchemaOutdated
 from chatstore.provisioning import Moved, OneRevision
 

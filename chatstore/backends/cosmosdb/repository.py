@@ -1,7 +1,7 @@
 """`CosmosRepository` and `AsyncCosmosRepository`: who carries the requests out, blocking or awaiting.
 
 This module knows the calls of the SDK, the same for both, and what is remembered of their answers; it refuses to know
-what is asked (`requests`) and when it is asked again (`chatstore.backends.documents`).
+what is asked (`requests`) and when it is asked again (`chatstore.backends.common.documents`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
+from chatstore.backends.common.documents.attempts import repeated
+from chatstore.backends.common.documents.committing import check_ttl
+from chatstore.backends.common.documents.core import DocumentsCore
+from chatstore.backends.common.documents.steps import Pause
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.backend import BACKEND
 from chatstore.backends.cosmosdb.driver_errors import meaning
@@ -19,10 +23,6 @@ from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error, shared
 from chatstore.backends.cosmosdb.provisioning import must_be_ours
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
 from chatstore.backends.cosmosdb.url import address_of, parse_url
-from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.committing import check_ttl
-from chatstore.backends.documents.core import DocumentsCore
-from chatstore.backends.documents.steps import Pause
 from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
@@ -32,8 +32,8 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from chatstore.backends.documents.header import Header
-    from chatstore.backends.documents.steps import Limits
+    from chatstore.backends.common.documents.header import Header
+    from chatstore.backends.common.documents.steps import Limits
     from chatstore.codec import Row
 
 #: Documents of one page; the service sends fewer where they are large.

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from chatstore.arguments import utcnow
-from chatstore.backends.cosmosdb import items
-from chatstore.backends.documents.steps import (
+from chatstore.backends.common.documents.steps import (
     Commit,
     Count,
     Failed,
@@ -27,12 +26,13 @@ from chatstore.backends.documents.steps import (
     Stage,
     Sweep,
 )
+from chatstore.backends.cosmosdb import items
 from chatstore.errors import StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Row
 
 Steps: TypeAlias = Look | Read | Count | Known | Commit | Stage | Sweep | Listing | Pause

@@ -9,9 +9,9 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from chatstore.backends.common.leases import Registry
 from chatstore.backends.dynamodb.driver_errors import meaning, unreachable
 from chatstore.backends.dynamodb.queue import Queue
-from chatstore.backends.registry import Registry
 from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.documents.steps import Failed, Lost
+from chatstore.backends.common.documents.steps import Failed, Lost
 from chatstore.errors import (
     ChatstoreError,
     Invalid,

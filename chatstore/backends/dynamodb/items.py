@@ -14,13 +14,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chatstore.arguments import microseconds
-from chatstore.backends.documents.header import to_epoch
-from chatstore.backends.documents.serial import serialize_header, serialize_row
+from chatstore.backends.common.documents.header import to_epoch
+from chatstore.backends.common.documents.serial import serialize_header, serialize_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Row
 
 #: An item or key as the service takes it: attributes by name, each a value under its type.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backends.documents.attempts import repeated
+from chatstore.backends.common.documents.attempts import repeated
 from chatstore.backends.dynamodb import items
 from chatstore.backends.dynamodb.client import Client
 from chatstore.backends.dynamodb.driver_errors import code_of
@@ -23,7 +23,7 @@ from chatstore.provisioning import Moved, OneRevision
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from chatstore.backends.documents.steps import Pause
+    from chatstore.backends.common.documents.steps import Pause
     from chatstore.repository import Repository
 
 HEAD: Final = "dynamodb_0001"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.documents.committing import check_ttl
-from chatstore.backends.documents.core import DocumentsCore
+from chatstore.backends.common.documents.committing import check_ttl
+from chatstore.backends.common.documents.core import DocumentsCore
 from chatstore.backends.dynamodb.client import Client, borrowed, returned
 from chatstore.backends.dynamodb.store import DynamoDBStore
 from chatstore.backends.dynamodb.url import checked, parse_url

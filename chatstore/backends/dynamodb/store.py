@@ -1,4 +1,4 @@
-"""The steps of `chatstore.backends.documents`, as requests to DynamoDB.
+"""The steps of `chatstore.backends.common.documents`, as requests to DynamoDB.
 
 This module knows requests, pages and batches; it refuses to know what an operation of the contract is. Reads of the
 table are strongly consistent. An index never is, so it only says which sessions to look at; those are read from the
@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backends.documents import steps
-from chatstore.backends.documents.attempts import Patience
-from chatstore.backends.documents.header import END
-from chatstore.backends.documents.serial import parse_header, parse_row
+from chatstore.backends.common.documents import steps
+from chatstore.backends.common.documents.attempts import Patience
+from chatstore.backends.common.documents.header import END
+from chatstore.backends.common.documents.serial import parse_header, parse_row
 from chatstore.backends.dynamodb import items
 from chatstore.backends.dynamodb.backend import BACKEND
 from chatstore.errors import StorageUnavailable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.header import Header
     from chatstore.backends.dynamodb.client import Client
     from chatstore.backends.dynamodb.items import Item
     from chatstore.codec import Row

@@ -14,7 +14,7 @@ delete                    the header, which says that there is none; then both a
 ========================  ===================================================================================
 
 It refuses to know bytes and locks (`array_file`, `filesystem`), and what an operation means to a session
-(`chatstore.backends.conversation`).
+(`chatstore.backends.common.rules`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from zlib import crc32
 
 from chatstore.arguments import NewSession, Scope, microseconds, utcnow
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.element import Entry
 from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from chatstore.arguments import Window
-    from chatstore.backends.conversation import Conversation
+    from chatstore.backends.common.rules import SessionState
     from chatstore.backends.file.array_file import Array
     from chatstore.backends.file.filesystem import FileLock
     from chatstore.messages import ChatSession
@@ -197,10 +197,10 @@ class DirectoryCore(FilesCore):
             return None
         return found
 
-    # ---- the hooks of `SessionsCore`
+    # ---- the hooks of `WholeSessionCore`
 
     def find(self, session_id: str) -> DirectorySession | None:
-        """As `SessionsCore.find`."""
+        """As `WholeSessionCore.find`."""
         header, array = self._read_header(self._header_path(session_id)), self._here.array
         if header is None and array is None:
             return None
@@ -218,8 +218,8 @@ class DirectoryCore(FilesCore):
         self._headers.put(path, stamp, found)
         return found
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:
-        """As `SessionsCore.save`; when a session began, which a load may tell, is in its header alone."""
+    def save(self, conversation: SessionState, *, rows: bool) -> None:
+        """As `WholeSessionCore.save`; when a session began, which a load may tell, is in its header alone."""
         if isinstance(conversation, DirectorySession):
             began = conversation.session.created_at
             if began != conversation.stored.created_at:
@@ -230,7 +230,7 @@ class DirectoryCore(FilesCore):
                 conversation.stored = replace(conversation.stored, created_at=began)
         super().save(conversation, rows=rows)
 
-    def make(self, session: Conversation) -> None:
+    def make(self, session: SessionState) -> None:
         """As `FilesCore.make`: of the two files, the array decides, if there is anything in it."""
         data, last = session.session, len(session.rows) - 1
         path = self.array_path(data.session_id)
@@ -263,7 +263,7 @@ class DirectoryCore(FilesCore):
         write_header(header_path, Header(data))  # so that an array from a backup counts
 
     def drop(self, session_id: str) -> None:
-        """As `SessionsCore.drop`."""
+        """As `WholeSessionCore.drop`."""
         found = self.find(session_id)
         path, header_path = self.array_path(session_id), self._header_path(session_id)
         if found is not None:
@@ -287,7 +287,7 @@ class DirectoryCore(FilesCore):
         array_file.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
-        """As `SessionsCore.session_data`; a session that cannot be read is logged and left out.
+        """As `WholeSessionCore.session_data`; a session that cannot be read is logged and left out.
 
         What did not change since it was looked at last is not looked at again.
         """

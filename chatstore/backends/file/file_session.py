@@ -13,10 +13,10 @@ from threading import local
 from typing import TYPE_CHECKING, Any, cast
 
 from chatstore.arguments import EVERYTHING, Window
-from chatstore.backends.conversation import Conversation
+from chatstore.backends.common.rules import SessionState
+from chatstore.backends.common.whole_sessions import WholeSessionCore
 from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.repair import FIRST
-from chatstore.backends.sessions import SessionsCore
 from chatstore.codec import same_body
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.failures import another_body, missing, no_message
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
 
 
-class FileSession(Conversation):
+class FileSession(SessionState):
     """A session whose rows are in an array file, or in none yet (*array* None)."""
 
     def __init__(self, session: ChatSession, array: Array | None) -> None:
@@ -102,7 +102,7 @@ class FileSession(Conversation):
             except ValueError:
                 pass  # a damaged or strange line: read them all
         entries: Any = self.entries()
-        return cast("Sequence[Entry]", Conversation(self.session, entries).window(window))
+        return cast("Sequence[Entry]", SessionState(self.session, entries).window(window))
 
     def find_entry(self, key: int | str) -> Entry:
         """Return the entry at a position (int) or with an id (str). Raises `MessageNotFound`."""
@@ -141,7 +141,7 @@ class FileSession(Conversation):
         self._rows = rows
 
     def known(self, drafts: Sequence[Draft]) -> dict[str, Row]:
-        """As `Conversation.known`; an id that was just generated is not looked up."""
+        """As `SessionState.known`; an id that was just generated is not looked up."""
         sought = drafts if self._every_id else [draft for draft in drafts if not draft.id_generated]
         if not sought or self._rows is not None:
             return super().known(sought) if sought else {}
@@ -156,12 +156,12 @@ class FileSession(Conversation):
         return found
 
     def load(self, rows: Sequence[Row], now: datetime) -> int:
-        """As `Conversation.load`: here a generated id may be known."""
+        """As `SessionState.load`: here a generated id may be known."""
         self._every_id = True
         return super().load(rows, now)
 
     def remove(self, row: Row, now: datetime) -> None:
-        """As `Conversation.remove`."""
+        """As `SessionState.remove`."""
         self.ids()  # known before the row goes
         super().remove(row, now)
 
@@ -259,7 +259,7 @@ class _Here(local):
     array: Array | None = None
 
 
-class FilesCore(SessionsCore):
+class FilesCore(WholeSessionCore):
     """A core over files: it mends what is torn, and reads outside the lock what it looked at inside."""
 
     #: Whether a file's time is its session's revision, and must be set by an append, too.
@@ -280,7 +280,7 @@ class FilesCore(SessionsCore):
         """Return the path of the session's array."""
 
     @abstractmethod
-    def make(self, session: Conversation) -> None:
+    def make(self, session: SessionState) -> None:
         """Write the files of a new session."""
 
     @abstractmethod
@@ -291,11 +291,11 @@ class FilesCore(SessionsCore):
     def mend(self, session_id: str, array: Array) -> None:
         """Cut a torn file back to its last whole element."""
 
-    # ---- the hooks of `SessionsCore`
+    # ---- the hooks of `WholeSessionCore`
 
     @contextmanager
     def locked(self, session_id: str, *, write: bool) -> Iterator[None]:
-        """As `SessionsCore.locked`; a torn file is mended first, for which a reader becomes a writer."""
+        """As `WholeSessionCore.locked`; a torn file is mended first, for which a reader becomes a writer."""
         path = self.array_path(session_id)
         for exclusive in (write, True):
             lock = self.lock(session_id, write=exclusive, needed=write)
@@ -323,8 +323,8 @@ class FilesCore(SessionsCore):
             return array
         return array_file.look(array.path, write=True)
 
-    def save(self, conversation: Conversation, *, rows: bool) -> None:
-        """As `SessionsCore.save`."""
+    def save(self, conversation: SessionState, *, rows: bool) -> None:
+        """As `WholeSessionCore.save`."""
         if not isinstance(conversation, FileSession):
             self.make(conversation)
         elif conversation.session is conversation.stored:

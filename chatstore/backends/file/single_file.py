@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from chatstore import codec
 from chatstore.arguments import NewSession, Scope, Window, microseconds
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.element import Entry
 from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from chatstore.backends.conversation import Conversation
+    from chatstore.backends.common.rules import SessionState
     from chatstore.backends.file.array_file import Array
     from chatstore.backends.file.filesystem import FileLock
     from chatstore.codec import Draft
@@ -104,7 +104,7 @@ class SingleFileSession(FileSession):
         return entry if entry is not None and entry.message_id == message_id else None
 
     def replace(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
-        """As `Conversation.replace`; positions begin anew."""
+        """As `SessionState.replace`; positions begin anew."""
         self.expect(revision)
         self.session = replace(self.session, last_position=0)
         return super().replace(drafts, None, now)
@@ -178,20 +178,20 @@ class SingleFileCore(FilesCore):
                 return found
             filesystem.release(found)
 
-    # ---- the hooks of `SessionsCore`
+    # ---- the hooks of `WholeSessionCore`
 
     def find(self, session_id: str) -> SingleFileSession | None:
-        """As `SessionsCore.find`."""
+        """As `WholeSessionCore.find`."""
         self.array_path(session_id)
         array = self._here.array
         return None if array is None else SingleFileSession(array)
 
-    def _seen(self, call: InSession) -> Conversation | None:
+    def _seen(self, call: InSession) -> SessionState | None:
         if call.scope:
             _deny()
         return super()._seen(call)
 
-    def make(self, session: Conversation) -> None:
+    def make(self, session: SessionState) -> None:
         """As `FilesCore.make`."""
         lines = (_write_line(SESSION, row) for row in session.rows)
         array_file.write(self.path, lines, mtime=1000 * session.session.revision)
@@ -212,7 +212,7 @@ class SingleFileCore(FilesCore):
         array_file.mend(array)
 
     def session_data(self) -> Iterator[ChatSession]:
-        """As `SessionsCore.session_data`."""
+        """As `WholeSessionCore.session_data`."""
         with self.locked(SESSION, write=False):
             found = self.find(SESSION)
         if found is not None:

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from chatstore.backends.registry import Registry
+from chatstore.backends.common.leases import Registry
 from chatstore.errors import Invalid
 from chatstore.extras import not_installed
 from chatstore.forks import renewed_in_child

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import Scope, Window
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.layout import parse_row
 from chatstore.codec import CHUNK
@@ -115,13 +115,13 @@ class Listing:
 
     def _read_part(
         self, call: Search | Usage, session: ChatSession, after: int
-    ) -> Generator[Any, Any, tuple[rules.Conversation, int | None]]:
+    ) -> Generator[Any, Any, tuple[rules.SessionState, int | None]]:
         """Return the next messages of *session* after position *after*, and where to continue (None: the end)."""
         window = Window(after=after, limit=CHUNK)
         seen, found = yield from self.server.read(session.session_id, window)
         rows = [parse_row(one) for one in found] if rules.visible(seen, call.scope, call.now) else []
         more = rows[-1].position if len(rows) == CHUNK else None
-        return rules.Conversation(session, rows), more
+        return rules.SessionState(session, rows), more
 
     def _purge_one(self, call: Purge, session: ChatSession | None) -> Generator[Any, Any, int | None]:
         """Delete *session* if *rule* says so; return how many messages it had, or None if it stays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.layout import extract_body, format_position, pack_draft, pack_row, parse_row
 from chatstore.codec import Appended, Row, messages_of, record_of, records_of, same_body

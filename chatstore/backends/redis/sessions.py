@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import Scope, Window
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.layout import FIELDS, format_field, pack_session, parse_row, parse_session
 from chatstore.contract import InSession
@@ -86,7 +86,7 @@ class Sessions:
             raise missing(call.session_id)
         rows = [parse_row(one) for one in members]
         copy = (
-            rules.Conversation(source, rows)
+            rules.SessionState(source, rows)
             .fork(call.new_session_id, call.through, call.scope, call.now)
             .session
         )

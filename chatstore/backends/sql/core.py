@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from chatstore import codec
 from chatstore.arguments import NewSession
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.sql import statements as rows
 from chatstore.backends.sql.dialects.base import UNMEASURED
 from chatstore.backends.sql.statements import SESSION, row_of, session_of
@@ -206,7 +206,7 @@ def list_sessions(c: Connection, q: Statements, call: ListSessions) -> list[Chat
 def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession:
     """As `Repository.fork_session`."""
     source = _seen(c, q, call)
-    copy = rules.Conversation(source).fork(call.new_session_id, call.through, call.scope, call.now).session
+    copy = rules.SessionState(source).fork(call.new_session_id, call.through, call.scope, call.now).session
     _claim(c, q, copy, call.now)
     c.execute(
         q.copy_messages(), {"sid": call.session_id, "new": call.new_session_id, "through": copy.last_position}

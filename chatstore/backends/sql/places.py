@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, event, inspect, select
 
-from chatstore.backends.registry import Registry
+from chatstore.backends.common.leases import Registry
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.dialects.base import autocommits

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, func, select, type_coerce
 
 from chatstore import arguments
-from chatstore.backends import conversation as rules
+from chatstore.backends.common import rules
 from chatstore.backends.sql.dialects.base import RANKED
 from chatstore.backends.sql.statements import between, parameters
 from chatstore.messages import SearchHit

@@ -1,7 +1,6 @@
 """A session held in memory, and what each operation does to it: plain, in order, without any I/O.
 
-`chatstore.backends.sessions` makes a backend of such conversations, `chatstore.backends.memory` keeps them in a
-dictionary and `chatstore.backends.file` in files. This module knows every rule of the contract for one session and is
+`whole_sessions` makes a backend of such sessions, `chatstore.backends.memory` keeps them in a dictionary and `chatstore.backends.file` in files. This module knows every rule of the contract for one session and is
 the place to read them; it refuses to know where a session is kept. A method that changes something does all its
 checks first.
 """
@@ -121,7 +120,7 @@ def _equal(left: object, right: object) -> bool:
 
 
 @dataclass(slots=True)
-class Conversation:
+class SessionState:
     """A session's data and its rows, oldest first.
 
     Appending adds to `rows` in place; every other change makes a new list. So a conversation that is kept stays as
@@ -132,13 +131,13 @@ class Conversation:
     rows: list[Row] = field(default_factory=list)
     _ids: dict[str, Row] | None = None
 
-    def opened(self) -> Conversation:
+    def opened(self) -> SessionState:
         """Return the same conversation to change, without what a broken-off append left behind the rows."""
         count = self.session.message_count
         if len(self.rows) > count:
             self._ids = None
             del self.rows[count:]
-        return Conversation(self.session, self.rows, self.ids())
+        return SessionState(self.session, self.rows, self.ids())
 
     def ids(self) -> dict[str, Row]:
         """Return the rows by message id."""
@@ -257,7 +256,7 @@ class Conversation:
         self._touch(now, last_position=self.session.last_position + len(drafts))
         return Appended(self.session.revision, list(self.rows))
 
-    def fork(self, new_session_id: str, through: int | None, scope: Scope, now: datetime) -> Conversation:
+    def fork(self, new_session_id: str, through: int | None, scope: Scope, now: datetime) -> SessionState:
         """Return a new conversation with the rows up to *through*, owned by *scope* or the source's owner."""
         last = self.session.last_position if through is None else min(through, self.session.last_position)
         rows = self.rows[: bisect_right(self.rows, last, key=_position)]
@@ -276,7 +275,7 @@ class Conversation:
             archived_at=None,
             expires_at=None,
         )
-        return Conversation(session, list(rows))
+        return SessionState(session, list(rows))
 
     def _put(self, place: int, *rows: Row) -> None:
         """Put *rows* in the place of the one at *place*."""
@@ -332,7 +331,7 @@ def snippet(content: str, words: Iterable[str]) -> str:
     return ("…" if low > 0 else "") + text + ("…" if high < len(content) else "")
 
 
-def hits(conversations: Iterable[Conversation], chosen: SearchFilter) -> list[SearchHit]:
+def hits(conversations: Iterable[SessionState], chosen: SearchFilter) -> list[SearchHit]:
     """Return the messages that hold all words, by how often they do, the newest first among equals."""
     sought = set(chosen.words)
     found = [
@@ -368,7 +367,7 @@ def _in_filter(draft: Draft, chosen: SearchFilter) -> bool:
     )
 
 
-def usage(conversations: Iterable[Conversation], chosen: UsageFilter) -> list[UsageRow]:
+def usage(conversations: Iterable[SessionState], chosen: UsageFilter) -> list[UsageRow]:
     """Return messages and tokens summed by the keys of *chosen*, in the order of the keys; a fork's copies are none."""
     sums: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
     for conversation, draft in _counted(conversations, chosen):
@@ -402,8 +401,8 @@ def usage_order(key: Sequence[Any]) -> list[tuple[bool, Any]]:
 
 
 def _counted(
-    conversations: Iterable[Conversation], chosen: UsageFilter
-) -> Iterator[tuple[Conversation, Draft]]:
+    conversations: Iterable[SessionState], chosen: UsageFilter
+) -> Iterator[tuple[SessionState, Draft]]:
     """Yield what was said in a session itself: no model was called for what a fork copied."""
     for conversation in conversations:
         copied = conversation.session.forked_at or 0

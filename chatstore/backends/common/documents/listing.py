@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import EVERYTHING, Scope
-from chatstore.backends import conversation as rules
-from chatstore.backends.documents import reading
-from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.steps import Commit, Listing
+from chatstore.backends.common import rules
+from chatstore.backends.common.documents import reading
+from chatstore.backends.common.documents.attempts import repeated
+from chatstore.backends.common.documents.steps import Commit, Listing
 from chatstore.contract import InSession
 from chatstore.errors import NotSupported
 from chatstore.messages import PurgeReport
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from datetime import datetime
 
-    from chatstore.backends.documents.committing import Committer, Plan
-    from chatstore.backends.documents.header import Header
-    from chatstore.backends.documents.steps import Listed
+    from chatstore.backends.common.documents.committing import Committer, Plan
+    from chatstore.backends.common.documents.header import Header
+    from chatstore.backends.common.documents.steps import Listed
     from chatstore.contract import ListSessions, Purge, Search, Usage
     from chatstore.messages import ChatSession, SearchHit, UsageRow
 

@@ -1,7 +1,7 @@
 """`DocumentsCore`: the operations of the contract over a store that commits several documents on condition.
 
 This module knows in which order documents are read and written, and what is written again after a lost race; it
-refuses to know the service. What an operation does to a session is in `chatstore.backends.conversation`.
+refuses to know the service. What an operation does to a session is in `chatstore.backends.common.rules`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import EVERYTHING, Window
-from chatstore.backends import conversation as rules
-from chatstore.backends.conversation import Conversation
-from chatstore.backends.documents import reading
-from chatstore.backends.documents.appending import Appender, check_free, require, start
-from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.committing import Committer
-from chatstore.backends.documents.header import begin, sweep_time
-from chatstore.backends.documents.listing import Lister, drop
-from chatstore.backends.documents.steps import Commit, Count
+from chatstore.backends.common import rules
+from chatstore.backends.common.documents import reading
+from chatstore.backends.common.documents.appending import Appender, check_free, require, start
+from chatstore.backends.common.documents.attempts import repeated
+from chatstore.backends.common.documents.committing import Committer
+from chatstore.backends.common.documents.header import begin, sweep_time
+from chatstore.backends.common.documents.listing import Lister, drop
+from chatstore.backends.common.documents.steps import Commit, Count
+from chatstore.backends.common.rules import SessionState
 from chatstore.codec import Appended, messages_of, record_of, records_of
 from chatstore.failures import missing
 from chatstore.messages import Records
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from datetime import datetime
 
-    from chatstore.backends.documents.committing import Plan
-    from chatstore.backends.documents.header import Header
-    from chatstore.backends.documents.steps import Store
+    from chatstore.backends.common.documents.committing import Plan
+    from chatstore.backends.common.documents.header import Header
+    from chatstore.backends.common.documents.steps import Store
     from chatstore.codec import Row
     from chatstore.contract import (
         AskDurability,
@@ -86,7 +86,7 @@ class DocumentsCore:
     def update_session(self, call: UpdateSession) -> Generator[Any, Any, ChatSession]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
             found = require(call, header)
-            Conversation(found.data).expect(call.expected_revision)
+            SessionState(found.data).expect(call.expected_revision)
             changed = rules.changed(found.data, call.changes, call.now)
             if changed is found.session:
                 return None, rules.handed_out(changed)
@@ -140,7 +140,7 @@ class DocumentsCore:
 
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
             base, revision = start(call, header, call.expected_revision)
-            found = Conversation(base.data)
+            found = SessionState(base.data)
             last = found.session.last_position
             done = found.replace(call.drafts, revision, call.now)
             new = base is not header
@@ -176,7 +176,7 @@ class DocumentsCore:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
             before = require(call, header)
             generation, row = yield from reading.row_at(call.session_id, before, call.key)
-            found = Conversation(before.data, [row])
+            found = SessionState(before.data, [row])
             record = found.edit(call.key, call.draft, call.expected_revision, call.now)
             if found.session is before.session:
                 return None, record
@@ -224,7 +224,7 @@ class DocumentsCore:
     ) -> Generator[Any, Any, Commit | None]:
         """Return the commit that drops what comes after *after*: a few rows by themselves, many by dropping parts."""
         session = header.data
-        found = Conversation(session)
+        found = SessionState(session)
         if not session.message_count or after >= session.last_position:
             return None
         if after <= header.parts[0].after:
@@ -232,7 +232,7 @@ class DocumentsCore:
             return Commit(session_id, header, header.emptied(found.session, session.last_position, now))
         few = self.store.limits.messages
         rows = yield from reading.rows_in(session_id, header, Window(after=after, last=few + 1))
-        found = Conversation(session, list(rows))
+        found = SessionState(session, list(rows))
         if not found.truncate(after, now):
             return None
         if len(rows) <= few:
@@ -252,6 +252,6 @@ class DocumentsCore:
 
 def _plan_removal(session_id: str, header: Header, generation: str, row: Row, now: datetime) -> Commit:
     """Return the commit that removes *row*."""
-    found = Conversation(header.data, [row])
+    found = SessionState(header.data, [row])
     found.remove(row, now)
     return Commit(session_id, header, header.counted(found, 1), removed=[(generation, row)])

@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import NewSession
-from chatstore.backends import conversation as rules
-from chatstore.backends.conversation import Conversation
-from chatstore.backends.documents import reading
-from chatstore.backends.documents.attempts import repeated
-from chatstore.backends.documents.header import begin
-from chatstore.backends.documents.steps import Commit, Look
+from chatstore.backends.common import rules
+from chatstore.backends.common.documents import reading
+from chatstore.backends.common.documents.attempts import repeated
+from chatstore.backends.common.documents.header import begin
+from chatstore.backends.common.documents.steps import Commit, Look
+from chatstore.backends.common.rules import SessionState
 from chatstore.codec import Appended
 from chatstore.failures import missing, stale, taken
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.committing import Committer, Plan
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.committing import Committer, Plan
+    from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Draft, Row
     from chatstore.contract import AddMessages, InSession, LoadRecords
 
@@ -37,7 +37,7 @@ class Appender:
         named = any(not draft.id_generated for draft in call.drafts)
         revision = call.expected_revision
 
-        def change(part: Sequence[Draft], found: Conversation, expected: int | None) -> Appended:
+        def change(part: Sequence[Draft], found: SessionState, expected: int | None) -> Appended:
             return found.append(part, expected, call.now)
 
         pieces = self.committer.cut(call.session_id, call.drafts, lambda draft: draft)
@@ -63,7 +63,7 @@ class Appender:
     def load_records(self, call: LoadRecords) -> Generator[Any, Any, int]:
         """Load in commits as large as can be; all is checked before the first."""
 
-        def change(part: Sequence[Row], found: Conversation, _: int | None) -> int:
+        def change(part: Sequence[Row], found: SessionState, _: int | None) -> int:
             return found.load(part, call.now)
 
         pieces = self.committer.cut(call.session_id, call.rows, lambda row: row.draft)
@@ -113,7 +113,7 @@ class Appender:
         if base is header and (first or again or (named and len(base.parts) > 1)):
             ids = [getattr(item, "draft", item).message_id for item in items]
             known = yield from reading.known_in(call.session_id, base, ids)
-        found = Conversation(base.data, list(known))
+        found = SessionState(base.data, list(known))
         answer = change(items, found, expected)
         if found.session is base.session:
             return None, (answer, False)

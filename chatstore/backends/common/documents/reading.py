@@ -11,15 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.arguments import Window
-from chatstore.backends import conversation as rules
-from chatstore.backends.conversation import Conversation
-from chatstore.backends.documents.steps import Known, Look, Lost, Read
+from chatstore.backends.common import rules
+from chatstore.backends.common.documents.steps import Known, Look, Lost, Read
+from chatstore.backends.common.rules import SessionState
 from chatstore.failures import no_message
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Row
     from chatstore.contract import InSession
 
@@ -30,7 +30,7 @@ def seen(call: InSession) -> Generator[Any, Any, Header | None]:
     return header if header is not None and rules.visible(header.session, call.scope, call.now) else None
 
 
-def snapshot(call: InSession, window: Window) -> Generator[Any, Any, Conversation | None]:
+def snapshot(call: InSession, window: Window) -> Generator[Any, Any, SessionState | None]:
     """Return the session with its rows in *window*, as of one moment; raise `Lost` if they moved meanwhile."""
     header = yield from seen(call)
     if header is None or header.session is None:
@@ -40,7 +40,7 @@ def snapshot(call: InSession, window: Window) -> Generator[Any, Any, Conversatio
         later = yield Look(call.session_id)
         if later is None or later.parts != header.parts:
             raise Lost
-    return Conversation(header.session, rows)
+    return SessionState(header.session, rows)
 
 
 def rows_in(session_id: str, header: Header, window: Window) -> Generator[Any, Any, list[Row]]:

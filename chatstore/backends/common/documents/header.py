@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from chatstore.arguments import Window
-    from chatstore.backends.conversation import Conversation
+    from chatstore.backends.common.rules import SessionState
     from chatstore.codec import Row
     from chatstore.messages import ChatSession
 
@@ -127,7 +127,7 @@ class Header:
         """Return the next header: as this one, with *changes* and a new token."""
         return replace(self, **changes, token=new_id())
 
-    def counted(self, after: Conversation, rows: int) -> Header:
+    def counted(self, after: SessionState, rows: int) -> Header:
         """Return the header after a change to a conversation that held only *rows* of the session's rows."""
         count = self.data.message_count + len(after.rows) - rows
         return self.now(session=replace(after.session, message_count=count))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chatstore import codec
-from chatstore.backends.documents.header import Header, Leftover, Part
+from chatstore.backends.common.documents.header import Header, Leftover, Part
 from chatstore.codec import FIELDS, Draft, Row
 from chatstore.errors import CorruptRecord
 from chatstore.messages import ChatSession

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.header import Header
+    from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Row
     from chatstore.errors import ChatstoreError
     from chatstore.messages import Capabilities, Durability

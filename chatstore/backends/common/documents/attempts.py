@@ -9,7 +9,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from chatstore.backends.documents.steps import Failed, Lost, Pause
+from chatstore.backends.common.documents.steps import Failed, Lost, Pause
 from chatstore.errors import ChatstoreError, OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from chatstore.arguments import microseconds
-from chatstore.backends.documents.attempts import Patience, repeated, unknown
-from chatstore.backends.documents.header import END, NOTHING, Header, Leftover
-from chatstore.backends.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
+from chatstore.backends.common.documents.attempts import Patience, repeated, unknown
+from chatstore.backends.common.documents.header import END, NOTHING, Header, Leftover
+from chatstore.backends.common.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
 from chatstore.codec import Row
 from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
 from chatstore.failures import partly
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from chatstore.backends.documents.steps import Store
+    from chatstore.backends.common.documents.steps import Store
     from chatstore.codec import Draft
 
 T = TypeVar("T")
