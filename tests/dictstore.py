@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.aio import AsyncRepository
 from chatstore.backends.common.documents import serial, steps
 from chatstore.backends.common.documents.core import DocumentsCore
+from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.contract import adrive, drive
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import Capabilities, Durability
@@ -66,7 +67,7 @@ class DictStore:
 
     # ---- steps
 
-    def _pause(self, step: steps.Pause) -> None:
+    def _pause(self, step: Pause) -> None:
         """Waste no time."""
 
     def _look(self, step: steps.Look) -> Header | None:
@@ -175,6 +176,6 @@ class AsyncDictRepository(AsyncRepository):
         return await adrive(operation(call), carry_out)
 
 
-def failed(*, unclear: bool = False, soon: bool = False) -> steps.Failed:
+def failed(kind: str = "busy", *, ambiguous: bool = False) -> Failed:
     """Return a failure as a store raises it."""
-    return steps.Failed(StorageUnavailable("it does not answer: look"), None, unclear=unclear, soon=soon)
+    return Failed(kind, StorageUnavailable("it does not answer: look"), None, ambiguous=ambiguous)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.arguments import make_purge_rule, utcnow
-from chatstore.backends.common.documents import attempts, serial, steps
+from chatstore.backends.common.documents import serial, steps
 from chatstore.backends.common.documents.header import END, GRACE, LATER, Header
+from chatstore.backends.common.retrying import UNREACHABLE_ATTEMPTS, Pause
 from chatstore.contract import Purge, Truncate, drive
 from chatstore.errors import (
     ChatstoreError,
@@ -82,7 +83,7 @@ def at(number: int, kind: type, do: Callable[[], None]) -> Callable[[Any], None]
     counter = itertools.count()
 
     def trouble(step: Any) -> None:
-        if isinstance(step, kind) and not isinstance(step, steps.Pause) and next(counter) == number:
+        if isinstance(step, kind) and not isinstance(step, Pause) and next(counter) == number:
             do()
 
     return trouble
@@ -186,7 +187,7 @@ def steps_of(name: str) -> list[type]:
     begun(repository)
     store.taken.clear()
     CHANGES[name](repository)
-    return [type(step) for step in store.taken if not isinstance(step, steps.Pause)]
+    return [type(step) for step in store.taken if not isinstance(step, Pause)]
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -233,7 +234,7 @@ def test_an_answer_lost_at_any_commit_is_found_out(name: str) -> None:
         ) -> None:
             if isinstance(step, steps.Commit) and next(counter) == number:
                 store._commit(step)
-                raise failed(unclear=True)
+                raise failed(ambiguous=True)
 
         store.trouble = trouble
         told = None
@@ -262,7 +263,7 @@ def test_a_lost_answer_and_another_writer(name: str) -> None:
             happened.append(store._commit(step))
             other = DictRepository(DictStore(store.limits, store.headers, store.rows, store.ids))
             other.add_messages(step.session_id, say("other"))
-            raise failed(unclear=True)
+            raise failed(ambiguous=True)
 
     store.trouble = trouble
     told: ChatstoreError | None = None
@@ -371,7 +372,7 @@ def test_a_batch_that_stops_after_any_piece(ids: bool) -> None:
 
         def trouble(step: Any, counter: Any = counter, number: int = number) -> None:
             if isinstance(step, steps.Commit) and step.added and next(counter) >= number:
-                raise failed(soon=True)
+                raise failed("lost")
 
         store.trouble = trouble
         messages = numbers(MANY, ids=ids)
@@ -452,7 +453,7 @@ def test_nobody_waits_longer_than_the_deadline(store: DictStore, repository: Dic
     for trouble, kind in ((failed(), object), (steps.Lost(), steps.Commit)):
 
         def always(step: Any, trouble: Exception = trouble, kind: type = kind) -> None:
-            if isinstance(step, kind) and not isinstance(step, steps.Pause):
+            if isinstance(step, kind) and not isinstance(step, Pause):
                 raise trouble
 
         store.trouble = always
@@ -463,14 +464,14 @@ def test_nobody_waits_longer_than_the_deadline(store: DictStore, repository: Dic
         assert 4 < len(store.taken) < 1000
 
     def silent(step: Any) -> None:
-        if not isinstance(step, steps.Pause):
-            raise failed(soon=True)
+        if not isinstance(step, Pause):
+            raise failed("lost")
 
     store.trouble = silent
     store.taken.clear()
     with pytest.raises(StorageUnavailable):
         repository.get_messages("s")
-    assert attempts.SILENT_ATTEMPTS == sum(not isinstance(step, steps.Pause) for step in store.taken)
+    assert UNREACHABLE_ATTEMPTS == sum(not isinstance(step, Pause) for step in store.taken)
 
 
 def test_a_change_whose_outcome_stays_unclear_says_so(store: DictStore, repository: DictRepository) -> None:
@@ -479,7 +480,7 @@ def test_a_change_whose_outcome_stays_unclear_says_so(store: DictStore, reposito
 
     def trouble(step: Any) -> None:
         if isinstance(step, steps.Commit):
-            raise failed(unclear=True, soon=True)
+            raise failed("lost", ambiguous=True)
 
     store.trouble = trouble
     with pytest.raises(OutcomeUnknown):

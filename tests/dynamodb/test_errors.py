@@ -11,7 +11,7 @@ import pytest
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backends.common.documents import attempts
+from chatstore.backends.common import retrying
 from chatstore.backends.dynamodb import DynamoDBRepository
 from chatstore.backends.dynamodb.url import parse_url
 from chatstore.errors import (
@@ -94,7 +94,7 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(StorageUnavailable, match="endpoint_url") as caught:
                 call()
             assert StorageUnavailable is type(caught.value)
-            assert time.monotonic() - began < attempts.DEADLINE
+            assert time.monotonic() - began < retrying.DEADLINE
             assert "secret" not in str(caught.value)
             assert "hush" not in f"{caught.value} {caught.value.__cause__}"
 

@@ -10,7 +10,7 @@ import pytest
 
 import chatstore
 from chatstore import AIMessage, HumanMessage
-from chatstore.backends.common.documents import attempts
+from chatstore.backends.common import retrying
 from chatstore.backends.dynamodb import items, store
 from chatstore.errors import MessageTooLarge, PartialWrite, StorageError, StorageUnavailable
 from tests import dynamo
@@ -122,7 +122,7 @@ def test_throttling_that_does_not_end_is_one_error(
     repository: DynamoDBRepository, hooks: dynamo.Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the deadline the caller hears of it, with the service's own error as the cause, and nothing is stored."""
-    monkeypatch.setattr(attempts, "DEADLINE", 0.5)
+    monkeypatch.setattr(retrying, "DEADLINE", 0.5)
     hooks.fail("TransactWriteItems", "ProvisionedThroughputExceededException", 1000)
     with pytest.raises(StorageUnavailable, match="capacity") as caught:
         repository.add_messages("s", numbers(2))
@@ -151,7 +151,7 @@ def test_a_batch_that_is_never_finished_is_one_error(
 ) -> None:
     """If nothing of a batch is done until the deadline, the caller hears of it; the old messages are still there."""
     repository.add_messages("s", numbers(1))
-    monkeypatch.setattr(attempts, "DEADLINE", 0.3)
+    monkeypatch.setattr(retrying, "DEADLINE", 0.3)
     hooks.cut(*[0] * 100)
     with pytest.raises(StorageUnavailable, match="undone"):
         repository.replace_messages("s", numbers(120))
@@ -175,7 +175,7 @@ def test_a_batch_that_stops_is_completed(
     ids: bool,
 ) -> None:
     """A large batch that fails at its first, second or third transaction: what is told is stored, the rest follows."""
-    monkeypatch.setattr(attempts, "DEADLINE", 0.2)
+    monkeypatch.setattr(retrying, "DEADLINE", 0.2)
     size, messages = store.LIMITS.messages, numbers(3 * store.LIMITS.messages, ids=ids)
     hooks.fail("TransactWriteItems", "ThrottlingException", 1000, skip=number)
     with pytest.raises(PartialWrite if number else StorageUnavailable) as caught:

@@ -11,8 +11,9 @@ import pytest
 from chatstore import HumanMessage
 from chatstore.arguments import microseconds
 from chatstore.backends.redis import session_lists
-from chatstore.backends.redis.attempts import Failed, Many
+from chatstore.backends.redis.driver_errors import make_failed
 from chatstore.backends.redis.repository import RedisRepository
+from chatstore.backends.redis.steps import Many
 
 if TYPE_CHECKING:
     from tests.redis.conftest import Ground
@@ -93,7 +94,7 @@ def test_a_move_that_fails_does_not_fail_the_change(
 
     def failing(wanted: Any) -> Any:
         if isinstance(wanted, Many) and wanted.commands[0][0] == "ZADD":
-            raise Failed("refused", None, ambiguous=False)
+            raise make_failed("refused")
         return real(wanted)
 
     monkeypatch.setattr(store, "_lend", failing)

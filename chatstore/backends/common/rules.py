@@ -1,8 +1,8 @@
 """A session held in memory, and what each operation does to it: plain, in order, without any I/O.
 
-`whole_sessions` makes a backend of such sessions, `chatstore.backends.memory` keeps them in a dictionary and `chatstore.backends.file` in files. This module knows every rule of the contract for one session and is
-the place to read them; it refuses to know where a session is kept. A method that changes something does all its
-checks first.
+`whole_sessions` makes a backend of such sessions, `chatstore.backends.memory` keeps them in a dictionary and
+`chatstore.backends.file` in files. This module knows every rule of the contract for one session and is the place to
+read them; it refuses to know where a session is kept. A method that changes something does all its checks first.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from chatstore.backends.common.documents.steps import Failed, Lost
+from chatstore.backends.common.documents.steps import Lost
+from chatstore.backends.common.retrying import Failed
 from chatstore.errors import SchemaMissing, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -40,15 +41,16 @@ def meaning(error: Exception, *, batch: bool, sent: int) -> Meaning:
     if name == "CosmosBatchOperationError" and status in _RACES:
         # If the SDK has tried again by itself, the race may have been lost against its own first attempt.
         if sent > 1:
-            return Meaning(Failed(_unavailable("answered with errors"), error, unclear=True))
+            return Meaning(Failed("busy", _unavailable("answered with errors"), error, ambiguous=True))
         # The first operation is the header's; only behind it can a message be in the way.
         return Meaning(Lost(taken=getattr(error, "error_index", 1) != 0))
     if status in _PASSING or (status == _NOT_FOUND and getattr(error, "sub_status", None) == _NOT_YET_HERE):
         return Meaning(
-            Failed(_busy() if status == _BUSY else _unavailable("is moving data"), error), _wait(error)
+            Failed("busy", _busy() if status == _BUSY else _unavailable("is moving data"), error),
+            _wait(error),
         )
     if status >= _FAILED or status == _TIMEOUT:
-        return Meaning(Failed(_unavailable("answered with errors"), error, unclear=batch))
+        return Meaning(Failed("busy", _unavailable("answered with errors"), error, ambiguous=batch))
     return Meaning(_refused(status))
 
 
@@ -66,7 +68,8 @@ def _of_transport(error: Exception, name: str, *, batch: bool) -> Meaning:
     unsent = name in {"ServiceRequestError", "ServiceRequestTimeoutError"} and (
         not type(cause).__module__.startswith("aiohttp") or type(cause).__name__.startswith("ClientConnector")
     )
-    return Meaning(Failed(_unavailable("does not answer"), error, unclear=batch and not unsent, soon=unsent))
+    kind = "lost" if unsent else "busy"
+    return Meaning(Failed(kind, _unavailable("does not answer"), error, ambiguous=batch and not unsent))
 
 
 def _unavailable(what: str) -> StorageUnavailable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backends.common.documents.steps import Failed
+from chatstore.backends.common.retrying import Failed
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error

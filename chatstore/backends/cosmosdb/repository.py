@@ -15,7 +15,7 @@ from chatstore.aio import AsyncRepository
 from chatstore.backends.common.documents.attempts import repeated
 from chatstore.backends.common.documents.committing import check_ttl
 from chatstore.backends.common.documents.core import DocumentsCore
-from chatstore.backends.common.documents.steps import Pause
+from chatstore.backends.common.retrying import Pause
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.backend import BACKEND
 from chatstore.backends.cosmosdb.driver_errors import meaning

@@ -15,17 +15,16 @@ from chatstore.arguments import utcnow
 from chatstore.backends.common.documents.steps import (
     Commit,
     Count,
-    Failed,
     Known,
     Listed,
     Listing,
     Look,
     Lost,
-    Pause,
     Read,
     Stage,
     Sweep,
 )
+from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.cosmosdb import items
 from chatstore.errors import StorageError, StorageUnavailable
 
@@ -145,7 +144,7 @@ def _sweep(step: Sweep) -> Plan:
             tries += 1
             if tries == SWEEPS:
                 busy = StorageUnavailable("others delete the same messages: repeat the call later")
-                raise Failed(busy, None) from None
+                raise Failed("busy", busy, None) from None
             yield Pause(0.02 * tries)
         else:
             tries = 0

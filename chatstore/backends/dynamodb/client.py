@@ -40,7 +40,7 @@ class Client:
     def call(self, name: str, *, committing: bool = False, **parameters: Any) -> dict[str, Any]:
         """Return the answer of one request, sent once.
 
-        Raises `Lost`, `Failed` (unclear where it is *committing* and may have happened) or an error for the caller.
+        Raises `Lost`, `Failed` (ambiguous where it is *committing* and may have happened) or an error for the caller.
         """
         boto = self._boto()
         try:
@@ -53,7 +53,7 @@ class Client:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
         if headers and "x-amzn-requestid" not in headers:
             # boto3 makes an empty answer of any page, and an empty answer would mean that there is nothing.
-            raise unreachable(None, unclear=committing)
+            raise unreachable(None, ambiguous=committing)
         return answer
 
     def close(self) -> None:

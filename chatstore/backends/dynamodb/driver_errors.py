@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.common.documents.steps import Failed, Lost
+from chatstore.backends.common.documents.steps import Lost
+from chatstore.backends.common.retrying import Failed
 from chatstore.errors import (
     ChatstoreError,
     Invalid,
@@ -73,18 +74,18 @@ def meaning(error: Exception, driver: Any, address: Address, *, committing: bool
     broken = (boto.ConnectionError, boto.SSLError, boto.ProxyConnectionError, boto.HTTPClientError)
     if isinstance(error, (*broken, driver.parsers.ResponseParserError)):
         never_sent = isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError)
-        return unreachable(error, unclear=committing and not never_sent)
+        return unreachable(error, ambiguous=committing and not never_sent)
     if isinstance(error, boto.BotoCoreError):
         return StorageError("boto3 refused the request: its own error is this error's __cause__; look there")
     return error
 
 
-def unreachable(error: Exception | None, *, unclear: bool) -> Failed:
+def unreachable(error: Exception | None, *, ambiguous: bool) -> Failed:
     """Make the error for a service that does not answer."""
     told = StorageUnavailable(
         "DynamoDB cannot be reached: check that the host can, the URL's region and its endpoint_url"
     )
-    return Failed(told, error, unclear=unclear, soon=True)
+    return Failed("lost", told, error, ambiguous=ambiguous)
 
 
 def _answered(error: Any, address: Address, *, committing: bool) -> Exception:
@@ -99,10 +100,10 @@ def _answered(error: Any, address: Address, *, committing: bool) -> Exception:
         told = StorageUnavailable(
             "DynamoDB throttled the table until the deadline: repeat the call later, or give it more capacity"
         )
-        return Failed(told, error, unclear=committing and code == "TransactionInProgressException")
+        return Failed("busy", told, error, ambiguous=committing and code == "TransactionInProgressException")
     if status >= _SERVER_FAULT:
         told = StorageUnavailable("DynamoDB had a fault of its own until the deadline: repeat the call later")
-        return Failed(told, error, unclear=committing)
+        return Failed("busy", told, error, ambiguous=committing)
     return _final(address, code, str(error.response.get("Error", {}).get("Message", "")))
 
 

@@ -23,7 +23,7 @@ from chatstore.provisioning import Moved, OneRevision
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from chatstore.backends.common.documents.steps import Pause
+    from chatstore.backends.common.retrying import Pause
     from chatstore.repository import Repository
 
 HEAD: Final = "dynamodb_0001"

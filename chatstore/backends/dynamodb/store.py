@@ -11,9 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.common.documents import steps
-from chatstore.backends.common.documents.attempts import Patience
 from chatstore.backends.common.documents.header import END
 from chatstore.backends.common.documents.serial import parse_header, parse_row
+from chatstore.backends.common.retrying import Failed, Patience, Pause
 from chatstore.backends.dynamodb import items
 from chatstore.backends.dynamodb.backend import BACKEND
 from chatstore.errors import StorageUnavailable
@@ -70,7 +70,7 @@ class DynamoDBStore:
             steps.Stage: self.stage,
             steps.Sweep: self.sweep,
             steps.Listing: self.listing,
-            steps.Pause: lambda step: time.sleep(step.seconds),
+            Pause: lambda step: time.sleep(step.seconds),
         }
 
     def carry_out(self, step: Any) -> Any:
@@ -289,8 +289,7 @@ class DynamoDBStore:
                 "DynamoDB left part of a batch undone until the deadline: repeat the call later, or give the table "
                 "more capacity"
             )
-            for pause in patience.pause(steps.Failed(told, None)):
-                time.sleep(pause.seconds)
+            time.sleep(patience.after(Failed("busy", told, None)).seconds)
         return patience
 
 

@@ -129,7 +129,10 @@ class Listing:
             if call.rule.dry_run:
                 return session.message_count
             word, answer = yield from self.server.run(
-                scripts.DELETE, InSession(Scope(), call.now, session.session_id), expected=session.revision
+                scripts.DELETE,
+                InSession(Scope(), call.now, session.session_id),
+                expected=session.revision,
+                repeatable=call.repeatable,
             )
             if word == "deleted":
                 yield from self.lists.leave(session.session_id, answer[0])

@@ -85,7 +85,6 @@ class Messages:
             expected=call.expected_revision,
             expires_at=self.server.find_expiry(call.now),
             rows=len(call.drafts),
-            once=not call.repeatable,
         )
         return Appended(
             int(revision), [Row(position, draft) for position, draft in enumerate(call.drafts, int(first))]
@@ -119,7 +118,6 @@ class Messages:
                 call,
                 args,
                 expected=call.expected_revision,
-                once=not call.repeatable,
             )
             if word == "done":
                 return record_of(call.session_id, edited)
@@ -127,14 +125,12 @@ class Messages:
         raise StorageUnavailable(msg)
 
     def delete_message(self, call: DeleteMessage) -> Generator[Any, Any, None]:
-        word, _ = yield from self.server.run(
-            scripts.REMOVE, call, _pack_key(call.key), once=not call.repeatable
-        )
+        word, _ = yield from self.server.run(scripts.REMOVE, call, _pack_key(call.key))
         if word == "none":
             raise no_message(call.session_id, call.key)
 
     def pop_message(self, call: PopMessage) -> Generator[Any, Any, MessageRecord | None]:
-        word, answer = yield from self.server.run(scripts.POP, call, once=not call.repeatable)
+        word, answer = yield from self.server.run(scripts.POP, call)
         return record_of(call.session_id, parse_row(answer[0])) if word == "done" else None
 
     def truncate(self, call: Truncate) -> Generator[Any, Any, None]:

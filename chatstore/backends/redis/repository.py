@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.arguments import utcnow
-from chatstore.backends.redis.attempts import Pause
+from chatstore.backends.common.retrying import Pause
 from chatstore.backends.redis.clients import Place, is_awaiting, shared
 from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile

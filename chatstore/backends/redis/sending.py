@@ -9,15 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.redis.attempts import Failed, Many, Run
 from chatstore.backends.redis.clients import driver, is_awaiting
-from chatstore.backends.redis.driver_errors import classify
+from chatstore.backends.redis.driver_errors import classify, make_failed
+from chatstore.backends.redis.steps import Many, Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from chatstore.backends.redis.attempts import Settings
     from chatstore.backends.redis.clients import Place
+    from chatstore.backends.redis.steps import Settings
 
 
 def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generator[Any, Any, Any]:
@@ -45,8 +45,7 @@ def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generat
             return (yield from _send_many(client, step))
         return (yield from _read_settings(redis, place, client))
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
-        kind = classify(error)
-        raise Failed(kind, error, ambiguous=sent and kind == "lost") from None
+        raise make_failed(classify(error), error, ambiguous=sent) from None
     except BaseException:
         place.distrust(client)
         raise

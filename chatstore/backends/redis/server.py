@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from chatstore.backends.common.retrying import attempts, outcome_unknown
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.attempts import Many, Run, Settings, attempts, unknown
 from chatstore.backends.redis.durability import judge_durability
 from chatstore.backends.redis.layout import (
     FIELDS,
@@ -20,6 +20,7 @@ from chatstore.backends.redis.layout import (
     parse_session,
     to_text,
 )
+from chatstore.backends.redis.steps import Many, Run, Settings
 from chatstore.failures import missing, out_of_order, stale, taken
 from chatstore.ids import new_id
 
@@ -74,17 +75,18 @@ class Server:
         expires_at: datetime | None = None,
         rows: int = 0,
         numbered: bool = False,
-        once: bool = False,
+        repeatable: bool | None = None,
     ) -> Generator[Any, Any, tuple[str, list[Any]]]:
         """Run *script* on the session of *call*; return the first word of its answer and what the script says after it.
 
         *expected* is the revision that the session must have. *rows* is the number of messages in *args*; with
-        *numbered* their positions follow there. *once* means that the change must not run twice. A script that
-        refuses raises `SessionNotFound`, `SessionExists`, `Conflict` or `OutcomeUnknown`.
+        *numbered* their positions follow there. *repeatable* None: as *call* is. A script that refuses raises
+        `SessionNotFound`, `SessionExists`, `Conflict` or `OutcomeUnknown`.
         """
         scope, now, session_id = call.scope, call.now, call.session_id
+        repeatable = call.repeatable if repeatable is None else repeatable
         keys: tuple[str, ...] = self.keys.of(session_id)
-        if once and self.guarded:
+        if self.guarded and not repeatable:
             keys = (*keys, f"{keys[0]}:once:{new_id()}")
         sweep: Any = ""
         if expires_at is not None:
@@ -94,11 +96,15 @@ class Server:
             f"{'' if self.lists.apart else self.keys.index}\n{session_id}\n{'' if expected is None else expected}\n"
             f"{'' if expires_at is None else format_time(expires_at)}\n{sweep}\n{rows}\n{'1' if numbered else ''}\n"
         )
-        word, *answer = yield from attempts(Run(script, keys, (words, *args), once))
+        word, *answer = yield from attempts(
+            Run(script, keys, (words, *args), not repeatable), repeatable=repeatable
+        )
         word = to_text(word)
         if word == "enter":  # a session that is in no list would be lost there if this process died now
             yield from self.lists.enter(session_id, now, *scope)
-            word, *answer = yield from attempts(Run(script, keys, (f"{words}1", *args), once))
+            word, *answer = yield from attempts(
+                Run(script, keys, (f"{words}1", *args), not repeatable), repeatable=repeatable
+            )
             word = to_text(word)
         if word in _REFUSALS:
             raise _make_error(word, answer, session_id, expected)
@@ -113,7 +119,7 @@ class Server:
     def read_session(self, session_id: str) -> Generator[Any, Any, ChatSession | None]:
         """Return the session, expired or not."""
         command = ("HMGET", self.keys.of(session_id)[0], *FIELDS)
-        (values,) = yield from attempts(Many([command]))
+        (values,) = yield from attempts(Many([command]), repeatable=True)
         return parse_session(session_id, values)
 
     def read(
@@ -135,16 +141,18 @@ class Server:
         command = (ranged[0], messages, *ranged[1:], "LIMIT", 0, size)
         step = Many([about, command, ("HGET", session_key, "revision")])
         for _ in range(TRIES):
-            values, members, after = yield from attempts(step)
+            values, members, after = yield from attempts(step, repeatable=True)
             if values[FIELDS.index("revision")] == after:
                 return parse_session(session_id, values), members
         args = (*ranged, size, *FIELDS)
-        values, members = yield from attempts(Run(scripts.SNAPSHOT, (session_key, messages), args))
+        values, members = yield from attempts(
+            Run(scripts.SNAPSHOT, (session_key, messages), args), repeatable=True
+        )
         return parse_session(session_id, values), members
 
     def durability(self, _call: AskDurability) -> Generator[Any, Any, Durability]:
         """Return what the server keeps when it stops; of several, the least."""
-        servers = yield from attempts(Settings())
+        servers = yield from attempts(Settings(), repeatable=True)
         return judge_durability(servers)
 
 
@@ -155,5 +163,5 @@ def _make_error(word: str, rest: Sequence[Any], session_id: str, expected: int |
     if word == "order":
         return out_of_order(session_id, int(rest[0]), int(rest[1]))
     if word == "repeated":
-        return unknown()
+        return outcome_unknown()
     return taken(session_id) if word == "taken" else missing(session_id)

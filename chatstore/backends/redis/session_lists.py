@@ -12,9 +12,10 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.redis.attempts import Many, Run, attempts
+from chatstore.backends.common.retrying import attempts
 from chatstore.backends.redis.layout import FIELDS, Keys, format_score, parse_session, to_text
 from chatstore.backends.redis.scripts import MEND, PAGE
+from chatstore.backends.redis.steps import Many, Run
 from chatstore.errors import StorageError
 
 if TYPE_CHECKING:
@@ -65,20 +66,22 @@ class SessionLists:
         while True:
             high = "+inf" if start is None else format_score(start[0])
             low = "-inf" if since is None else format_score(since)
-            found = yield from attempts(Run(PAGE, (name,), (high, low, count)))
+            found = yield from attempts(Run(PAGE, (name,), (high, low, count)), repeatable=True)
             entries = [Entry(to_text(found[i]), to_text(found[i + 1])) for i in range(0, len(found), 2)]
             fresh = [entry for entry in entries if start is None or entry.key < start]
             if fresh or len(entries) < count:
                 break
             count *= 2  # all of them have the time of *start*, and come before it
         commands = [("HMGET", self.keys.of(entry.session_id)[0], *FIELDS) for entry in fresh]
-        answers = (yield from attempts(Many(commands))) if commands else []
+        answers = (yield from attempts(Many(commands), repeatable=True)) if commands else []
         sessions = []
         for entry, values in zip(fresh, answers, strict=True):
             session = parse_session(entry.session_id, values)
             wrong = self._correct_score(name, entry, session)
             if wrong is not None:
-                yield from attempts(Run(MEND, (name,), (entry.session_id, entry.score, wrong)))
+                yield from attempts(
+                    Run(MEND, (name,), (entry.session_id, entry.score, wrong)), repeatable=True
+                )
             if session is not None and (start is None or (session.updated_at, session.session_id) < start):
                 sessions.append(session)
         sessions.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
@@ -100,7 +103,8 @@ class SessionLists:
         """Put the session into its lists, or move it forward there."""
         names = self.keys.lists(tenant_id, user_id)
         yield from attempts(
-            Many([("ZADD", name, "GT", format_score(updated_at), session_id) for name in names])
+            Many([("ZADD", name, "GT", format_score(updated_at), session_id) for name in names]),
+            repeatable=True,
         )
 
     def move(self, session_id: str, owner: Sequence[bytes | str]) -> Generator[Any, Any, None]:
@@ -124,7 +128,7 @@ class SessionLists:
         args = (session_id, format_score(_parse_time(moment)), "")
         try:
             for name in self.keys.lists(tenant_id, user_id):
-                yield from attempts(Run(MEND, (name,), args))
+                yield from attempts(Run(MEND, (name,), args), repeatable=True)
         except StorageError as error:
             _log.warning("a deleted session stays in the list until it is read there: %s", error)
 

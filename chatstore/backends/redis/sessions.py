@@ -64,7 +64,6 @@ class Sessions:
             args,
             expected=call.expected_revision,
             expires_at=values.get("expires_at"),
-            once=not call.repeatable,
         )
         changed = parse_session(call.session_id, found)
         if changed is None:
@@ -72,7 +71,7 @@ class Sessions:
         return changed
 
     def delete_session(self, call: DeleteSession) -> Generator[Any, Any, bool]:
-        word, answer = yield from self.server.run(scripts.DELETE, call, once=not call.repeatable)
+        word, answer = yield from self.server.run(scripts.DELETE, call)
         if word == "none":
             return False
         yield from self.server.lists.leave(call.session_id, answer[0])
@@ -107,6 +106,5 @@ class Sessions:
             [*members, *pack_session(session)],
             expires_at=session.expires_at,
             rows=len(members),
-            once=not call.repeatable,
         )
         return rules.handed_out(session)

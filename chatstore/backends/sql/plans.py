@@ -1,26 +1,17 @@
-"""`SQLCore`: which function of a Connection each operation runs, in what kind of transaction, and when again.
+"""`SQLCore`: which function of a Connection each operation runs, in what kind of transaction, and when it is retried.
 
-This module knows retries; it refuses to know how a connection is lent and whether anything is awaited. Each operation
+This module refuses to know how a connection is lent and whether anything is awaited. Each operation
 is a generator that yields steps and pauses: `SQLRepository` and `AsyncSQLRepository` carry them out.
 """
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from chatstore.backends.common.retrying import Failed, Pause, attempts
 from chatstore.backends.sql import core, search
 from chatstore.backends.sql.places import schema_state, upgrade_empty
-from chatstore.errors import (
-    ChatstoreError,
-    OutcomeUnknown,
-    SchemaMissing,
-    StorageError,
-    StorageUnavailable,
-)
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
@@ -28,20 +19,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from chatstore.backends.sql.dialects.base import Kind
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Appended
     from chatstore.contract import AddMessages, C, Purge, Search
     from chatstore.messages import SearchHit
-
-#: Seconds after which a busy or unreachable database is an error, whatever the number of attempts.
-DEADLINE = 20.0
-#: Attempts to reach a server that refuses connections: an application should hear of it soon.
-UNREACHABLE_ATTEMPTS = 4
-#: Attempts to make a row that somebody else makes at the same moment.
-DUPLICATE_ATTEMPTS = 8
-_SHORTEST, _LONGEST = 0.005, 1.0
-
 
 R = TypeVar("R")
 
@@ -52,24 +33,6 @@ class Step(NamedTuple, Generic[R]):
     function: Callable[..., R]
     args: tuple[Any, ...]
     unit: bool
-
-
-class Pause(NamedTuple):
-    """Seconds to wait before the next step."""
-
-    seconds: float
-
-
-@dataclass
-class Failed(Exception):
-    """What whoever lends connections raises for a driver's error.
-
-    *ambiguous*: the step may have been committed all the same.
-    """
-
-    kind: Kind
-    cause: BaseException | None
-    ambiguous: bool
 
 
 #: An operation that waits: it yields steps and pauses, and returns its answer.
@@ -133,7 +96,7 @@ class SQLCore:
             unit = not self.q.appends_at_once
             try:
                 done = yield from self.attempts(
-                    Step(core.append_once, args, unit), repeatable=call.repeatable
+                    Step(core.append_once, args, unit), repeatable=call.repeatable, raised="duplicate"
                 )
             except Failed:
                 done = None
@@ -169,89 +132,16 @@ class SQLCore:
         if (yield from self.attempts(Step(schema_state, (schema,), unit=False), repeatable=True)) == "empty":
             yield from self.attempts(Step(upgrade_empty, (schema,), unit=True), repeatable=True)
 
-    def attempts(self, step: Step[R], *, repeatable: bool) -> Plan[R]:
-        """Yield *step* until it succeeds; raise `Failed` only for a unique violation of `append_once`."""
-        started, longest, attempt = time.monotonic(), _SHORTEST, 0
-        while True:
-            try:
-                answer: R = yield step
-                return answer
-            except Failed as failed:
-                attempt += 1
-                if failed.kind == "duplicate" and step.function is core.append_once:
-                    raise
-                late = time.monotonic() - started > DEADLINE
-                if self.inside or late or not worthwhile(failed, attempt, repeatable=repeatable):
-                    raise final(failed, inside=self.inside, repeatable=repeatable) from failed.cause
-                lost = failed.kind == "lost"
-            longest = min(2 * longest, _LONGEST)
-            # A broken connection is replaced at once: the pool has just dropped all others of that age.
-            yield Pause(0 if lost and attempt == 1 else random.uniform(longest / 2, longest))  # noqa: S311 - jitter
+    def attempts(self, step: Step[R], *, repeatable: bool, raised: str = "") -> Plan[R]:
+        """Return the plan that runs *step*, as often as is worthwhile; in a caller's transaction once."""
+        if self.inside:
+            return _once(step)
+        return attempts(step, repeatable=repeatable, raised=raised)
 
 
-def worthwhile(failed: Failed, attempt: int, *, repeatable: bool) -> bool:
-    """Tell whether a failed step is tried again."""
-    if failed.kind == "busy":
-        return True
-    if failed.kind == "duplicate":  # somebody made the same session; what is there is found the next time
-        return attempt < DUPLICATE_ATTEMPTS
-    if failed.kind != "lost" or (failed.ambiguous and not repeatable):
-        return False
-    return attempt < UNREACHABLE_ATTEMPTS
-
-
-_ADVICE: dict[str, tuple[type[ChatstoreError], str]] = {
-    "busy": (StorageUnavailable, "the database stayed busy until the deadline: repeat the call later"),
-    "exhausted": (
-        StorageUnavailable,
-        "every connection of the engine's pool stayed in use: close what holds them, or raise its pool_size",
-    ),
-    "duplicate": (StorageUnavailable, "another writer made the same row at the same moment: repeat the call"),
-    "lost": (
-        StorageUnavailable,
-        "the database cannot be reached: check that it runs, and the URL's host, port and password",
-    ),
-    "readonly": (StorageError, "the database is read-only: make it writable, or connect to the primary"),
-    "no_table": (
-        SchemaMissing,
-        "a chatstore table or column is missing: run chatstore upgrade on this database",
-    ),
-    "full": (StorageError, "the disk of the database is full: free some space, then repeat the call"),
-    "too_large": (
-        StorageError,
-        "the database refuses a value of this size: shorten the message, or raise the server's limit",
-    ),
-    "refused": (
-        StorageError,
-        "the database refuses access: check the URL's user, password, path and database name",
-    ),
-    "no_database": (
-        StorageError,
-        "the file is no SQLite database: check the URL's path, or move that file away",
-    ),
-    "damaged": (
-        StorageError,
-        "the SQLite file is damaged: restore it from a backup, or save what can be read with sqlite3's .recover",
-    ),
-    "other": (
-        StorageError,
-        "the database refused a statement: its own error is this error's __cause__; look there",
-    ),
-}
-
-
-def final(failed: Failed, *, inside: bool, repeatable: bool) -> ChatstoreError:
-    """Return the error a caller sees for *failed*."""
-    if failed.kind == "lost" and failed.ambiguous and not repeatable:
-        return OutcomeUnknown(
-            "the connection broke while the change was being committed, and it may be stored: read before repeating it"
-        )
-    kind, advice = _ADVICE[failed.kind]
-    if kind is StorageUnavailable:
-        again = inside and failed.kind in {"busy", "duplicate"}
-        if again:
-            advice = (
-                "the caller's transaction lost against another one: roll it back and repeat the whole of it"
-            )
-        return StorageUnavailable(advice, retry_transaction=again)
-    return kind(advice)
+def _once(step: Step[R]) -> Plan[R]:
+    try:
+        answer: R = yield step
+    except Failed as failed:
+        raise failed.error from failed.cause
+    return answer

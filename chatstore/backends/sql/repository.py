@@ -15,12 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.aio import AsyncRepository
+from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.sql.dialects import dialect_for, dialect_over
-from chatstore.backends.sql.driver_errors import cause_of, kind_of
 from chatstore.backends.sql.engine_factory import dialect_of
+from chatstore.backends.sql.failures import make_failed
 from chatstore.backends.sql.lending import Lent, interrupt_in, undone
 from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
-from chatstore.backends.sql.plans import Failed, Pause, SQLCore, Step
+from chatstore.backends.sql.plans import SQLCore, Step
 from chatstore.backends.sql.statements import Statements
 from chatstore.backends.sql.url import parse_url
 from chatstore.contract import Answer, C, T, adrive, drive
@@ -78,12 +79,11 @@ def _refuse_async(target: Any) -> None:
         raise Invalid(msg)
 
 
-def _failed(error: SQLAlchemyError, place: Place, *, ambiguous: bool) -> Failed:
-    # Not the SQLAlchemy error but the driver's: the former may show a statement's parameters, message text included.
-    kind = kind_of(error)
-    if kind == "no_table":
+def _failed(error: SQLAlchemyError, place: Place, *, ambiguous: bool = False, inside: bool = False) -> Failed:
+    failed = make_failed(error, ambiguous=ambiguous, inside=inside)
+    if failed.kind == "no_table":
         place.checked.clear()  # what was there is gone (a rollback, another database): look again the next time
-    return Failed(kind, cause_of(error), ambiguous)
+    return failed
 
 
 # ------------------------------------------------------------------------------------- steps, on either kind of engine
@@ -168,7 +168,7 @@ class SQLRepository(Repository):
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
-            raise interrupt_in(error) or _failed(error, self._place, ambiguous=False) from None
+            raise interrupt_in(error) or _failed(error, self._place, inside=True) from None
 
     # ---- the schema
 
@@ -276,7 +276,7 @@ class AsyncSQLRepository(AsyncRepository):
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
-            raise interrupt_in(error) or _failed(error, self._place, ambiguous=False) from None
+            raise interrupt_in(error) or _failed(error, self._place, inside=True) from None
 
     async def _check(self) -> None:
         await adrive(self._core.ready(self._schema), self._lend)

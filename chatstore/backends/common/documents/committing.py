@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from chatstore.arguments import microseconds
-from chatstore.backends.common.documents.attempts import Patience, repeated, unknown
+from chatstore.backends.common.documents.attempts import PatienceInRaces, repeated
 from chatstore.backends.common.documents.header import END, NOTHING, Header, Leftover
-from chatstore.backends.common.documents.steps import Commit, Failed, Look, Lost, Stage, Sweep
+from chatstore.backends.common.documents.steps import Commit, Look, Lost, Stage, Sweep
+from chatstore.backends.common.retrying import Failed, outcome_unknown
 from chatstore.codec import Row
 from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
 from chatstore.failures import partly
@@ -64,11 +65,10 @@ class Committer:
         known is found out by the header's token; only if another writer has been there in the meantime, what is not
         *repeatable* raises `OutcomeUnknown`.
         """
-        patience, tried = Patience(), dict[str | None, Any]()
+        patience, tried = PatienceInRaces(), dict[str | None, Any]()
         unclear, doubt, before = False, False, None
         fresh: Header | None = None
         while True:
-            failure: Lost | Failed
             try:
                 header: Header | None = fresh or (yield Look(session_id))
                 fresh = None
@@ -76,7 +76,7 @@ class Committer:
                 if header and token in tried:
                     return tried[token]
                 if unclear and not repeatable and token != before:
-                    raise unknown()
+                    raise outcome_unknown()
                 plan = (again if again and doubt else attempt)(header)
                 commit, answer = (yield from plan) if isinstance(plan, Generator) else plan
                 if commit is None:
@@ -87,13 +87,15 @@ class Committer:
                     tried[commit.after.token] = answer
                 stored: Header | None = yield commit
             except Lost as lost:
-                failure, fresh, doubt = lost, lost.header, doubt or lost.taken
+                fresh, doubt = lost.header, doubt or lost.taken
+                pause = patience.after_any(lost, unknown=unclear and not repeatable)
             except Failed as failed:
-                failure, unclear, doubt = failed, unclear or failed.unclear, doubt or failed.unclear
+                unclear, doubt = unclear or failed.ambiguous, doubt or failed.ambiguous
+                pause = patience.after_any(failed, unknown=unclear and not repeatable)
             else:
                 yield from self._sweep(session_id, commit, stored, now)
                 return answer
-            yield from patience.pause(failure, unclear=unclear and not repeatable)
+            yield pause
 
     def make_reachable(
         self, session_id: str, before: Header | None, after: Header, rows: Sequence[Row]
@@ -111,7 +113,7 @@ class Committer:
         try:
             announced = yield Commit(session_id, before, old.now(leftovers=(*old.leftovers, staged)))
         except Failed as failed:
-            failed.unclear = False  # done or not, nothing of it is visible
+            failed.ambiguous = False  # done or not, nothing of it is visible
             raise
         for first in range(0, len(rows), STAGED_ROWS):
             part = rows[first : first + STAGED_ROWS]

@@ -1,6 +1,8 @@
 """What a store of documents must be able to do, one class a step, and how each step may fail.
 
-`DocumentsCore` yields these; a repository carries them out, blocking or awaiting. Reads are strongly consistent and go
+`DocumentsCore` yields these, and `Pause`; a repository carries them out, blocking or awaiting, and raises `Lost` or
+`Failed` (both of these are of `chatstore.backends.common.retrying`): a `Commit` that is *ambiguous* may have been done
+all the same. Reads are strongly consistent and go
 to the end of all pages. This module knows what each step promises; it refuses to know how a service does it.
 """
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
     from chatstore.backends.common.documents.header import Header
     from chatstore.codec import Row
-    from chatstore.errors import ChatstoreError
     from chatstore.messages import Capabilities, Durability
 
 
@@ -113,12 +114,6 @@ class Listed(NamedTuple):
     reached: datetime | None
 
 
-class Pause(NamedTuple):
-    """Wait *seconds*."""
-
-    seconds: float
-
-
 class Lost(Exception):
     """A condition of a `Commit` did not hold; nothing was written.
 
@@ -130,20 +125,6 @@ class Lost(Exception):
         """Keep what the service said."""
         super().__init__("another writer was faster")
         self.header, self.taken = header, taken
-
-
-class Failed(Exception):
-    """A step was not done, and may be tried again: *error* is what a caller sees in the end, *cause* the driver's.
-
-    *unclear*: a `Commit` may have been done all the same. *soon*: nothing answers, so a few attempts are enough.
-    """
-
-    def __init__(
-        self, error: ChatstoreError, cause: BaseException | None, *, unclear: bool = False, soon: bool = False
-    ) -> None:
-        """Keep what is told when patience ends."""
-        super().__init__(str(error))
-        self.error, self.cause, self.unclear, self.soon = error, cause, unclear, soon
 
 
 class Limits(NamedTuple):

@@ -1,0 +1,117 @@
+"""What is tried again, how often and with what pauses, and what a caller hears in the end.
+
+This module knows three kinds of failures that pass, by their names; a backend says which of its driver's errors is of
+which kind, and makes the error for the caller. It refuses to know drivers, and whether anything is awaited: steps and
+pauses are yielded.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from chatstore.errors import OutcomeUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from chatstore.errors import ChatstoreError
+
+T = TypeVar("T")
+
+#: Seconds after which what is busy or unreachable is an error, whatever the number of attempts.
+DEADLINE = 20.0
+#: Attempts to reach a server that does not answer: an application should hear of it soon.
+UNREACHABLE_ATTEMPTS: Final = 4
+#: Attempts to make a row that somebody else makes at the same moment.
+DUPLICATE_ATTEMPTS: Final = 8
+#: The longest pause in seconds, at first and in the end; each is up to half shorter, by chance.
+SHORTEST, LONGEST = 0.005, 1.0
+
+#: How often what fails so may be tried; None for any number until the deadline. Other failures do not pass.
+_TRIED: Final[dict[str, int | None]] = {
+    "busy": None,
+    "duplicate": DUPLICATE_ATTEMPTS,
+    "lost": UNREACHABLE_ATTEMPTS,
+}
+
+
+class Pause(NamedTuple):
+    """Seconds to wait before the next step."""
+
+    seconds: float
+
+
+class Failed(Exception):
+    """A step was not done: what who carries it out raises for a driver's error.
+
+    *kind*: "busy", "duplicate" and "lost" may pass, any other word does not. *error* is what the caller hears when
+    nothing is tried any more, caused by *cause*. *ambiguous*: the step may have been done all the same.
+    """
+
+    def __init__(
+        self, kind: str, error: ChatstoreError, cause: BaseException | None, *, ambiguous: bool = False
+    ) -> None:
+        """Keep what is decided by, and what is told in the end."""
+        super().__init__(str(error))
+        self.kind, self.error, self.cause, self.ambiguous = kind, error, cause, ambiguous
+
+
+class Patience:
+    """What is left of the time for one step, or for a few that belong together."""
+
+    def __init__(self, began: float | None = None) -> None:
+        """Begin now, or at the time *began* of `time.monotonic`."""
+        self._began = time.monotonic() if began is None else began
+        self._longest = SHORTEST
+        self._failures: dict[str, int] = {}
+
+    def after(self, failed: Failed, *, unknown: bool = False) -> Pause:
+        """Return the pause before the next attempt; raise what the caller hears where there is none.
+
+        *unknown*: something that must not be done twice may have been done, which is then said instead.
+        """
+        times = self._failures[failed.kind] = self._failures.get(failed.kind, 0) + 1
+        most = _TRIED.get(failed.kind, 1)
+        # A broken connection is replaced at once: the pool may be full of others of that age.
+        seconds = 0.0 if failed.kind == "lost" and times == 1 else self.seconds(LONGEST)
+        if (most is not None and times >= most) or self.is_over(seconds, DEADLINE):
+            raise (outcome_unknown() if unknown else failed.error) from failed.cause
+        return Pause(seconds)
+
+    def seconds(self, longest: float) -> float:
+        """Return how long to wait: twice as long as before, at most *longest*, and a part of it by chance."""
+        self._longest = min(2 * self._longest, longest)
+        return random.uniform(self._longest / 2, self._longest)  # noqa: S311 - jitter
+
+    def is_over(self, seconds: float, deadline: float) -> bool:
+        """Tell whether *deadline* seconds will have passed after a pause of *seconds*."""
+        return time.monotonic() + seconds > self._began + deadline
+
+
+def attempts(step: Any, *, repeatable: bool, raised: str = "") -> Generator[Any, Any, Any]:
+    """Yield *step* until it succeeds, or is not worth another attempt.
+
+    What is not *repeatable* raises `OutcomeUnknown` where it may have been done. A failure of the kind *raised* is
+    raised as it is.
+    """
+    began, patience = time.monotonic(), None
+    while True:
+        try:
+            return (yield step)
+        except Failed as failed:
+            if failed.kind == raised:
+                raise
+            if failed.ambiguous and not repeatable:
+                raise outcome_unknown() from failed.cause
+            patience = patience or Patience(began)
+            pause = patience.after(failed)
+        yield pause
+
+
+def outcome_unknown() -> OutcomeUnknown:
+    """Make the error for a change that may be stored, and cannot be found out about."""
+    return OutcomeUnknown(
+        "the connection broke during a change that cannot be repeated, and it may be stored: read before repeating it"
+    )

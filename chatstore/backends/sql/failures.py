@@ -1,0 +1,70 @@
+"""What a caller hears of a driver's error, by what `driver_errors.kind_of` says that it means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chatstore.backends.common.retrying import Failed
+from chatstore.backends.sql.driver_errors import cause_of, kind_of
+from chatstore.errors import ChatstoreError, SchemaMissing, StorageError, StorageUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from chatstore.backends.sql.dialects.base import Kind
+
+_ADVICE: dict[Kind, tuple[type[ChatstoreError], str]] = {
+    "busy": (StorageUnavailable, "the database stayed busy until the deadline: repeat the call later"),
+    "exhausted": (
+        StorageUnavailable,
+        "every connection of the engine's pool stayed in use: close what holds them, or raise its pool_size",
+    ),
+    "duplicate": (StorageUnavailable, "another writer made the same row at the same moment: repeat the call"),
+    "lost": (
+        StorageUnavailable,
+        "the database cannot be reached: check that it runs, and the URL's host, port and password",
+    ),
+    "readonly": (StorageError, "the database is read-only: make it writable, or connect to the primary"),
+    "no_table": (
+        SchemaMissing,
+        "a chatstore table or column is missing: run chatstore upgrade on this database",
+    ),
+    "full": (StorageError, "the disk of the database is full: free some space, then repeat the call"),
+    "too_large": (
+        StorageError,
+        "the database refuses a value of this size: shorten the message, or raise the server's limit",
+    ),
+    "refused": (
+        StorageError,
+        "the database refuses access: check the URL's user, password, path and database name",
+    ),
+    "no_database": (
+        StorageError,
+        "the file is no SQLite database: check the URL's path, or move that file away",
+    ),
+    "damaged": (
+        StorageError,
+        "the SQLite file is damaged: restore it from a backup, or save what can be read with sqlite3's .recover",
+    ),
+    "other": (
+        StorageError,
+        "the database refused a statement: its own error is this error's __cause__; look there",
+    ),
+}
+
+
+def make_failed(error: SQLAlchemyError, *, ambiguous: bool = False, inside: bool = False) -> Failed:
+    """Return what to raise for *error*; only a connection that broke leaves open what was done.
+
+    *inside*: it ended a transaction of the caller's, so that nothing but the whole of it can be tried again.
+    """
+    kind = kind_of(error)
+    cls, advice = _ADVICE[kind]
+    told = cls(advice)
+    if inside and kind in {"busy", "duplicate"}:
+        told = StorageUnavailable(
+            "the caller's transaction lost against another one: roll it back and repeat the whole of it",
+            retry_transaction=True,
+        )
+    # Not the SQLAlchemy error but the driver's: the former may show a statement's parameters, message text included.
+    return Failed(kind, told, cause_of(error), ambiguous=ambiguous and kind == "lost")
