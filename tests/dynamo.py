@@ -72,6 +72,12 @@ def empty(lent: Any, table: str) -> None:
         assert {} == lent.batch_write_item(RequestItems={table: batch})["UnprocessedItems"]
 
 
+def boto(repository: Any) -> Any:
+    """Return the boto3 client of *repository*."""
+    asking = repository._client
+    return asking.lease.lend(asking._user)
+
+
 class Hooks:
     """What a test lets happen to the requests of a repository, by events of botocore; `requests` holds them all."""
 
@@ -81,7 +87,7 @@ class Hooks:
         self._answers: dict[str, list[tuple[int, dict[str, Any]] | None]] = {}
         self._cuts: list[int] = []
         self._undone: list[Any] = []
-        events = repository._client._boto().meta.events
+        events = boto(repository).meta.events
         events.register("provide-client-params.dynamodb.*", self._noted)
         events.register("before-send.dynamodb.*", self._answered)
         events.register("after-call.dynamodb.*", self._completed)

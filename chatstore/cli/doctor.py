@@ -114,7 +114,7 @@ def _versions() -> dict[str, str | None]:
 
 def _look_at_database(target: Target, facts: dict[str, Any]) -> None:
     from chatstore.backends.sql import migrations
-    from chatstore.backends.sql.places import schema_state
+    from chatstore.backends.sql.schema_check import schema_state
     from chatstore.backends.sql.search_objects import search_index_exists
 
     facts["head"] = migrations.HEAD

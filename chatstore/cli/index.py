@@ -62,7 +62,7 @@ COMMANDS = (index,)
 
 def _ready(target: Target) -> None:
     """Raise the `SchemaError` of a database that has no tables for an index."""
-    from chatstore.backends.sql.places import schema_state
+    from chatstore.backends.sql.schema_check import schema_state
 
     target.must_exist()
     with target.connection() as connection:

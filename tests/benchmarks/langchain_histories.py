@@ -120,7 +120,7 @@ def _one_pool(kind: str) -> Figure:
         made = [SQLChatMessageHistory(f"s-{number}", connection=url) for number in range(MANY)]
         for one in made:
             one.add_user_message("Hello!")
-        pools = len({id(one.repository._place.engine.pool) for one in made})  # type: ignore[union-attr]
+        pools = len({id(one.repository._lease.lend(one.repository._user).engine.pool) for one in made})  # type: ignore[union-attr]
         for one in made:
             one.close()
     return figure(

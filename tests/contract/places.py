@@ -343,9 +343,9 @@ def _rows(connection: Connection) -> object:
 def _shared(place: Place, repository: Any) -> Place:
     """Lend the one *repository* to all tests, and watch the pools that it fills."""
     if repository.__class__.__name__ == "ThreadedRepository":
-        place.pools = [repository._inner._place.engines()[1].pool]
+        place.pools = [repository._inner._lease.lend(repository._inner._user).unit.pool]
     elif isinstance(repository, Repository):
-        place.pools = [repository._place.engines()[1].pool]  # type: ignore[attr-defined]
+        place.pools = [repository._lease.lend(repository._user).unit.pool]  # type: ignore[attr-defined]
     else:
         place.pools = [place.runner.run(_pool_of(repository))]
     place.pools = [pool for pool in place.pools if hasattr(pool, "checkedout")]
@@ -356,7 +356,7 @@ def _shared(place: Place, repository: Any) -> Place:
 
 
 async def _pool_of(repository: Any) -> Any:
-    return repository._place.async_engines()[1].pool
+    return repository._lease.lend_awaiting(repository._user).unit.pool
 
 
 def _purge(runner: asyncio.Runner, repository: Any) -> None:

@@ -183,7 +183,7 @@ def test_a_wrong_key_is_one_clear_error(fake: Fake, container: ContainerProxy) -
         pytest.raises(StorageError, match="refuses the key") as error,
     ):
         store.get_messages("garden")
-    assert "d3Jvbmc" not in f"{error.value!r} {error.value.__cause__!r} {store!r} {store._place!r}"  # type: ignore[attr-defined]
+    assert "d3Jvbmc" not in f"{error.value!r} {error.value.__cause__!r} {store!r} {store._lease!r}"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", ["chat/other", "other/chat"])

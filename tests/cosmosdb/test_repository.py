@@ -374,7 +374,7 @@ def _unshared(url: str) -> Any:
     """Return a repository with a client of its own."""
     from chatstore.backends.cosmosdb.repository import CosmosRepository
 
-    return CosmosRepository(place=places.Place(parse_url(url)))
+    return CosmosRepository(lease=places.Containers(parse_url(url)))
 
 
 # ---------------------------------------------------------------------------------------- clients and URLs
@@ -438,12 +438,32 @@ def test_repositories_on_one_url_share_a_client(fake: Fake, url: str) -> None:
     for store in stores:
         store.count_messages("garden")
     assert 1 == fake.asked["read container"]
-    place: Any = stores[0]._place  # type: ignore[attr-defined]
+    lease: Any = stores[0]._lease  # type: ignore[attr-defined]
     for store in stores[1:]:
         store.close()
     assert 0 == stores[0].count_messages("garden")
     stores[0].close()
-    assert place._client is None
+    assert (False, 0) == (lease.is_open, lease.users)
+
+
+def test_a_client_that_was_made_again_is_closed_again(url: str) -> None:
+    """A repository that is used after its `close` has a client again, until it is closed again; in both worlds."""
+    store: Any = chatstore.connect(url)
+    for _ in range(2):
+        assert 0 == store.count_messages("garden")
+        assert store._lease.is_open
+        store.close()
+        assert not store._lease.is_open
+
+    async def awaited() -> None:
+        other: Any = chatstore.connect_async(url)
+        for _ in range(2):
+            assert 0 == await other.count_messages("garden")
+            assert other._lease.is_open
+            await other.close()
+            assert not other._lease.is_open
+
+    asyncio.run(awaited())
 
 
 def test_one_loop_after_the_other(url: str) -> None:

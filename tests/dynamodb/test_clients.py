@@ -14,7 +14,8 @@ import pytest
 
 import chatstore
 from chatstore import DynamoDBChatMessageHistory, HumanMessage
-from chatstore.backends.dynamodb import DynamoDBRepository, client, queue
+from chatstore.backends.common import leases
+from chatstore.backends.dynamodb import DynamoDBRepository, queue
 from chatstore.backends.dynamodb.url import parse_url
 from chatstore.errors import Invalid, MissingDependency
 from tests import dynamo
@@ -29,18 +30,17 @@ def test_repositories_on_one_url_share_a_client(dynamodb_url: str) -> None:
         DynamoDBChatMessageHistory(address.table, f"s{number}", address.endpoint, region_name=address.region)
         for number in range(100)
     ]
-    clients = {id(history.repository._client) for history in histories}  # type: ignore[union-attr]
-    assert 1 == len(clients)
+    lease = histories[0].repository._client.lease  # type: ignore[union-attr]
+    assert {lease} == {history.repository._client.lease for history in histories}  # type: ignore[union-attr]
     histories[0].add_user_message("x")
-    made = histories[0].repository._client  # type: ignore[union-attr]
     for history in histories[:-1]:
         history.close()
         history.close()
-    assert made._made is not None
+    assert lease.is_open
     histories[-1].add_user_message("y")
     histories[-1].close()
-    assert made._made is None
-    assert not [one for one in client._registry if one is made]
+    assert (False, 0) == (lease.is_open, lease.users)
+    assert lease not in leases.in_use()
 
 
 def test_clients_and_sessions_that_are_passed_in(dynamodb_url: str) -> None:
@@ -50,7 +50,7 @@ def test_clients_and_sessions_that_are_passed_in(dynamodb_url: str) -> None:
     lent.close, close = (lambda: closed.append(True)), lent.close
     with DynamoDBRepository(address.table, client=lent) as repository:
         repository.add_messages("s", [HumanMessage("by a client")])
-        assert repository._client._boto() is lent
+        assert dynamo.boto(repository) is lent
     assert [] == closed
     assert 3 == len(dynamo.items(lent, address.table))
     close()
@@ -66,13 +66,13 @@ def test_a_forked_child_has_connections_of_its_own(dynamodb_url: str) -> None:
     """A repository that was used before a fork works in the child and in the parent, over different sockets."""
     with chatstore.connect(dynamodb_url) as repository:
         repository.add_messages("s", [HumanMessage("parent")])
-        before = repository._client._made  # type: ignore[attr-defined]
+        before = dynamo.boto(repository)
         child = os.fork()
         if child == 0:
             status = 1
             try:
                 repository.add_messages("s", [HumanMessage("child")])
-                status = int(repository._client._made is before)  # type: ignore[attr-defined]
+                status = int(dynamo.boto(repository) is before)
             finally:
                 os._exit(status)
         assert 0 == os.waitpid(child, 0)[1]
@@ -102,7 +102,7 @@ def test_the_history_by_its_name(dynamodb_url: str) -> None:
     for wrong in (0, -1, 1.5, True, "60", 10**12):
         with pytest.raises(Invalid, match="ttl"):
             DynamoDBChatMessageHistory(address.table, "s", address.endpoint, ttl=wrong, **named)  # type: ignore[arg-type]
-    assert not [one for one in client._registry if one.address == address]
+    assert not [one for one in leases.in_use() if getattr(one, "address", None) == address]
 
 
 def test_writers_of_one_process_queue_at_their_session(dynamodb_url: str) -> None:

@@ -159,7 +159,7 @@ def test_a_batch_that_is_never_finished_is_one_error(
 
 
 def _items(repository: DynamoDBRepository) -> list[dict[str, Any]]:
-    return dynamo.items(repository._client._boto(), repository._client.address.table)
+    return dynamo.items(dynamo.boto(repository), repository._client.address.table)
 
 
 # ------------------------------------------------------------------------------------------------ pieces
@@ -200,7 +200,7 @@ def test_a_sweep_that_crashed_leaves_nothing_reachable_and_a_purge_takes_it(
 
     repository.add_messages("s", numbers(70))
     repository.add_messages("gone", numbers(70))
-    events = repository._client._boto().meta.events
+    events = dynamo.boto(repository).meta.events
     events.register("before-send.dynamodb.BatchWriteItem", die)
     for call in (lambda: repository.clear("s"), lambda: repository.delete_session("gone")):
         with pytest.raises(KeyboardInterrupt):
@@ -349,7 +349,7 @@ def test_an_index_that_lags_shows_nothing_false(repository: DynamoDBRepository, 
     """What an index says is checked against the session itself: owner, state and order are those of the table."""
     repository.create_session("mine", user_id="u")
     repository.create_session("moved", user_id="u")
-    table, lent = repository._client.address.table, repository._client._boto()
+    table, lent = repository._client.address.table, dynamo.boto(repository)
     before = next(item for item in dynamo.items(lent, table) if item["PK"]["S"] == "moved")
     repository.update_session("moved", user_id="v")
     now = next(item for item in dynamo.items(lent, table) if item["PK"]["S"] == "moved")
@@ -363,7 +363,7 @@ def test_an_index_that_lags_shows_nothing_false(repository: DynamoDBRepository, 
 def test_a_damaged_item_does_not_hide_the_others(repository: DynamoDBRepository) -> None:
     """A message that somebody damaged is named by its position; the error carries the others; a session says so too."""
     repository.add_messages("s", numbers(4))
-    table, lent = repository._client.address.table, repository._client._boto()
+    table, lent = repository._client.address.table, dynamo.boto(repository)
     found = dynamo.items(lent, table)
     second, third = (item for item in found if item["SK"]["S"][0] == "M" and item["position"]["N"] in "23")
     lent.put_item(TableName=table, Item={name: value for name, value in second.items() if name != "payload"})

@@ -16,7 +16,7 @@ import redis
 
 import chatstore
 from chatstore import HumanMessage, RedisChatMessageHistory
-from chatstore.backends.redis import clients
+from chatstore.backends.common import leases
 from chatstore.backends.redis.repository import AsyncRedisRepository, RedisRepository
 from chatstore.errors import Invalid, StorageUnavailable
 from chatstore.extras import not_installed
@@ -34,10 +34,10 @@ BATCH = [HumanMessage("x")]
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """Whatever a test makes from a URL it closes: the registry is as it was."""
-    before = list(clients._registry)
+    """Whatever a test makes from a URL it closes: nothing more is in use than before."""
+    before = set(leases.in_use())
     yield
-    assert before == list(clients._registry)
+    assert before == set(leases.in_use())
 
 
 def test_a_hundred_histories_share_a_client(ground: Ground) -> None:
@@ -46,8 +46,8 @@ def test_a_hundred_histories_share_a_client(ground: Ground) -> None:
     made = [RedisChatMessageHistory(f"s{number}", url, f"{ground.prefix}{number}:") for number in range(100)]
     for history in made:
         history.add_user_message("x")
-    place: Any = made[0].repository._place  # type: ignore[union-attr]
-    assert all(history.repository._place is place for history in made)  # type: ignore[union-attr]
+    lease: Any = made[0].repository._lease  # type: ignore[union-attr]
+    assert all(history.repository._lease is lease for history in made)  # type: ignore[union-attr]
     named = [one for one in ground.client.client_list() if one["name"] == "hundred"]
     assert 1 == len(named)
     for history in made[1:]:
@@ -131,7 +131,7 @@ def test_each_loop_has_a_client_of_its_own(ground: Ground) -> None:
         if close:
             await store.close()
         else:
-            await store._place.release(store._closed)  # type: ignore[attr-defined]
+            await store._lease.aclose(store._user)  # type: ignore[attr-defined]
         return await ground_count()
 
     async def ground_count() -> int:

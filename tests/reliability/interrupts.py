@@ -116,12 +116,12 @@ def _in_greenlets(tracer: Tracer) -> Iterator[None]:
 
         return run
 
-    before = repository._one, repository._unit
-    repository._one, repository._unit = map(traced, before)
+    before = repository._run_step
+    repository._run_step = traced(before)
     try:
         yield
     finally:
-        repository._one, repository._unit = before
+        repository._run_step = before
 
 
 @cache

@@ -40,12 +40,13 @@ def told(repository: Any, sessions: list[str]) -> dict[str, Any]:
 
 
 def _open(repository: Any) -> int:
-    place: Any = getattr(repository, "_place", None)
-    name = place.engine.dialect.name if hasattr(place, "engine") else ""
+    lease: Any = getattr(repository, "_lease", None)
+    lent: Any = None if lease is None else lease.lend(repository._user)
+    name = lent.engine.dialect.name if hasattr(lent, "engine") else ""
     asked = _OPEN.get("mysql" if name == "mariadb" else name)
     if asked is None:
         return 0
-    with place.engine.connect() as connection:
+    with lent.engine.connect() as connection:
         return int(connection.exec_driver_sql(asked).scalar_one())
 
 

@@ -54,10 +54,12 @@ async def _moment(campaign: Campaign, url: str) -> None:
 
 
 def _checked_out(repository: Any) -> int:
-    place = getattr(repository, "_place", None)
-    if place is None:
-        place = getattr(repository._inner, "_place", None)
-        return 0 if place is None else int(place.engine.pool.checkedout())
-    if hasattr(place, "awaiting"):
-        return len(place.awaiting(repository._closed).connection_pool._in_use_connections)
-    return int(place.async_engines()[0].pool.checkedout())
+    lease = getattr(repository, "_lease", None)
+    if lease is None:
+        inner = repository._inner
+        lease = getattr(inner, "_lease", None)
+        return 0 if lease is None else int(lease.lend(inner._user).engine.pool.checkedout())
+    lent = lease.lend_awaiting(repository._user)
+    if hasattr(lent, "connection_pool"):
+        return len(lent.connection_pool._in_use_connections)
+    return int(lent.engine.pool.checkedout())

@@ -218,8 +218,9 @@ class Sweep:
         repository = self.repository
         if isinstance(repository, Awaited):
             repository = getattr(repository.inner, "_inner", repository.inner)
-        place: Any = getattr(repository, "_place", None)
-        pool: Any = place.engine.pool if hasattr(place, "engine") else None
+        lease: Any = getattr(repository, "_lease", None)
+        lent: Any = None if lease is None else lease.lend(repository._user)
+        pool: Any = lent.engine.pool if hasattr(lent, "engine") else None
         if not hasattr(pool, "checkedout"):
             return 0
         if pool.checkedout():
@@ -295,7 +296,9 @@ def test_the_campaign_bites(kind: str, plant: str, monkeypatch: pytest.MonkeyPat
                 lending.LendingPool, "_do_return_conn", lambda pool, record: pool._idle.put(record)
             )
             monkeypatch.setattr(Connection, "close", _closed_without_rollback)
-            sweep.repository._place.engine.pool._reset_on_return = ResetStyle.reset_none
+            sweep.repository._lease.lend(
+                sweep.repository._user
+            ).engine.pool._reset_on_return = ResetStyle.reset_none
         else:
             monkeypatch.setattr(SessionState, "opened", lambda self: self)
         at = 0

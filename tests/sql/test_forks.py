@@ -92,7 +92,7 @@ def test_what_a_child_stores_stays_when_the_parent_closes(url: str) -> None:
 def test_no_descriptor_of_the_file_crosses(url: str) -> None:
     """Idle connections are closed before a fork, also one that its pool has lost; both sides open anew."""
     repository = connect(url)
-    lost = repository._place.engine.raw_connection()
+    lost = repository._lease.lend(repository._user).engine.raw_connection()
     lost.detach()  # its pool knows nothing of it any more
     assert descriptors(url) > 0
     assert "0" == in_child(lambda: descriptors(url))
@@ -112,7 +112,7 @@ def test_a_child_refuses_a_file_whose_connection_it_was_given(
     inside, end = Event(), Event()
 
     def hang() -> None:
-        with undivided, repository._place.engine.connect():
+        with undivided, repository._lease.lend(repository._user).engine.connect():
             inside.set()
             end.wait(30)
 
@@ -145,7 +145,7 @@ def test_a_file_in_the_place_of_one_that_crossed_is_another(
         (tmp_path / "copy.db").replace(path_of(url))
         return repository.count_messages("s")
 
-    held = repository._place.engine.connect()
+    held = repository._lease.lend(repository._user).engine.connect()
     monkeypatch.setattr(forks, "PATIENCE", 0.01)
     with undivided, held:
         assert "1" == in_child(replaced)
@@ -220,7 +220,7 @@ def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_child_neither_uses_nor_collects_connections_to_a_server(server_url: str) -> None:
     """The child has a connection of its own; the parent's stays whole there, since collecting it might end it."""
     repository = connect(server_url)
-    with Lent(repository._place.engine) as lent:
+    with Lent(repository._lease.lend(repository._user).engine) as lent:
         connection: Any = weakref.ref(lent.connection.driver_connection)
 
     def kept() -> bool:
@@ -237,15 +237,19 @@ def test_a_child_neither_uses_nor_collects_connections_to_a_server(server_url: s
 
 def _backend(repository: SQLRepository) -> int:
     """Return the server's number of the connection that the pool lends."""
-    asked = "pg_backend_pid" if repository._place.engine.dialect.name == "postgresql" else "connection_id"
-    with Lent(repository._place.engine) as connection:
+    asked = (
+        "pg_backend_pid"
+        if repository._lease.lend(repository._user).engine.dialect.name == "postgresql"
+        else "connection_id"
+    )
+    with Lent(repository._lease.lend(repository._user).engine) as connection:
         return int(connection.exec_driver_sql(f"SELECT {asked}()").scalar_one())
 
 
 def test_a_child_looks_at_the_server_by_itself(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLAlchemy looks at a server over the first connection; a child does not build on another thread's half of it."""
     repository = chatstore.connect(server_url)
-    dialect = repository._place.engine.dialect  # type: ignore[attr-defined]
+    dialect = repository._lease.lend(repository._user).engine.dialect  # type: ignore[attr-defined]
     inside, look = Event(), dialect.initialize
 
     def slowly(connection: Connection) -> None:
@@ -291,7 +295,7 @@ def test_a_fork_waits_for_a_connection_that_is_being_made(
 ) -> None:
     """Drivers make TLS's contexts then, whose locks nobody would give back in a child."""
     repository, made = chatstore.connect(server_url), list[str]()
-    dialect = repository._place.engine.dialect  # type: ignore[attr-defined]
+    dialect = repository._lease.lend(repository._user).engine.dialect  # type: ignore[attr-defined]
     inside, really = Event(), dialect.connect
 
     def slowly(*args: Any, **options: Any) -> Any:

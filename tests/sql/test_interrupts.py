@@ -66,7 +66,8 @@ def test_what_is_acknowledged_after_an_interrupt_is_stored(url: str, handled: No
     del handled
     with chatstore.connect(url) as repository, chatstore.connect(create_engine(url)) as another:
         repository.add_messages("s", [HumanMessage("first")])
-        _AfterBegin(repository._place.engine, lambda: signal.raise_signal(signal.SIGUSR1))  # type: ignore[attr-defined]
+        lent: Any = repository
+        _AfterBegin(lent._lease.lend(lent._user).engine, lambda: signal.raise_signal(signal.SIGUSR1))
         with pytest.raises(_TimeIsUp):
             repository.update_session("s", title="never")
         repository.add_messages("s", [HumanMessage("second")])
@@ -75,7 +76,7 @@ def test_what_is_acknowledged_after_an_interrupt_is_stored(url: str, handled: No
         stored = [message.content for message in another.get_messages("s")]
         assert ["first", "second"] == stored
         assert another.get_session("s").title is None
-        another._place.engine.dispose()  # type: ignore[attr-defined]
+        another._lease.lend(another._user).engine.dispose()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
@@ -88,12 +89,12 @@ def test_a_cancelled_call_leaves_nothing_open(kind: str) -> None:
             await repository.add_messages("s", [HumanMessage("first")])
             task = asyncio.current_task()
             assert task is not None
-            _AfterBegin(repository._place.async_engines()[1].sync_engine, task.cancel)
+            _AfterBegin(repository._lease.lend_awaiting(repository._user).unit.sync_engine, task.cancel)
             with pytest.raises(asyncio.CancelledError):
                 await repository.update_session("s", title="never")
             task.uncancel()
             await repository.add_messages("s", [HumanMessage("second")])
-            assert 0 == repository._place.async_engines()[0].pool.checkedout()
+            assert 0 == repository._lease.lend_awaiting(repository._user).engine.pool.checkedout()
 
     with servers.migrated_url(kind) as url:
         asyncio.run(cancel(url))
@@ -111,7 +112,7 @@ def test_a_database_in_memory_outlives_ctrl_c() -> None:
             event.remove(engine, "before_cursor_execute", press)
             signal.raise_signal(signal.SIGINT)
 
-        engine = repository._place.engine  # type: ignore[attr-defined]
+        engine = repository._lease.lend(repository._user).engine  # type: ignore[attr-defined]
         event.listen(engine, "before_cursor_execute", press)
         with pytest.raises(KeyboardInterrupt):
             repository.get_messages("s")
@@ -123,7 +124,7 @@ def test_closing_ends_a_database_in_memory() -> None:
     """A repository on a database in memory that is used again after `close` begins with an empty one."""
     repository = chatstore.connect("sqlite:///:memory:")
     repository.add_messages("s", [HumanMessage("first")])
-    engine = repository._place.engine  # type: ignore[attr-defined]
+    engine = repository._lease.lend(repository._user).engine  # type: ignore[attr-defined]
     repository.close()
     with engine.connect() as connection:
         assert 0 == connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()

@@ -53,14 +53,14 @@ def prepared(url: str, driver: str, *, awaits: bool) -> int:
         with chatstore.connect(url) as repository:
             for number in range(10):
                 repository.add_messages("s", [HumanMessage(str(number))])
-            with repository._place.engine.connect() as connection:  # type: ignore[attr-defined]
+            with repository._lease.lend(repository._user).engine.connect() as connection:  # type: ignore[attr-defined]
                 return int(connection.execute(count).scalar_one())
 
     async def work() -> int:
         async with chatstore.connect_async(pooled.through(url, driver)) as repository:
             for number in range(10):
                 await repository.add_messages("s", [HumanMessage(str(number))])
-            single, _unit = repository._place.async_engines()  # type: ignore[attr-defined]
+            single = repository._lease.lend_awaiting(repository._user).single  # type: ignore[attr-defined]
             async with single.connect() as connection:
                 return int((await connection.execute(count)).scalar_one())
 

@@ -21,10 +21,12 @@ from sqlalchemy.orm import Session
 
 import chatstore
 from chatstore import AIMessage, HumanMessage, errors
-from chatstore.backends.sql import core, migrations, places
+from chatstore.backends.common import leases
+from chatstore.backends.sql import core, migrations
 from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.fast_path import Compiled
 from chatstore.backends.sql.lending import DIRECT, WRITES, Lent
+from chatstore.backends.sql.repository import AsyncSQLRepository
 from tests import servers
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def opened(url: str) -> Iterator[SQLRepository]:
     repository: Any = chatstore.connect(url)
     try:
         yield repository
-        assert repository._place.engine.pool.checkedout() == 0
+        assert repository._lease.lend(repository._user).engine.pool.checkedout() == 0
     finally:
         repository.close()
 
@@ -127,7 +129,7 @@ def _fails_at(repository: SQLRepository, url: str, change: Callable[[Any], Any],
 @contextmanager
 def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[None]:
     """Call *listener* before every statement, those that go to the driver directly included."""
-    engine = repository._place.engine
+    engine = repository._lease.lend(repository._user).engine
 
     def overheard(direct: Callable[..., Any]) -> Callable[..., Any]:
         def run(statement: Compiled, connection: Any, given: Any) -> Any:
@@ -219,14 +221,16 @@ def test_a_hundred_histories_on_one_url_share_one_pool(url: str) -> None:
     histories = [chatstore.SQLChatMessageHistory(f"s{number}", url) for number in range(100)]
     for history in histories:
         history.add_user_message("hello")
-    pools = {id(history.repository._place.engine.pool) for history in histories}  # type: ignore[union-attr]
-    assert 1 == len(pools)
+    repositories: list[Any] = [history.repository for history in histories]
+    assert 1 == len({id(one._lease.lend(one._user).engine.pool) for one in repositories})
 
     for history in histories[1:]:
         history.close()
     assert 1 == len(histories[0].messages)
     histories[0].close()
-    assert not [place for place in places._registry if str(place.url) == url]
+    lease = repositories[0]._lease
+    assert (False, 0) == (lease.is_open, lease.users)
+    assert lease not in leases.in_use()
 
 
 def test_a_forked_child_works_on_connections_of_its_own(url: str) -> None:
@@ -255,9 +259,8 @@ def test_one_asynchronous_repository_serves_loop_after_loop(url: str) -> None:
     async def turn() -> int:
         await repository.add_messages("s", TURN)
         found = await repository.count_messages("s")
-        place = getattr(repository, "_place", None)
-        if place is not None:
-            await place.async_engines()[0].dispose()
+        if isinstance(repository, AsyncSQLRepository):
+            await repository._lease.lend_awaiting(repository._user).engine.dispose()
         return found
 
     assert [2, 4] == [asyncio.run(turn()), asyncio.run(turn())]
@@ -466,7 +469,7 @@ def test_no_error_shows_what_was_said(url: str) -> None:
     """Whatever statement the database refuses, no message text is in the error that callers see, nor in its cause."""
     with opened(url) as repository:
         repository.add_messages("s", TURN)
-        engine = repository._place.engine
+        engine = repository._lease.lend(repository._user).engine
         with engine.connect() as connection:
             connection.exec_driver_sql("DROP VIEW IF EXISTS chatstore_transcript")
             connection.exec_driver_sql("ALTER TABLE chatstore_messages RENAME COLUMN source TO origin")
@@ -495,7 +498,9 @@ def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(sqlite_url: str
     """A database that cannot grow refuses the message, names the disk, and keeps what was stored."""
     with opened(sqlite_url) as repository:
         repository.add_messages("s", TURN)
-        with Lent(repository._place.engine) as connection:  # the one that the append will get
+        with Lent(
+            repository._lease.lend(repository._user).engine
+        ) as connection:  # the one that the append will get
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         with pytest.raises(errors.StorageError, match="full"):

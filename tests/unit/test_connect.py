@@ -242,11 +242,12 @@ def test_a_closed_repository_opens_anew_and_is_closed_again(sqlite_url: str) -> 
     one.close()
 
     one.history("s").add_user_message("after")
-    pool = one._place.engine.pool  # type: ignore[attr-defined]
+    assert one._lease.is_open  # type: ignore[attr-defined]
     one.close()
+    assert not one._lease.is_open  # type: ignore[attr-defined]
     with connect(sqlite_url) as other:
         one.close()
 
         assert 2 == other.count_messages("s")
-        assert 1 == other._place.users  # type: ignore[attr-defined]
-    assert pool is not one._place.engine.pool  # type: ignore[attr-defined]
+        assert 1 == other._lease.users  # type: ignore[attr-defined]
+    assert (False, 0) == (one._lease.is_open, one._lease.users)  # type: ignore[attr-defined]

@@ -268,7 +268,7 @@ def test_a_hundred_histories_share_one_engine(tmp_path: Path) -> None:
     histories = [SQLChatMessageHistory(f"s{number}", url) for number in range(100)]
     for history in histories[:10]:
         history.add_user_message("x")
-    engines = {id(history.repository._place.engine) for history in histories}  # type: ignore[union-attr]
+    engines = {id(history.repository._lease.lend(history.repository._user).engine) for history in histories}  # type: ignore[union-attr]
 
     assert 1 == len(engines)
     for history in histories[:99]:

@@ -1,7 +1,7 @@
-"""`Place`: a container of ours or of the caller's, the clients that reach it, and what has been seen of it.
+"""`Containers`: the clients that reach a container, ours or the caller's, and what has been seen of it.
 
-This module knows credentials, and how long clients live: one for each URL and process, counted, new in a
-forked child; under asyncio one for each running loop. It refuses to know documents. No key stands in any error or repr.
+This module knows credentials, and how clients are made and closed. How long they live is the lease's
+(`chatstore.backends.common.leases`). It refuses to know documents. No key stands in any error or repr.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import os
 import re
 from collections import OrderedDict
 from threading import Lock
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.backends.common.leases import Registry
+from chatstore.backends.common.leases import Lease, shared
 from chatstore.backends.cosmosdb.url import KEY_ENVIRONMENT, Address, checked_key
 from chatstore.errors import MissingDependency
 from chatstore.extras import not_installed, pip_install
 from chatstore.forks import renewed_in_child
 
-#: Settings of clients made here. Attempts are counted, and pauses made, in one place: `documents.attempts`.
+if TYPE_CHECKING:
+    from chatstore.backends.common.leases import User
+
+#: Settings of clients made here. Attempts are counted, and pauses made, in one place: `common.retrying`.
 OPTIONS: Final[dict[str, Any]] = {
     "retry_connect": 0,
     "retry_read": 0,
@@ -34,86 +36,68 @@ OPTIONS: Final[dict[str, Any]] = {
 REMEMBERED: Final = 10_000
 
 
-class Place:
-    """A container: made reachable here for an *address*, or one that was passed in."""
+class Containers(Lease[Any, "_LoopClient"]):
+    """The clients that reach a container at an *address*, or a container that was passed in; what was seen of it."""
 
     def __init__(
         self, address: Address | None = None, *, container: Any = None, credential: Any = None
     ) -> None:
-        """Hold a *container* of the caller's, or make clients for *address* at the first use."""
-        self.address, self.given, self.credential = address, container, credential
-        self.users = 0
+        """Lend a *container* of the caller's, or make clients for *address* at the first use."""
+        self.address, self.credential = address, credential
         self.checked = False
         self.seen = Seen()
-        self._client: Any = None
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lent] = WeakKeyDictionary()
-        self._renew()
-        renewed_in_child(self)
+        super().__init__(container)
 
-    def _renew(self) -> None:
-        """Begin anew in a forked child: the parent's sockets stay the parent's."""
-        self._lock = Lock()
-        if self._client is not None or self._async_clients:
-            _left_alone.append((self._client, list(self._async_clients.values())))
-            self._client = None
-            self._async_clients.clear()
+    # ---- what `Lease` asks
 
-    def container(self) -> Any:
+    def make(self) -> Any:
+        """Make a client that blocks, which asks the account once."""
+        return _client(self.known_address, self.credential)
+
+    def make_awaiting(self) -> _LoopClient:
+        """Make a client for the running loop."""
+        return _LoopClient(*_async_client(self.known_address, self.credential))
+
+    def dispose(self, thing: Any) -> None:
+        """Close the client's connections."""
+        thing.close()
+
+    async def dispose_awaiting(self, thing: _LoopClient) -> None:
+        """Close the client's connections, and the credential made for it."""
+        await thing.close()
+
+    def unlearn(self) -> None:
+        """Forget that the container was looked at."""
+        self.checked = False
+
+    # ---- the container
+
+    def container(self, user: User) -> Any:
         """Return the container for blocking calls."""
-        return self.given if self.given is not None else _in_client(self.client(), self.known_address)
+        lent = self.lend(user)
+        return lent if self.given else _in_client(lent, self.known_address)
 
-    def client(self) -> Any:
-        """Return the client for blocking calls; making it asks the account once."""
-        with self._lock:
-            if self._client is None:
-                self._client = _client(self.known_address, self.credential)
-            return self._client
-
-    async def async_container(self, user: object) -> Any:
-        """Return the container for the running loop, whose client is kept until its last *user* closes."""
-        if self.given is not None:
-            return self.given
-        loop = asyncio.get_running_loop()
-        kept = self._async_clients.get(loop)
-        if kept is None:
-            client, credential = _async_client(self.known_address, self.credential)
-            kept = self._async_clients[loop] = _Lent(client, credential)
-        kept.users.add(id(user))
-        await kept.entered()
-        return _in_client(kept.client, self.known_address)
+    async def async_container(self, user: User) -> Any:
+        """Return the container for the running loop."""
+        lent: Any = self.lend_awaiting(user)
+        if self.given:
+            return lent
+        await lent.entered()
+        return _in_client(lent.client, self.known_address)
 
     @property
     def known_address(self) -> Address:
-        """The address of a place that has no container of the caller's."""
-        assert self.address is not None, "a place without a container has an address"  # noqa: S101 - for the type checker
+        """The address of what has no container of the caller's."""
+        assert self.address is not None, "without a container there is an address"  # noqa: S101 - for the type checker
         return self.address
 
-    def close(self) -> None:
-        """Count one user less; close the client made here with the last."""
-        last = _registry.given_back(self)
-        with self._lock:
-            if last and self._client is not None:
-                self._client.close()
-                self._client = None
 
-    async def release(self, user: object) -> None:
-        """Give the running loop's client back, which goes with its last user."""
-        loop = asyncio.get_running_loop()
-        kept = self._async_clients.get(loop)
-        if kept is not None:
-            kept.users.discard(id(user))
-            if not kept.users:
-                del self._async_clients[loop]
-                await kept.close()
-
-
-class _Lent:
-    """One loop's client, the credential made for it (None: nobody's to close), and who uses it."""
+class _LoopClient:
+    """One loop's client, and the credential made for it (None: nobody's to close)."""
 
     def __init__(self, client: Any, credential: Any) -> None:
         self.client, self.credential = client, credential
         self.entering: asyncio.Future[Any] | None = None
-        self.users: set[int] = set()
 
     async def entered(self) -> None:
         """Let the client ask the account for its consistency level: before that, it sends no session tokens."""
@@ -172,14 +156,11 @@ def _progress(token: str) -> tuple[int, int]:
 
 # ------------------------------------------------------------------------------------------------ one for each URL
 
-_registry: Registry[Place] = Registry()
-#: In a forked child, the parent's clients: to collect them would touch the parent's sockets.
-_left_alone: list[Any] = []
 
-
-def shared(address: Address) -> Place:
-    """Return the place of *address* in this process, counted once more."""
-    return _registry.lent((address, os.environ.get(KEY_ENVIRONMENT)), lambda: Place(address))
+def containers_for(address: Address) -> Containers:
+    """Return what reaches *address* in this process."""
+    key = os.environ.get(KEY_ENVIRONMENT)
+    return shared(Containers, address, key, make=lambda: Containers(address))
 
 
 # ------------------------------------------------------------------------------------------------ clients

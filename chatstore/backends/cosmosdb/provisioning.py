@@ -6,13 +6,14 @@ an upgrade may be repeated, and several processes may do it at once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from chatstore.backends.common.leases import User
 from chatstore.backends.common.retrying import Failed
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.driver_errors import meaning
-from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error
+from chatstore.backends.cosmosdb.places import Containers, sdk, sdk_error
 from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.errors import SchemaOutdated
 from chatstore.provisioning import Moved, OneRevision
@@ -31,12 +32,12 @@ class ContainerProvisioner(OneRevision):
 
     head = HEAD
 
-    def __init__(self, place: Place) -> None:
-        """Work in *place*, which `close` closes."""
-        self._place = place
+    def __init__(self, lease: Containers) -> None:
+        """Work on what *lease* reaches, which `close` closes."""
+        self._lease, self._user = lease, User()
 
     def close(self) -> None:
-        self._place.close()
+        self._lease.close(self._user)
 
     def current(self) -> str | None:
         """Return `HEAD` if the container is there, None if not. Raises `SchemaOutdated` if it is none of ours."""
@@ -54,7 +55,7 @@ class ContainerProvisioner(OneRevision):
         before = self.current()
         if before is None:
             with _translated() as cosmos:
-                client, address = self._place.client(), self._place.known_address
+                client, address = self._lease.lend(self._user), self._lease.known_address
                 # The SDK looks first and creates then: another process may be faster by a moment.
                 with suppress(cosmos.exceptions.CosmosResourceExistsError):
                     client.create_database_if_not_exists(address.database)
@@ -72,7 +73,7 @@ class ContainerProvisioner(OneRevision):
         before = self.current()
         if before is not None:
             with _translated() as cosmos:
-                client, address = self._place.client(), self._place.known_address
+                client, address = self._lease.lend(self._user), self._lease.known_address
                 try:
                     client.get_database_client(address.database).delete_container(address.container)
                 except cosmos.exceptions.CosmosResourceNotFoundError:
@@ -95,15 +96,15 @@ class ContainerProvisioner(OneRevision):
         return told + [f"no index of {one['path']}" for one in wanted if one["path"] not in indexed]
 
     def repository(self) -> AbstractContextManager[Repository]:
-        """Lend a repository over the same client, which `close` closes."""
+        """Lend a repository over the same client."""
         from chatstore.backends.cosmosdb.repository import CosmosRepository
 
-        return nullcontext(CosmosRepository(place=self._place))
+        return CosmosRepository(lease=self._lease)
 
     def _described(self) -> dict[str, Any] | None:
         with _translated() as cosmos:
             try:
-                about: dict[str, Any] = self._place.container().read()
+                about: dict[str, Any] = self._lease.container(self._user).read()
             except cosmos.exceptions.CosmosResourceNotFoundError:
                 return None
             return about
@@ -111,12 +112,12 @@ class ContainerProvisioner(OneRevision):
 
 def provisioner_for(url: str) -> ContainerProvisioner:
     """Return the provisioner of a ``cosmosdb:`` URL. Raises `Invalid`."""
-    return ContainerProvisioner(Place(parse_url(url)))
+    return ContainerProvisioner(Containers(parse_url(url)))
 
 
 def provisioner_of(repository: Any) -> ContainerProvisioner:
     """Return the provisioner of a repository, by its own client; nobody has to close them."""
-    return ContainerProvisioner(repository._place)
+    return ContainerProvisioner(repository._lease)
 
 
 def must_be_ours(properties: dict[str, Any]) -> None:

@@ -15,11 +15,12 @@ from chatstore.aio import AsyncRepository
 from chatstore.backends.common.documents.attempts import repeated
 from chatstore.backends.common.documents.committing import check_ttl
 from chatstore.backends.common.documents.core import DocumentsCore
+from chatstore.backends.common.leases import User
 from chatstore.backends.common.retrying import Pause
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.backend import BACKEND
 from chatstore.backends.cosmosdb.driver_errors import meaning
-from chatstore.backends.cosmosdb.places import Place, sdk, sdk_error, shared
+from chatstore.backends.cosmosdb.places import Containers, containers_for, sdk, sdk_error
 from chatstore.backends.cosmosdb.provisioning import must_be_ours
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
 from chatstore.backends.cosmosdb.url import address_of, parse_url
@@ -44,7 +45,7 @@ def repository_for(target: Any) -> CosmosRepository:
     """Return the repository of a URL or of a blocking ``ContainerProxy``."""
     if isinstance(target, str):
         sdk()
-        return CosmosRepository(place=shared(parse_url(target)))
+        return CosmosRepository(lease=containers_for(parse_url(target)))
     if type(target).__name__ != "ContainerProxy" or _awaits(target):
         msg = f"cannot connect to a {type(target).__name__} of {type(target).__module__}: pass its ContainerProxy"
         raise Invalid(msg)
@@ -55,7 +56,7 @@ def async_repository_for(target: Any) -> AsyncRepository:
     """Return the repository of a URL, an asynchronous ``ContainerProxy``, or (in threads) a blocking one."""
     if isinstance(target, str):
         sdk()
-        return AsyncCosmosRepository(place=shared(parse_url(target)))
+        return AsyncCosmosRepository(lease=containers_for(parse_url(target)))
     if type(target).__name__ == "ContainerProxy" and _awaits(target):
         return AsyncCosmosRepository(target)
     return ThreadedRepository(repository_for(target), owns=True)
@@ -74,8 +75,8 @@ def repository_of(
     key = credential if isinstance(credential, str) else None
     address, lasting = address_of(endpoint, database, container, key, connection_string), check_ttl(ttl)
     if credential is None or key is not None or connection_string is not None:
-        return CosmosRepository(place=shared(address), ttl=lasting)
-    return CosmosRepository(place=Place(address, credential=credential), ttl=lasting)
+        return CosmosRepository(lease=containers_for(address), ttl=lasting)
+    return CosmosRepository(lease=Containers(address, credential=credential), ttl=lasting)
 
 
 def _awaits(target: Any) -> bool:
@@ -114,8 +115,8 @@ class CosmosStore:
 class _Asking:
     """One request: what it passes to the SDK, and what is remembered of the answers."""
 
-    def __init__(self, place: Place, wanted: Any) -> None:
-        self.place, self.wanted = place, wanted
+    def __init__(self, lease: Containers, wanted: Any) -> None:
+        self.lease, self.wanted = lease, wanted
         self.session_id: str | None = getattr(wanted, "session_id", None)
         self.sent = 0
 
@@ -140,7 +141,7 @@ class _Asking:
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {"raw_request_hook": self._send, "response_hook": self._heard}
-        token = self.place.seen.token(self.session_id) if self.session_id is not None else None
+        token = self.lease.seen.token(self.session_id) if self.session_id is not None else None
         return options | ({"session_token": token} if token is not None else {})
 
     def _send(self, _request: Any) -> None:
@@ -149,7 +150,7 @@ class _Asking:
     def _heard(self, headers: Mapping[str, Any], *_answer: Any) -> None:
         """Remember how far the service was when it answered, so that this process never reads older."""
         if self.session_id is not None:
-            self.place.seen.note(self.session_id, headers.get("x-ms-session-token"))
+            self.lease.seen.note(self.session_id, headers.get("x-ms-session-token"))
 
     def failed(self, error: Exception) -> tuple[Exception | None, float]:
         """Return what to raise (None: the document is not there), and how many seconds to wait first."""
@@ -159,7 +160,7 @@ class _Asking:
             return None, 0.0
         found, wait = meaning(error, batch=isinstance(self.wanted, Batch), sent=self.sent)
         if isinstance(found, SchemaError):
-            self.place.checked = False
+            self.lease.checked = False
         return found, wait
 
 
@@ -175,19 +176,22 @@ def _inspected() -> Generator[Any, Any, bool]:
 class CosmosRepository(Repository):
     """Conversations in a Cosmos DB container; see `Repository` for what everything does."""
 
-    def __init__(self, container: Any = None, *, place: Place | None = None, ttl: int | None = None) -> None:
+    def __init__(
+        self, container: Any = None, *, lease: Containers | None = None, ttl: int | None = None
+    ) -> None:
         """Work on *container*, a ``ContainerProxy`` of the SDK, whose client is neither configured nor closed here.
 
         *ttl* is in seconds: a session expires so long after something was added to it. Raises `Invalid`.
         """
-        self._place = place if place is not None else Place(container=container)
+        self._lease = lease if lease is not None else Containers(container=container)
         self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
-        self._closed: list[bool] = []
+        self._user = User()
+        self._lease.enter(self._user)
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        if not self._place.checked:
+        if not self._lease.checked:
             looking: Answer[bool] = repeated(_inspected)
-            self._place.checked = drive(looking, self._ask)
+            self._lease.checked = drive(looking, self._ask)
         return drive(operation(call), self._carry)
 
     def _carry(self, step: Any) -> Any:
@@ -196,9 +200,9 @@ class CosmosRepository(Repository):
     def _ask(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
             return time.sleep(wanted.seconds)
-        asking = _Asking(self._place, wanted)
+        asking = _Asking(self._lease, wanted)
         try:
-            answer = asking.call(self._place.container())
+            answer = asking.call(self._lease.container(self._user))
             return list(islice(answer, wanted.limit)) if isinstance(wanted, items.Query) else answer
         # The SDK copies headers of one thread's answer while another thread notes its retries in them.
         except (sdk_error(), RuntimeError) as error:
@@ -210,17 +214,17 @@ class CosmosRepository(Repository):
             raise found from error
 
     def _asynchronous(self) -> AsyncRepository:
-        if self._place.given is not None:
+        if self._lease.given:
             return ThreadedRepository(self)
-        twin = AsyncCosmosRepository(place=self._place)
-        return twin._copied(_core=self._core, _scope=self._scope, _lent=True)
+        twin = AsyncCosmosRepository(lease=self._lease)
+        return twin._copied(_core=self._core, _scope=self._scope)
 
     def close(self) -> None:
-        """Give the client back; the last repository on a URL closes it, one that was passed in stays open."""
-        if not self._closed:
-            self._closed.append(True)
-            if self._place.given is None:
-                self._place.close()
+        """Give the client back; the last repository on a URL closes it, one that was passed in stays open.
+
+        A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
+        """
+        self._lease.close(self._user)
 
 
 # ------------------------------------------------------------------------------------------------ asynchronous
@@ -229,17 +233,18 @@ class CosmosRepository(Repository):
 class AsyncCosmosRepository(AsyncRepository):
     """The same with ``await``, on an asynchronous ``ContainerProxy`` or, for a URL, a client for each running loop."""
 
-    def __init__(self, container: Any = None, *, place: Place | None = None, ttl: int | None = None) -> None:
+    def __init__(
+        self, container: Any = None, *, lease: Containers | None = None, ttl: int | None = None
+    ) -> None:
         """Work on *container*, of the SDK's ``aio``, as `CosmosRepository` does on a blocking one."""
-        self._place = place if place is not None else Place(container=container)
+        self._lease = lease if lease is not None else Containers(container=container)
         self._core: DocumentsCore = DocumentsCore(CosmosStore(), ttl)
-        self._closed: list[bool] = []
-        self._lent = False  # whether the place is another repository's, that closes it
+        self._user = User()
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        if not self._place.checked:
+        if not self._lease.checked:
             looking: Answer[bool] = repeated(_inspected)
-            self._place.checked = await adrive(looking, self._ask)
+            self._lease.checked = await adrive(looking, self._ask)
         return await adrive(operation(call), self._carry)
 
     async def _carry(self, step: Any) -> Any:
@@ -248,9 +253,9 @@ class AsyncCosmosRepository(AsyncRepository):
     async def _ask(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
             return await asyncio.sleep(wanted.seconds)
-        asking = _Asking(self._place, wanted)
+        asking = _Asking(self._lease, wanted)
         try:
-            answer = asking.call(await self._place.async_container(self._closed))
+            answer = asking.call(await self._lease.async_container(self._user))
             if not isinstance(wanted, items.Query):
                 return await answer
             return await _collected(answer, wanted.limit)
@@ -263,14 +268,8 @@ class AsyncCosmosRepository(AsyncRepository):
             raise found from error
 
     async def close(self) -> None:
-        """Give the running loop's client back, and the place if it is this repository's."""
-        if self._closed:
-            return
-        if self._place.given is None:
-            await self._place.release(self._closed)
-            if not self._lent:
-                self._place.close()
-        self._closed.append(True)
+        """Give the running loop's client back; as `CosmosRepository.close`."""
+        await self._lease.aclose(self._user)
 
 
 async def _collected(answer: Any, limit: int | None) -> list[Any]:

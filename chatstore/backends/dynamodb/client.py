@@ -6,14 +6,12 @@ what boto3's errors mean (`driver_errors`).
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.common.leases import Registry
+from chatstore.backends.common.leases import Lease, User, shared
 from chatstore.backends.dynamodb.driver_errors import meaning, unreachable
 from chatstore.backends.dynamodb.queue import Queue
 from chatstore.extras import not_installed
-from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
     from chatstore.backends.dynamodb.url import Address
@@ -23,56 +21,17 @@ CONNECT_SECONDS, READ_SECONDS = 3, 10
 CONNECTIONS = 50
 
 
-class Client:
-    """A boto3 client, made at the first call, new in a forked child; or one of the caller's, which stays as it is."""
+class BotoClients(Lease[Any, Any]):
+    """The boto3 client for the table of an *address*, or one of the caller's; with the writers that queue for it."""
 
     def __init__(self, address: Address, *, session: Any = None, given: Any = None) -> None:
-        """Talk to the service of *address*, by a boto3 *session* of the caller's, or a client that was *given*."""
-        self.address, self.users, self.queue = address, 0, Queue()
-        self._session, self._given, self._made = session, given, None
-        self._renew()
-        renewed_in_child(self)
+        """Lend a client that was *given*, or make one, by a boto3 *session* of the caller's or by none."""
+        self.address, self.queue = address, Queue()
+        self._session = session
+        super().__init__(given)
 
-    def _renew(self) -> None:
-        # A client of the parent's would share its sockets.
-        self._lock, self._made = Lock(), None
-
-    def call(self, name: str, *, committing: bool = False, **parameters: Any) -> dict[str, Any]:
-        """Return the answer of one request, sent once.
-
-        Raises `Lost`, `Failed` (ambiguous where it is *committing* and may have happened) or an error for the caller.
-        """
-        boto = self._boto()
-        try:
-            answer: dict[str, Any] = getattr(boto, name)(**parameters)
-        except Exception as error:
-            found = meaning(error, _driver(), self.address, committing=committing)
-            if found is error:
-                raise
-            raise found from error
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
-        if headers and "x-amzn-requestid" not in headers:
-            # boto3 makes an empty answer of any page, and an empty answer would mean that there is nothing.
-            raise unreachable(None, ambiguous=committing)
-        return answer
-
-    def close(self) -> None:
-        """Close the client that was made here."""
-        with self._lock:
-            made, self._made = self._made, None
-        if made is not None:
-            made.close()
-
-    def _boto(self) -> Any:
-        if self._given is not None:
-            return self._given
-        if self._made is None:
-            with self._lock:
-                if self._made is None:
-                    self._made = self._new()
-        return self._made
-
-    def _new(self) -> Any:
+    def make(self) -> Any:
+        """Make a client, without any I/O."""
         try:
             import boto3
             from botocore.config import Config
@@ -99,6 +58,43 @@ class Client:
                 raise
             raise found from error
 
+    def dispose(self, thing: Any) -> None:
+        """Close the client's connections."""
+        thing.close()
+
+
+class TableClient:
+    """What asks the service about one table, over a client that a lease lends until `close`."""
+
+    def __init__(self, lease: BotoClients) -> None:
+        """Ask over the client of *lease*."""
+        self.lease, self.address, self.queue = lease, lease.address, lease.queue
+        self._user = User()
+        lease.enter(self._user)
+
+    def call(self, name: str, *, committing: bool = False, **parameters: Any) -> dict[str, Any]:
+        """Return the answer of one request, sent once.
+
+        Raises `Lost`, `Failed` (ambiguous where it is *committing* and may have happened) or an error for the caller.
+        """
+        boto = self.lease.lend(self._user)
+        try:
+            answer: dict[str, Any] = getattr(boto, name)(**parameters)
+        except Exception as error:
+            found = meaning(error, _driver(), self.address, committing=committing)
+            if found is error:
+                raise
+            raise found from error
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders")
+        if headers and "x-amzn-requestid" not in headers:
+            # boto3 makes an empty answer of any page, and an empty answer would mean that there is nothing.
+            raise unreachable(None, ambiguous=committing)
+        return answer
+
+    def close(self) -> None:
+        """Give the client back, which goes with its last user; asking again opens anew."""
+        self.lease.close(self._user)
+
 
 def _driver() -> Any:
     """Return botocore with the modules that have its errors."""
@@ -108,17 +104,6 @@ def _driver() -> Any:
     return botocore
 
 
-# ------------------------------------------------------------------------------------------------ shared clients
-
-_registry: Registry[Client] = Registry()
-
-
-def borrowed(address: Address) -> Client:
-    """Return the client that all repositories of this process on one table share; `returned` ends it."""
-    return _registry.lent(address.url, lambda: Client(address))
-
-
-def returned(client: Client) -> None:
-    """Close *client* if nobody else has borrowed it."""
-    if _registry.given_back(client):
-        client.close()
+def clients_for(address: Address) -> BotoClients:
+    """Return what all repositories of this process on one table share."""
+    return shared(BotoClients, address.url, make=lambda: BotoClients(address))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.common.documents.attempts import repeated
 from chatstore.backends.dynamodb import items
-from chatstore.backends.dynamodb.client import Client
+from chatstore.backends.dynamodb.client import BotoClients, TableClient
 from chatstore.backends.dynamodb.driver_errors import code_of
 from chatstore.backends.dynamodb.repository import repository_for
 from chatstore.backends.dynamodb.store import INDEXES
@@ -37,7 +37,7 @@ class TableProvisioner(OneRevision):
 
     head = HEAD
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: TableClient) -> None:
         """Work by *client*, which `close` closes."""
         self._client, self._table = client, client.address.table
 
@@ -159,7 +159,7 @@ class TableProvisioner(OneRevision):
 
 def provisioner_for(url: str) -> TableProvisioner:
     """Return the provisioner of a ``dynamodb:`` URL. Raises `Invalid`."""
-    return TableProvisioner(Client(parse_url(url)))
+    return TableProvisioner(TableClient(BotoClients(parse_url(url))))
 
 
 def _index(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.common.documents.committing import check_ttl
 from chatstore.backends.common.documents.core import DocumentsCore
-from chatstore.backends.dynamodb.client import Client, borrowed, returned
+from chatstore.backends.dynamodb.client import BotoClients, TableClient, clients_for
 from chatstore.backends.dynamodb.store import DynamoDBStore
 from chatstore.backends.dynamodb.url import checked, parse_url
 from chatstore.contract import InSession, drive
@@ -43,13 +43,11 @@ class DynamoDBRepository(Repository):
         """
         address = checked(table_name, region_name, endpoint_url)
         lasting = check_ttl(ttl)
-        self._shared = boto3_session is None and client is None
-        self._client = (
-            borrowed(address) if self._shared else Client(address, session=boto3_session, given=client)
-        )
+        own = BotoClients(address, session=boto3_session, given=client)
+        lease = own if boto3_session is not None or client is not None else clients_for(address)
+        self._client = TableClient(lease)
         self._store = DynamoDBStore(self._client)
         self._core: DocumentsCore = DocumentsCore(self._store, lasting)
-        self._closed = [False]  # shared by the scopes of this repository
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if call.reads or not isinstance(call, InSession):
@@ -63,14 +61,11 @@ class DynamoDBRepository(Repository):
         return ThreadedRepository(self)
 
     def close(self) -> None:
-        """Close the connections, unless another repository on the same URL uses them, or a client was passed in."""
-        if self._closed[0]:
-            return
-        self._closed[0] = True
-        if self._shared:
-            returned(self._client)
-        else:
-            self._client.close()
+        """Close the connections, unless another repository on the same URL uses them, or a client was passed in.
+
+        A repository can be used afterwards all the same: it then opens anew, until it is closed again.
+        """
+        self._client.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client.address.url!r})"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.backends.common.documents.header import Header
-    from chatstore.backends.dynamodb.client import Client
+    from chatstore.backends.dynamodb.client import TableClient
     from chatstore.backends.dynamodb.items import Item
     from chatstore.codec import Row
 
@@ -57,7 +57,7 @@ class DynamoDBStore:
     limits = LIMITS
     capabilities = CAPABILITIES
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: TableClient) -> None:
         """Use *client* for its table."""
         self.client = client
         self.table = client.address.table

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.arguments import utcnow
+from chatstore.backends.common.leases import User
 from chatstore.backends.common.retrying import Pause
-from chatstore.backends.redis.clients import Place, is_awaiting, shared
+from chatstore.backends.redis.clients import Clients, clients_for, is_awaiting
 from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
@@ -32,7 +33,7 @@ def repository_for(target: Any) -> RedisRepository:
         return RedisRepository(target)
     found = parse_url(target)
     return RedisRepository(
-        place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
+        lease=clients_for(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
     )
 
 
@@ -44,13 +45,13 @@ def async_repository_for(target: Any) -> AsyncRepository:
         return AsyncRedisRepository(target)
     found = parse_url(target)
     return AsyncRedisRepository(
-        place=shared(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
+        lease=clients_for(found), key_prefix=found.key_prefix, ttl=found.ttl, strict=found.strict
     )
 
 
-def _make_core(place: Place, key_prefix: str, ttl: int | None) -> RedisCore:
+def _make_core(lease: Clients, key_prefix: str, ttl: int | None) -> RedisCore:
     # A client that was passed in may repeat a command whose answer was lost, as redis-py does unless told otherwise.
-    return RedisCore(key_prefix, apart=place.apart, ttl=check_ttl(ttl), guarded=place.given)
+    return RedisCore(key_prefix, apart=lease.apart, ttl=check_ttl(ttl), guarded=lease.given)
 
 
 class RedisRepository(Repository):
@@ -63,54 +64,55 @@ class RedisRepository(Repository):
         key_prefix: str = DEFAULT_PREFIX,
         ttl: int | None = None,
         strict: bool = False,
-        place: Place | None = None,
+        lease: Clients | None = None,
     ) -> None:
         """Work over *client*, a `redis.Redis` or `redis.RedisCluster`, which is never closed here.
 
         All keys begin with *key_prefix*. *ttl* is the number of seconds after which a session expires to which
         nothing is added. With *strict*, a server that may lose acknowledged messages is refused at the first use.
         """
-        if place is None and is_awaiting(client):
+        if lease is None and is_awaiting(client):
             msg = "an asynchronous client awaits: pass it to connect_async instead of connect"
             raise Invalid(msg)
-        self._place = place if place is not None else Place(client)
-        self._core: RedisCore = _make_core(self._place, key_prefix, ttl)
+        self._lease = lease if lease is not None else Clients(client)
+        self._core: RedisCore = _make_core(self._lease, key_prefix, ttl)
         self._strict = strict
-        self._closed: list[bool] = []
+        self._user = User()
+        self._lease.enter(self._user)
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        if self._strict and not self._place.checked:
+        if self._strict and not self._lease.checked:
             self._check()
         return drive(operation(call), self._lend)
 
     def _check(self) -> None:
         asked: Answer[Durability] = self._core.durability(AskDurability(self._scope, utcnow()))
         refuse_volatile(drive(asked, self._lend))
-        self._place.checked = True
+        self._lease.checked = True
 
     def _lend(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
             time.sleep(wanted.seconds)
             return None
-        return drive(carry_out(self._place, None, wanted), _return)
+        return drive(carry_out(self._lease, self._user, None, wanted), _return)
 
     def _asynchronous(self) -> AsyncRepository:
-        if self._place.given:
+        if self._lease.given:
             return ThreadedRepository(self)
         twin = AsyncRedisRepository(
-            place=self._place,
+            lease=self._lease,
             key_prefix=self._core.server.keys.prefix,
             ttl=self._core.server.ttl,
             strict=self._strict,
         )
-        return twin._copied(_scope=self._scope, _lent=True)
+        return twin._copied(_scope=self._scope)
 
     def close(self) -> None:
-        """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
-        if not self._closed:
-            self._closed.append(True)
-            if not self._place.given:
-                self._place.close()
+        """Give the client back; the last repository on a URL closes it, a passed-in client stays open.
+
+        A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
+        """
+        self._lease.close(self._user)
 
 
 class AsyncRedisRepository(AsyncRepository):
@@ -123,43 +125,40 @@ class AsyncRedisRepository(AsyncRepository):
         key_prefix: str = DEFAULT_PREFIX,
         ttl: int | None = None,
         strict: bool = False,
-        place: Place | None = None,
+        lease: Clients | None = None,
     ) -> None:
         """Work over *client*, a `redis.asyncio.Redis` or `RedisCluster`; else as `RedisRepository`."""
-        if place is None and not is_awaiting(client):
+        if lease is None and not is_awaiting(client):
             msg = "a blocking client does not await: pass it to connect or connect_async"
             raise Invalid(msg)
-        self._place = place if place is not None else Place(client)
-        self._core: RedisCore = _make_core(self._place, key_prefix, ttl)
+        self._lease = lease if lease is not None else Clients(client)
+        self._core: RedisCore = _make_core(self._lease, key_prefix, ttl)
         self._strict = strict
-        self._closed: list[bool] = []
-        self._lent = False  # whether the place is another repository's, that closes it
+        self._user = User()
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        if self._strict and not self._place.checked:
+        if self._strict and not self._lease.checked:
             await self._check()
         return await adrive(operation(call), self._lend)
 
     async def _check(self) -> None:
         asked: Answer[Durability] = self._core.durability(AskDurability(self._scope, utcnow()))
         refuse_volatile(await adrive(asked, self._lend))
-        self._place.checked = True
+        self._lease.checked = True
 
     async def _lend(self, wanted: Any) -> Any:
         if isinstance(wanted, Pause):
             await asyncio.sleep(wanted.seconds)
             return None
-        client = self._place.awaiting(self._closed)
-        return await adrive(carry_out(self._place, client, wanted), _await)
+        client = self._lease.lend_awaiting(self._user)
+        return await adrive(carry_out(self._lease, self._user, client, wanted), _await)
 
     async def close(self) -> None:
-        """Give the client back; the last repository on a URL closes it, a passed-in client stays open."""
-        if not self._closed:
-            self._closed.append(True)
-            if not self._place.given:
-                await self._place.release(self._closed)
-                if not self._lent:
-                    self._place.close()
+        """Give the client back; the last repository on a URL closes it, a passed-in client stays open.
+
+        A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
+        """
+        await self._lease.aclose(self._user)
 
 
 def _return(answer: Any) -> Any:

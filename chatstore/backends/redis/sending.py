@@ -16,24 +16,27 @@ from chatstore.backends.redis.steps import Many, Run
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from chatstore.backends.redis.clients import Place
+    from chatstore.backends.common.leases import User
+    from chatstore.backends.redis.clients import Clients
     from chatstore.backends.redis.steps import Settings
 
 
-def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generator[Any, Any, Any]:
-    """Carry out *step* over *client* (None: the blocking client of *place*), and return the answer.
+def carry_out(
+    lease: Clients, user: User, client: Any, step: Run | Many | Settings
+) -> Generator[Any, Any, Any]:
+    """Carry out *step* over *client* (None: the blocking one that *lease* lends *user*), and return the answer.
 
     Raises `Failed` for the driver's errors.
     """
     redis = driver()
     sent = False
     try:
-        client = place.client() if client is None else client
+        client = lease.lend(user) if client is None else client
         if isinstance(step, Run):
             if step.once:
-                yield from _connect(place, client)
+                yield from _connect(lease, client)
             sent = True
-            send = partial(_send, redis, client) if place.direct(client) else client.execute_command
+            send = partial(_send, redis, client) if lease.direct(client) else client.execute_command
             rest = (len(step.keys), *step.keys, *step.args)
             try:
                 return (yield send("EVALSHA", step.script.digest, *rest))
@@ -43,17 +46,17 @@ def carry_out(place: Place, client: Any, step: Run | Many | Settings) -> Generat
         if isinstance(step, Many):
             sent = True
             return (yield from _send_many(client, step))
-        return (yield from _read_settings(redis, place, client))
+        return (yield from _read_settings(redis, lease, client))
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
         raise make_failed(classify(error), error, ambiguous=sent) from None
     except BaseException:
-        place.distrust(client)
+        lease.distrust(client)
         raise
 
 
-def _connect(place: Place, client: Any) -> Generator[Any, Any, None]:
+def _connect(lease: Clients, client: Any) -> Generator[Any, Any, None]:
     """Connect first, so that a failure to connect is known to have sent nothing."""
-    if place.apart:
+    if lease.apart:
         if is_awaiting(client):
             yield client.initialize()
     elif getattr(client, "connection", None) is None:
@@ -90,11 +93,11 @@ def _send_many(client: Any, step: Many) -> Generator[Any, Any, list[Any]]:
     return answers
 
 
-def _read_settings(redis: Any, place: Place, client: Any) -> Generator[Any, Any, list[dict[str, Any]]]:
+def _read_settings(redis: Any, lease: Clients, client: Any) -> Generator[Any, Any, list[dict[str, Any]]]:
     """Read INFO of each server and, where the server allows it, its configuration."""
-    if place.apart and is_awaiting(client):
+    if lease.apart and is_awaiting(client):
         yield client.initialize()
-    nodes = [{"target_nodes": node} for node in client.get_primaries()] if place.apart else [{}]
+    nodes = [{"target_nodes": node} for node in client.get_primaries()] if lease.apart else [{}]
     found = []
     for where in nodes:
         about = dict((yield client.info(**where)))

@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateSchema
 from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.dialects.migrating import in_autocommit
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
-from chatstore.backends.sql.places import stored_revision, upgrade_command
+from chatstore.backends.sql.schema_check import stored_revision, upgrade_command
 from chatstore.backends.sql.visits import connected, current, translate_errors
 from chatstore.errors import SchemaError, SchemaTooNew
 from chatstore.provisioning import Moved

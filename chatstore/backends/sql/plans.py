@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from chatstore.backends.common.retrying import Failed, Pause, attempts
 from chatstore.backends.sql import core, search
-from chatstore.backends.sql.places import schema_state, upgrade_empty
+from chatstore.backends.sql.schema_check import schema_state, upgrade_empty
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, Engine
@@ -15,17 +16,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import greenlet_spawn
 
 from chatstore.aio import AsyncRepository
+from chatstore.backends.common.leases import User
 from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.sql.dialects import dialect_for, dialect_over
 from chatstore.backends.sql.engine_factory import dialect_of
+from chatstore.backends.sql.engines import Engines, engines_for
 from chatstore.backends.sql.failures import make_failed
 from chatstore.backends.sql.lending import Lent, interrupt_in, undone
-from chatstore.backends.sql.places import Place, prepare_file, schema_state, shared, upgrade_empty
 from chatstore.backends.sql.plans import SQLCore, Step
+from chatstore.backends.sql.schema_check import prepare_file, schema_state, upgrade_empty
 from chatstore.backends.sql.statements import Statements
 from chatstore.backends.sql.url import parse_url
 from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.errors import Invalid
+from chatstore.forks import undivided
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
 
@@ -47,7 +51,7 @@ def repository_for(target: Any, schema: str | None) -> SQLRepository:
     if dialect_of(url).is_async:
         msg = f"the driver {url.get_driver_name()!r} awaits: use connect_async, or name another driver in the URL"
         raise Invalid(msg)
-    return SQLRepository(place=shared(url), schema=schema)
+    return SQLRepository(lease=engines_for(url), schema=schema)
 
 
 def async_repository_for(target: Any, schema: str | None) -> AsyncRepository:
@@ -64,7 +68,7 @@ def async_repository_for(target: Any, schema: str | None) -> AsyncRepository:
         driver = url.get_driver_name()
         msg = f"the driver {driver!r} does not await: use connect, or name an asynchronous driver in the URL"
         raise Invalid(msg)
-    return AsyncSQLRepository(place=shared(url), schema=schema)
+    return AsyncSQLRepository(lease=engines_for(url), schema=schema)
 
 
 def _refuse_async(target: Any) -> None:
@@ -79,41 +83,36 @@ def _refuse_async(target: Any) -> None:
         raise Invalid(msg)
 
 
-def _failed(error: SQLAlchemyError, place: Place, *, ambiguous: bool = False, inside: bool = False) -> Failed:
+def _failed(
+    error: SQLAlchemyError, lease: Engines, *, ambiguous: bool = False, inside: bool = False
+) -> Failed:
     failed = make_failed(error, ambiguous=ambiguous, inside=inside)
     if failed.kind == "no_table":
-        place.checked.clear()  # what was there is gone (a rollback, another database): look again the next time
+        lease.checked.clear()  # what was there is gone (a rollback, another database): look again the next time
     return failed
 
 
 # ------------------------------------------------------------------------------------- steps, on either kind of engine
 
 
-def _one(engine: Engine, step: Step[Any], place: Place) -> Any:
-    """Run *step* where each statement is its own transaction."""
+def _run_step(engine: Engine, step: Step[Any], lease: Engines) -> Any:
+    """Run *step* where each statement is its own transaction; a unit in one, of which only COMMIT is ambiguous."""
+    ambiguous = not step.unit
     try:
         with Lent(engine) as connection:
-            return step.function(connection, *step.args)
-    except SQLAlchemyError as error:
-        raise interrupt_in(error) or _failed(error, place, ambiguous=True) from None
-
-
-def _unit(engine: Engine, step: Step[Any], place: Place) -> Any:
-    """Run *step* in a transaction; only a failure of its COMMIT leaves open whether it is stored."""
-    committing = False
-    try:
-        with Lent(engine) as connection:
+            if not step.unit:
+                return step.function(connection, *step.args)
             try:
                 transaction = connection.begin()
                 result = step.function(connection, *step.args)
-                committing = True
+                ambiguous = True
                 transaction.commit()
                 return result
             except BaseException as error:
                 undone(connection, error)  # in here, where an interrupt of it is still met by `Lent`
                 raise
     except SQLAlchemyError as error:
-        raise interrupt_in(error) or _failed(error, place, ambiguous=committing) from None
+        raise interrupt_in(error) or _failed(error, lease, ambiguous=ambiguous) from None
 
 
 # ------------------------------------------------------------------------------------------------ synchronous
@@ -127,23 +126,24 @@ class SQLRepository(Repository):
         engine: Engine | None = None,
         *,
         schema: str | None = None,
-        place: Place | None = None,
+        lease: Engines | None = None,
         dialect: Dialect | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
-        self._place = place if place is not None else Place(engine)
+        self._lease = lease if lease is not None else Engines(engine)
         self._schema = schema
         if dialect is None:
-            here = engine.dialect if engine is not None else dialect_of(self._place.url)
+            here = engine.dialect if engine is not None else dialect_of(self._lease.url)
             dialect = dialect_over(here.name, None if engine is None else engine.pool)
         self._core: SQLCore = SQLCore(Statements(dialect, schema))
         self._transaction: Any = None
-        self._closed: list[bool] = []
+        self._user = User()
+        self._lease.enter(self._user)
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:
             return drive(operation(call), self._inside)
-        if self._schema not in self._place.checked:
+        if self._schema not in self._lease.checked:
             self._check()
         return drive(operation(call), self._lend)
 
@@ -153,30 +153,36 @@ class SQLRepository(Repository):
         if isinstance(wanted, Pause):
             time.sleep(wanted.seconds)
             return None
-        single, unit = self._place.engines()
-        with self._place.serial(unit=wanted.unit), self._place.undivided:
-            return _unit(unit, wanted, self._place) if wanted.unit else _one(single, wanted, self._place)
+        lease = self._lease
+        views = lease.lend(self._user)
+        engine = views.unit if wanted.unit else views.single
+        if not lease.embedded:
+            return _run_step(engine, wanted, lease)
+        turn = lease.find_turn(unit=wanted.unit)
+        # SQLite's own locks, too, must not be held by nobody in a forked child.
+        with turn or nullcontext(), undivided:
+            return _run_step(engine, wanted, lease)
 
     def _inside(self, step: Step[Any]) -> Any:
         """Run *step* in the caller's transaction; a change in a savepoint, so that an error leaves it usable."""
         connection = _connection_of(self._transaction)
         try:
-            _ready_inside(connection, self._place, self._schema)
+            _ready_inside(connection, self._lease, self._schema)
             if not step.unit:
                 return step.function(connection, *step.args)
             self._core.q.dialect.begin_for_savepoint(connection)
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
-            raise interrupt_in(error) or _failed(error, self._place, inside=True) from None
+            raise interrupt_in(error) or _failed(error, self._lease, inside=True) from None
 
     # ---- the schema
 
     def _check(self) -> None:
-        if not self._place.given:
-            prepare_file(self._place.url)
+        if not self._lease.given:
+            prepare_file(self._lease.url)
         drive(self._core.ready(self._schema), self._lend)
-        self._place.checked.add(self._schema)
+        self._lease.checked.add(self._schema)
 
     # ---- the repository itself
 
@@ -195,34 +201,32 @@ class SQLRepository(Repository):
         return self._copied(_transaction=transaction, _core=SQLCore(self._core.q, inside=True))
 
     def _asynchronous(self) -> AsyncRepository:
-        if self._place.given or self._place.embedded:
+        if self._lease.given or self._lease.embedded:
             return ThreadedRepository(self)
         return self._awaiting()
 
     def _awaiting(self) -> AsyncSQLRepository:
-        """Return a twin in the same place, which stays open when the twin closes."""
-        twin = AsyncSQLRepository(place=self._place, schema=self._schema, dialect=self._core.q.dialect)
-        return twin._copied(_scope=self._scope, _lent=True)
+        """Return a twin on the same lease."""
+        twin = AsyncSQLRepository(lease=self._lease, schema=self._schema, dialect=self._core.q.dialect)
+        return twin._copied(_scope=self._scope)
 
     def close(self) -> None:
         """Give the engine back; the last repository on a URL disposes of it, a passed-in engine stays open.
 
         A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
         """
-        again, self._closed[:] = bool(self._closed), [True]
-        if not self._place.given and not (again and self._place.users > 0):
-            self._place.close()
+        self._lease.close(self._user)
 
 
 def _connection_of(transaction: Any) -> Connection:
     return transaction if isinstance(transaction, Connection) else transaction.connection()
 
 
-def _ready_inside(connection: Connection, place: Place, schema: str | None) -> None:
-    if schema not in place.checked:
+def _ready_inside(connection: Connection, lease: Engines, schema: str | None) -> None:
+    if schema not in lease.checked:
         if schema_state(connection, schema) == "empty":
             upgrade_empty(connection, schema)
-        place.checked.add(schema)
+        lease.checked.add(schema)
 
 
 # ------------------------------------------------------------------------------------------------ asynchronous
@@ -236,24 +240,23 @@ class AsyncSQLRepository(AsyncRepository):
         engine: AsyncEngine | None = None,
         *,
         schema: str | None = None,
-        place: Place | None = None,
+        lease: Engines | None = None,
         dialect: Dialect | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
-        self._place = place if place is not None else Place(engine)
+        self._lease = lease if lease is not None else Engines(engine)
         self._schema = schema
         if dialect is None:
-            here = engine.dialect if engine is not None else dialect_of(self._place.url)
+            here = engine.dialect if engine is not None else dialect_of(self._lease.url)
             dialect = dialect_over(here.name, None if engine is None else engine.pool)
         self._core: SQLCore = SQLCore(Statements(dialect, schema))
         self._transaction: Any = None
-        self._closed: list[bool] = []
-        self._lent = False  # whether the place is another repository's, that closes it
+        self._user = User()
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:
             return await adrive(operation(call), self._inside)
-        if self._schema not in self._place.checked:
+        if self._schema not in self._lease.checked:
             await self._check()
         return await adrive(operation(call), self._lend)
 
@@ -261,26 +264,25 @@ class AsyncSQLRepository(AsyncRepository):
         if isinstance(wanted, Pause):
             await asyncio.sleep(wanted.seconds)
             return None
-        single, unit = self._place.async_engines(self._closed)
-        if wanted.unit:
-            return await greenlet_spawn(_unit, unit.sync_engine, wanted, self._place)
-        return await greenlet_spawn(_one, single.sync_engine, wanted, self._place)
+        views = self._lease.lend_awaiting(self._user)
+        engine = views.unit if wanted.unit else views.single
+        return await greenlet_spawn(_run_step, engine.sync_engine, wanted, self._lease)
 
     async def _inside(self, step: Step[Any]) -> Any:
         connection = await _async_connection_of(self._transaction)
         try:
-            await connection.run_sync(_ready_inside, self._place, self._schema)
+            await connection.run_sync(_ready_inside, self._lease, self._schema)
             if not step.unit:
                 return await connection.run_sync(step.function, *step.args)
             await connection.run_sync(self._core.q.dialect.begin_for_savepoint)
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
-            raise interrupt_in(error) or _failed(error, self._place, inside=True) from None
+            raise interrupt_in(error) or _failed(error, self._lease, inside=True) from None
 
     async def _check(self) -> None:
         await adrive(self._core.ready(self._schema), self._lend)
-        self._place.checked.add(self._schema)
+        self._lease.checked.add(self._schema)
 
     def using(self, transaction: AsyncConnection | AsyncSession) -> Self:
         """Return the same repository working inside the caller's transaction, which stays the caller's to end.
@@ -300,11 +302,7 @@ class AsyncSQLRepository(AsyncRepository):
 
         A repository made from a URL can be used afterwards all the same: it then opens anew, until it is closed again.
         """
-        again, self._closed[:] = bool(self._closed), [True]
-        if not self._place.given:
-            await self._place.release(self._closed)
-            if not self._lent and not (again and self._place.users > 0):
-                self._place.close()
+        await self._lease.aclose(self._user)
 
 
 async def _async_connection_of(transaction: Any) -> AsyncConnection:

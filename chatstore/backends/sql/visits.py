@@ -15,7 +15,7 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from chatstore.backends.sql.driver_errors import kind_of
 from chatstore.backends.sql.engine_factory import migration_engine
-from chatstore.backends.sql.places import stored_revision
+from chatstore.backends.sql.schema_check import stored_revision
 from chatstore.backends.sql.url import create_private_file, parse_url, sqlite_path
 from chatstore.errors import SchemaError, StorageUnavailable
 from chatstore.forks import undivided

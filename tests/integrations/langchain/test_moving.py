@@ -295,8 +295,8 @@ def test_a_hundred_histories_share_a_pool(sqlite_url: str) -> None:
             one.start()
         for one in threads:
             one.join()
-        engines = {id(one.repository._place.engine) for one in made}  # type: ignore[union-attr]
-        opened = made[0].repository._place.engine.pool.checkedin()  # type: ignore[union-attr]
+        engines = {id(one.repository._lease.lend(one.repository._user).engine) for one in made}  # type: ignore[union-attr]
+        opened = made[0].repository._lease.lend(made[0].repository._user).engine.pool.checkedin()  # type: ignore[union-attr]
         made[0].close()
 
         assert 1 == len(engines)
