@@ -267,6 +267,23 @@ def test_one_asynchronous_repository_serves_loop_after_loop(url: str) -> None:
     asyncio.run(repository.close())
 
 
+def test_what_a_dead_loop_left_is_in_nobodys_way(url: str) -> None:
+    """What was closed in another loop than it was used in is forgotten: the next one looks at the schema itself."""
+    repository = chatstore.connect_async(url)
+
+    async def turn() -> None:
+        await repository.add_messages("s", TURN)
+        if isinstance(repository, AsyncSQLRepository):
+            await repository._lease.lend_awaiting(repository._user).engine.dispose()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(turn())
+    loop.close()
+    asyncio.run(repository.close())
+    lent: Any = getattr(repository, "_inner", repository)
+    assert lent._lease not in leases.in_use()
+
+
 # ------------------------------------------------------------------------------------------------ using
 
 

@@ -133,10 +133,12 @@ class Lease(ABC, Generic[S, A]):
         kept = self._awaiting.get(loop)
         if kept is not None:
             kept[1].discard(user)
-            if not kept[1]:
-                del self._awaiting[loop]
-                self._forget()
-                await self.dispose_awaiting(kept[0])
+            if kept[1]:
+                return
+            del self._awaiting[loop]
+        self._forget()
+        if kept is not None:
+            await self.dispose_awaiting(kept[0])
 
     # ---- what is kept
 
@@ -164,7 +166,8 @@ class Lease(ABC, Generic[S, A]):
             _in_use.add(self)
 
     def _forget(self) -> None:
-        if not self._users and not self._awaiting:
+        # In a loop that was closed nobody can close anything any more.
+        if not self.given and not self._users and all(loop.is_closed() for loop in list(self._awaiting)):
             _in_use.discard(self)
             self.unlearn()
 
