@@ -131,10 +131,6 @@ def check_natural(value: int, name: str) -> int:
     return min(value, 2**63 - 1)
 
 
-def _optional(value: int | None, name: str) -> int | None:
-    return None if value is None else check_natural(value, name)
-
-
 def check_time(value: datetime | None, name: str) -> datetime | None:
     """Return *value* in UTC; a naive datetime raises `Invalid`."""
     if value is None:
@@ -177,10 +173,10 @@ def make_window(last: int | None, after: int | None, before: int | None, limit: 
         msg = "last counts from the newest message and limit from the oldest: pass only one of them"
         raise Invalid(msg)
     return Window(
-        _optional(last, "last"),
-        _optional(after, "after"),
-        _optional(before, "before"),
-        _optional(limit, "limit"),
+        None if last is None else check_natural(last, "last"),
+        None if after is None else check_natural(after, "after"),
+        None if before is None else check_natural(before, "before"),
+        None if limit is None else check_natural(limit, "limit"),
     )
 
 

@@ -57,7 +57,8 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
         if engine is not None:
             inner: Engine = engine if isinstance(engine, Engine) else engine.sync_engine
             self.checked = _checked.setdefault(inner, self.checked)
-        self._turn: AbstractContextManager[object] | None = None
+        #: What a unit on a SQLite file holds, and any step on a connection that all threads share.
+        self.turn: AbstractContextManager[object] | None = None
         views: Any = None if engine is None else _views(cast("Any", engine), ours=False)
         super().__init__(views)
 
@@ -97,29 +98,16 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
 
     # ---- a SQLite file
 
-    def find_turn(self, *, unit: bool) -> AbstractContextManager[object] | None:
-        """Return what holds other threads of this process off a SQLite file in a *unit*: its own waiting is not fair.
-
-        None where nobody has to wait. A connection that all threads share is held for single statements too.
-        """
-        if not (unit or self.one_connection):
-            return None
-        return self._turn or self._find_turn()
-
-    def _find_turn(self) -> AbstractContextManager[object]:
-        if not self.one_connection:
-            name = str(self.url.database)
-        elif self.given:
-            name = f"memory {id(self._thing.engine)}"
-        else:
-            self._turn = RLock()
-            return self._turn
-        self._turn = found = _turns.find(name)
-        return found
+    def find_turn(self) -> AbstractContextManager[object]:
+        """Find, and keep in `turn`, what holds other threads of this process off the file: its waiting is not fair."""
+        shared_by = self._thing.engine if self.given else self
+        name = f"memory {id(shared_by)}" if self.one_connection else str(self.url.database)
+        self.turn = turn = _turns.find(name)
+        return turn
 
     def _renew(self) -> None:
         """Begin anew in a forked child."""
-        self._turn = None  # another thread of the parent may have had it
+        self.turn = None  # another thread of the parent may have had it
         super()._renew()
         if self.given:
             self._look_for_crossed()
@@ -137,7 +125,7 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
 
 
 class _Turns:
-    """A lock for each SQLite file that this process writes to, and each passed-in engine on one connection."""
+    """A lock for each SQLite file that this process writes to, and each connection that threads share."""
 
     def __init__(self) -> None:
         self._renew()

@@ -53,7 +53,7 @@ def _operation(
     function: Callable[[Connection, Statements, C], R], *, unit: bool
 ) -> Callable[[SQLCore, C], Plan[R]]:
     def operation(self: SQLCore, call: C, /) -> Plan[R]:
-        return self.attempts(Step(function, (self.q, call), unit), repeatable=call.repeatable)
+        return attempts(Step(function, (self.q, call), unit), repeatable=call.repeatable)
 
     return operation
 
@@ -61,7 +61,8 @@ def _operation(
 class SQLCore:
     """The operations of the contract on a SQL database.
 
-    *inside* is true in a caller's transaction: nothing is retried there, and every change locks the session first.
+    *inside* is true in a caller's transaction, where every change locks the session first. What lends that transaction
+    raises final errors, so that nothing is retried there.
     """
 
     def __init__(self, q: Statements, *, inside: bool = False) -> None:
@@ -92,35 +93,40 @@ class SQLCore:
     def add_messages(self, call: AddMessages) -> Plan[Appended]:
         """Append without a look-up first; only what that refuses is looked at under the session's lock."""
         args = (self.q, call)
+        done: Appended | None = None
         if call.expected_revision is None and not self.inside:
             unit = not self.q.appends_at_once
             try:
-                done = yield from self.attempts(
+                done = yield from attempts(
                     Step(core.append_once, args, unit), repeatable=call.repeatable, raised="duplicate"
                 )
             except Failed:
                 done = None
             if done is not None:
                 return done
-        return (
-            yield from self.attempts(Step(core.append_checked, args, unit=True), repeatable=call.repeatable)
+        checked: Appended = yield from attempts(
+            Step(core.append_checked, args, unit=True), repeatable=call.repeatable
         )
+        return checked
 
     def search(self, call: Search) -> Plan[list[SearchHit]]:
         """Search by the index, where it sees what this transaction sees."""
         full_text = self.q.dialect.full_text
         scan = self.inside and full_text is not None and not full_text.sees_own_writes
         function = search.scan if scan else search.search
-        return self.attempts(Step(function, (self.q, call), unit=False), repeatable=call.repeatable)
+        return attempts(Step(function, (self.q, call), unit=False), repeatable=call.repeatable)
 
     def purge(self, call: Purge) -> Plan[PurgeReport]:
         """Delete in transactions of a few hundred sessions, so that no lock is held for long."""
         args = (self.q, call)
         if call.rule.dry_run:
-            return (yield from self.attempts(Step(core.purge_counts, args, unit=False), repeatable=True))
+            report: PurgeReport = yield from attempts(
+                Step(core.purge_counts, args, unit=False), repeatable=True
+            )
+            return report
         sessions = messages = 0
         while True:
-            some, lost = yield from self.attempts(
+            some, lost = yield from attempts(
                 Step(core.purge_some, args, unit=True), repeatable=call.repeatable
             )
             sessions, messages = sessions + some, messages + lost
@@ -129,19 +135,5 @@ class SQLCore:
 
     def ready(self, schema: str | None) -> Plan[None]:
         """Look whether the tables of *schema* are there and current; migrate an empty SQLite file."""
-        if (yield from self.attempts(Step(schema_state, (schema,), unit=False), repeatable=True)) == "empty":
-            yield from self.attempts(Step(upgrade_empty, (schema,), unit=True), repeatable=True)
-
-    def attempts(self, step: Step[R], *, repeatable: bool, raised: str = "") -> Plan[R]:
-        """Return the plan that runs *step*, as often as is worthwhile; in a caller's transaction once."""
-        if self.inside:
-            return _once(step)
-        return attempts(step, repeatable=repeatable, raised=raised)
-
-
-def _once(step: Step[R]) -> Plan[R]:
-    try:
-        answer: R = yield step
-    except Failed as failed:
-        raise failed.error from failed.cause
-    return answer
+        if (yield from attempts(Step(schema_state, (schema,), unit=False), repeatable=True)) == "empty":
+            yield from attempts(Step(upgrade_empty, (schema,), unit=True), repeatable=True)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -95,6 +94,15 @@ def _failed(
 # ------------------------------------------------------------------------------------- steps, on either kind of engine
 
 
+def _end_inside(error: SQLAlchemyError, lease: Engines) -> NoReturn:
+    """Raise what *error* means in a caller's transaction, where nothing is tried again."""
+    interrupt = interrupt_in(error)
+    if interrupt is not None:
+        raise interrupt from None
+    failed = _failed(error, lease, inside=True)
+    raise failed.error from failed.cause
+
+
 def _run_step(engine: Engine, step: Step[Any], lease: Engines) -> Any:
     """Run *step* where each statement is its own transaction; a unit in one, of which only COMMIT is ambiguous."""
     ambiguous = not step.unit
@@ -158,9 +166,11 @@ class SQLRepository(Repository):
         engine = views.unit if wanted.unit else views.single
         if not lease.embedded:
             return _run_step(engine, wanted, lease)
-        turn = lease.find_turn(unit=wanted.unit)
         # SQLite's own locks, too, must not be held by nobody in a forked child.
-        with turn or nullcontext(), undivided:
+        if wanted.unit or lease.one_connection:
+            with lease.turn or lease.find_turn(), undivided:
+                return _run_step(engine, wanted, lease)
+        with undivided:
             return _run_step(engine, wanted, lease)
 
     def _inside(self, step: Step[Any]) -> Any:
@@ -174,7 +184,7 @@ class SQLRepository(Repository):
             with connection.begin_nested():
                 return step.function(connection, *step.args)
         except SQLAlchemyError as error:
-            raise interrupt_in(error) or _failed(error, self._lease, inside=True) from None
+            _end_inside(error, self._lease)
 
     # ---- the schema
 
@@ -278,7 +288,7 @@ class AsyncSQLRepository(AsyncRepository):
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
         except SQLAlchemyError as error:
-            raise interrupt_in(error) or _failed(error, self._lease, inside=True) from None
+            _end_inside(error, self._lease)
 
     async def _check(self) -> None:
         await adrive(self._core.ready(self._schema), self._lend)
