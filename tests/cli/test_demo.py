@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from chatstore.backends.sql.migrations import HEAD
 from chatstore.cli.samples import records, samples, store
 from chatstore.connect import connect
-from tests.cli.test_terminal import at_terminal
+from tests.cli.terminal import at_terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run

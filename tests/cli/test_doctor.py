@@ -18,7 +18,7 @@ from chatstore.connect import connect
 from chatstore.records import DurabilityLevel
 from tests import redis_servers, servers
 from tests.cli.conftest import execute
-from tests.cli.test_terminal import at_terminal
+from tests.cli.terminal import at_terminal
 from tests.others import someone_else
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from chatstore.connect import connect
 from chatstore.messages import ChatSession
 from tests import hostile
 from tests.cli.conftest import execute
-from tests.cli.test_terminal import at_terminal
+from tests.cli.terminal import at_terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +18,7 @@ from chatstore.cli import output
 from chatstore.connect import connect
 from chatstore.messages import AIMessage, ChatMessage, HumanMessage, OpaqueMessage, ToolMessage
 from tests import hostile
+from tests.cli.terminal import at_terminal, read
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -99,7 +99,7 @@ def test_on_a_terminal_only_our_own_colours_are_obeyed(command: str, evil: str) 
         stderr=theirs,
     ) as run:
         os.close(theirs)
-        seen = b"".join(iter(lambda: _read(ours), b""))
+        seen = b"".join(iter(lambda: read(ours), b""))
     os.close(ours)
 
     assert 0 == run.returncode
@@ -107,13 +107,6 @@ def test_on_a_terminal_only_our_own_colours_are_obeyed(command: str, evil: str) 
     assert [] == harmful(colourless)
     styles = set(re.findall(r"\x1b\[([0-9;]*)m", seen.decode("utf-8")))
     assert styles <= {"0", "1", "2", "31", "33", "32", "1;31", "1;32", "1;33", "1;35", "1;36", "1;7"}
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:  # the other side was closed
-        return b""
 
 
 def test_markup_stays_text(evil: str, cli: Run) -> None:
@@ -214,53 +207,6 @@ def test_long_work_is_silent_where_nobody_watches() -> None:
     run = subprocess.run(command, env=environment, input=b"\n", capture_output=True, timeout=60, check=True)
 
     assert (b"done\n", b"") == (run.stdout, run.stderr)
-
-
-def _press(run: subprocess.Popen[bytes], signal_number: int) -> None:
-    """Send the signal until the process ends, as a person presses again.
-
-    One that comes after the question is written and before Python waits for the answer is only seen at the next.
-    """
-    while run.poll() is None:
-        run.send_signal(signal_number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(5)
-
-
-def at_terminal(command: list[str], columns: int, **options: Any) -> tuple[int, list[str]]:
-    """Run the program on a terminal that is so wide; return how it ended, and the lines without colours."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
-    environment.pop("COLUMNS", None)
-    with subprocess.Popen(
-        [sys.executable, *command],
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as run:
-        os.close(theirs)
-        seen = b""
-        try:
-            while part := _read(ours):
-                seen += part
-                if (typed := options.pop("at", None)) is not None:
-                    if typed[0] in seen:
-                        _press(run, typed[1])
-                    else:
-                        options["at"] = typed
-        except BaseException:
-            run.kill()  # the test's time limit: what still runs would be waited for without one
-            raise
-    os.close(ours)
-    return run.returncode, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "").splitlines()
 
 
 UNCOUNTED = WORK.replace('"working", 2', '"working"').replace("step(1)", "step(int(sys.argv[1]))")
