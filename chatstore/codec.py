@@ -324,7 +324,7 @@ def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
         or not hasattr(messages, "__iter__")
         or hasattr(messages, "model_fields_set")
     ):
-        msg = "messages must be a list of messages: put a single one in a list, and text in a HumanMessage"
+        msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
         raise InvalidMessage(msg)
     given = list(messages)
     drafts, named = [], 0

@@ -170,12 +170,12 @@ def test_advice(filled: str, cli: Run) -> None:
 
 def test_tables_that_somebody_changed_are_not_well(filled: str, cli: Run) -> None:
     """A column too few is found without a command that asks for it, and named."""
-    execute(filled, "ALTER TABLE chatstore_sessions DROP COLUMN forked_at")
+    execute(filled, "ALTER TABLE chatstore_sessions DROP COLUMN archived_at")
 
     found = facts(cli, filled)
 
     assert not found["ok"]
-    assert "add column: chatstore_sessions forked_at" in found["error"]
+    assert "add column: chatstore_sessions archived_at" in found["error"]
     assert "chatstore check" in found["error"]
 
 

@@ -206,7 +206,7 @@ def test_reading_commands_create_nothing(tmp_path: Path) -> None:
     ("url", "advice"),
     [
         ("not a url", "write one like sqlite:///chat.db"),
-        ("nosuchdatabase://host/name", "check the URL's first part"),
+        ("nosuchdatabase://host/name", "begin the URL with"),
         ("sqlite:////nowhere/at/all/chat.db", "check that its folder is there"),
     ],
 )
