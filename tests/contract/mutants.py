@@ -53,7 +53,7 @@ class ReusesPositions(_Memory):
     caught_by = "test_a_position_is_never_used_again"
 
     def add_messages(self, call: AddMessages) -> Appended:
-        if found := self.find(call.session_id):
+        if found := self._shelf.get(call.session_id):
             last = max((row.position for row in found.rows), default=0)
             found.session = replace(found.session, last_position=last)
         return super().add_messages(call)
@@ -109,7 +109,7 @@ class StoresRepeats(_Memory):
         try:
             return super().add_messages(call)
         finally:
-            if found := self.find(call.session_id):
+            if found := self._shelf.get(call.session_id):
                 found._ids = {}
 
 
@@ -167,7 +167,7 @@ class BumpsForNothing(_Memory):
 
     def truncate(self, call: Truncate) -> None:
         super().truncate(call)
-        if found := self._seen(call):
+        if found := self._shelf.get(call.session_id):
             found._touch(call.now)
 
 
@@ -192,7 +192,7 @@ class RemembersDeleted(_Memory):
         ids = dict(found.ids()) if found else {}
         super().delete_message(call)
         if found:
-            found._ids = ids
+            self._shelf[call.session_id]._ids = ids
 
 
 class OffByOne(_Memory):
@@ -367,12 +367,12 @@ class LosesRaces(_Memory):
     caught_by = "test_nothing_is_lost_and_turns_stay_together"
 
     def add_messages(self, call: AddMessages) -> Appended:
-        found = self.find(call.session_id)
+        found = self._shelf.get(call.session_id)
         if found is None or call.expected_revision is not None or threading.active_count() == 1:
             return super().add_messages(call)
         rows, session = list(found.rows), found.session
         time.sleep(0.001)
-        found.rows, found.session, found._ids = rows, session, None
+        self._shelf[call.session_id] = SessionState(session, rows)
         return super().add_messages(call)
 
 
