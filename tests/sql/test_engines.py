@@ -76,18 +76,18 @@ def test_an_asynchronous_file_is_as_private_and_durable_as_any(tmp_path: Path) -
 
 
 def test_the_last_close_is_the_last_though_a_history_awaited() -> None:
-    """A history's asynchronous twin shares its repository's place and count."""
+    """A history's asynchronous twin shares its repository's lease and count."""
     with servers.migrated_url("postgres") as url:
         repository: Any = chatstore.connect(url)
 
         async def turn() -> None:
             history = repository.history("s")
             await history.aadd_messages([HumanMessage("one")])
-            await repository._place.async_engines()[0].dispose()
+            await repository._lease.lend_awaiting(repository._user).engine.dispose()
 
         asyncio.run(turn())
         repository.close()
-        assert 0 == repository._place.users
+        assert 0 == repository._lease.users
 
 
 def test_one_close_leaves_the_engine_of_others_alone() -> None:
@@ -102,7 +102,7 @@ def test_one_close_leaves_the_engine_of_others_alone() -> None:
                 await repository.count_messages("s")
             for repository in (one, other):
                 await repository.close()
-                counted.append(len(one._place._async_engines))
+                counted.append(len(one._lease._awaiting))
             return counted
 
         assert [1, 0] == asyncio.run(turn())

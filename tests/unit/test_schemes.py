@@ -126,7 +126,8 @@ def test_other_dialects_are_sqlalchemys() -> None:
     """A scheme that nobody brings goes to SQL, whose packages have entry points of their own."""
     assert schemes.backend_of("oracle://host/db") is schemes.backend_of("sqlite+aiosqlite:///x.db")
     with pytest.raises(
-        ChatstoreError, match=r"no SQLAlchemy dialect is installed for .nosuch.: .*sqlite:, .*redis:"
+        ChatstoreError,
+        match=r"no package and no SQLAlchemy dialect is installed for .nosuch.: .*sqlite:, .*redis:",
     ):
         connect("nosuch://host/db").count_messages("s")
 

@@ -67,8 +67,9 @@ class Containers(Lease[Any, "_LoopClient"]):
         await thing.close()
 
     def unlearn(self) -> None:
-        """Forget that the container was looked at."""
+        """Forget the container that was looked at: until the next use another may stand in its place."""
         self.checked = False
+        self.seen = Seen()
 
     # ---- the container
 

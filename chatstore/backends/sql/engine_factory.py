@@ -19,6 +19,7 @@ from chatstore.backends.sql.lending import WRITES, AwaitingPool, LendingPool
 from chatstore.backends.sql.url import is_memory, parse_url
 from chatstore.errors import Invalid
 from chatstore.extras import driver_not_installed
+from chatstore.schemes import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,11 +128,7 @@ def _guarded(url: URL, make: Callable[[], MadeT]) -> MadeT:
     try:
         return make()
     except NoSuchModuleError:
-        msg = (
-            f"no SQLAlchemy dialect is installed for {url.drivername!r}: check the URL's first part "
-            "(sqlite, postgresql, mysql, mariadb), or install that dialect's package"
-        )
-        raise Invalid(msg) from None
+        raise unknown(url.drivername) from None
     except ImportError as error:
         raise driver_not_installed(driver, error.name) from error
     except InvalidRequestError:
