@@ -131,19 +131,27 @@ def _wanted(filename: str, parts: tuple[str, ...]) -> bool:
 
 @cache
 def leaving(code: CodeType) -> frozenset[int]:
-    """Return where *code* leaves a ``with`` block without an error.
+    """Return where *code* leaves a ``with`` block, on the way to the call of its ``__exit__``.
 
-    A tracer may raise between the block and the call of its ``__exit__``. Nothing else can: Python runs the handlers
-    of signals, and raises what was sent to a thread, at the beginning and the end of calls and where a loop jumps
-    back. The first line inside an ``__exit__`` that is written in Python is interrupted all the same.
+    A tracer may raise there. Nothing else can: Python runs the handlers of signals, and raises what was sent to a
+    thread, at the beginning and the end of calls and where a loop jumps back. The first line inside an ``__exit__``
+    that is written in Python is interrupted all the same.
     """
     found = list(dis.get_instructions(code))
-    return frozenset(
-        first.offset
-        for first, second, third, call in zip(found, found[1:], found[2:], found[3:], strict=False)
-        if all(one.opname == "LOAD_CONST" and one.argval is None for one in (first, second, third))
-        and call.opname in {"PRECALL", "CALL"}
-    )
+    places: set[int] = set()
+    for at, first in enumerate(found):
+        names = [one.opname for one in found[at : at + 4]]
+        if names[:2] == ["PUSH_EXC_INFO", "WITH_EXCEPT_START"]:
+            places.add(first.offset)
+        elif (
+            names[:3] == ["LOAD_CONST"] * 3
+            and names[3:] in (["PRECALL"], ["CALL"])
+            and all(one.argval is None for one in found[at : at + 3])
+        ):
+            places.add(first.offset)
+            if found[at - 1].opname == "SWAP":  # what the block returns goes out of the way
+                places.add(found[at - 1].offset)
+    return frozenset(places)
 
 
 # ------------------------------------------------------------------------------------------------ the calls

@@ -71,11 +71,21 @@ class Lent:
                 _give_up(connection, error)
             if not connection.invalidated:
                 connection.connection.info[_CLEAN] = True
-        except BaseException as another:
+        except BaseException as another:  # noqa: BLE001 - or what it hides is raised
             connection.invalidate(another)
-            raise
+            raise _what_kept_it(another) from None
         finally:
-            connection.close()
+            if (
+                not connection.invalidated
+            ):  # or it is out of our hands, and SQLAlchemy's account of it may be half made
+                connection.close()
+
+
+def _what_kept_it(error: BaseException) -> BaseException:
+    """Return what kept a transaction from ending, where SQLAlchemy's own check that it ended came on top of it."""
+    while isinstance(error, AssertionError | AttributeError) and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def undone(connection: Connection, error: BaseException) -> bool:
