@@ -75,9 +75,8 @@ class Lent:
             connection.invalidate(another)
             raise _what_kept_it(another) from None
         finally:
-            if (
-                not connection.invalidated
-            ):  # or it is out of our hands, and SQLAlchemy's account of it may be half made
+            # Of one that is given back, what SQLAlchemy knows may be half made.
+            if not connection.invalidated:
                 connection.close()
 
 
