@@ -20,8 +20,8 @@ VIEWS = ("chatstore_transcript", "chatstore_tool_calls", "chatstore_usage_daily"
 CREATE = {
     "sqlite": "CREATE VIEW IF NOT EXISTS",
     "postgresql": "CREATE OR REPLACE VIEW",
-    "mysql": "CREATE OR REPLACE SQL SECURITY INVOKER VIEW",
-    "mariadb": "CREATE OR REPLACE SQL SECURITY INVOKER VIEW",
+    "mysql": "CREATE OR REPLACE SQL SECURITY DEFINER VIEW",
+    "mariadb": "CREATE OR REPLACE SQL SECURITY DEFINER VIEW",
 }
 NOW = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -77,15 +77,18 @@ GROUP BY {day}, s.tenant_id, s.user_id, m.model"""  # noqa: S608
 def _tool_calls(name: str) -> str:
     """Return one row a tool call, with the first later message that answers it; arguments are JSON."""
     call = _calls(name)
-    answer = f"""
-        SELECT r.{{}} FROM {_table("chatstore_messages")} r
+
+    def answer(column: str) -> str:
+        return f"""
+        SELECT r.{column} FROM {_table("chatstore_messages")} r
         WHERE r.session_id = m.session_id AND r.position > m.position AND r.tool_call_id = {call["id"]}
         ORDER BY r.position LIMIT 1"""  # noqa: S608
+
     return f"""
 SELECT m.session_id, m.position, {call["id"]} AS tool_call_id, {call["name"]} AS name,
     {call["args"]} AS arguments,
-    ({answer.format("position")}) AS result_position,
-    ({answer.format("content")}) AS result
+    ({answer("position")}) AS result_position,
+    ({answer("content")}) AS result
 FROM {_table("chatstore_sessions")} s
     JOIN {_table("chatstore_messages")} m ON m.session_id = s.session_id
     {call["join"]}
