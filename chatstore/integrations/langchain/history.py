@@ -18,6 +18,7 @@ from chatstore import history as plain
 from chatstore.arguments import utcnow
 from chatstore.contract import AddMessages, adrive, drive
 from chatstore.errors import NotFound
+from chatstore.ids import check_session_id
 from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
     from chatstore.contract import Answer, T
     from chatstore.integrations.langchain.state import Step
-    from chatstore.messages import Message
+    from chatstore.messages import Content, Message
     from chatstore.repository import Repository
 
 try:
@@ -151,13 +152,13 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         """As `add_messages`."""
         await self._ado(self._adding(list(messages)))
 
-    def add_user_message(self, message: HumanMessage | str) -> None:
-        """Append what the user said."""
-        self.add_message(theirs.HumanMessage(content=message) if isinstance(message, str) else message)
+    def add_user_message(self, message: HumanMessage | Content) -> None:
+        """Append what the user said: a message, its text, or its content blocks."""
+        self.add_message(theirs.HumanMessage(content=message) if isinstance(message, str | list) else message)
 
-    def add_ai_message(self, message: AIMessage | str) -> None:
-        """Append what the model said."""
-        self.add_message(theirs.AIMessage(content=message) if isinstance(message, str) else message)
+    def add_ai_message(self, message: AIMessage | Content) -> None:
+        """Append what the model said: a message, its text, or its content blocks."""
+        self.add_message(theirs.AIMessage(content=message) if isinstance(message, str | list) else message)
 
     def clear(self) -> None:
         """Delete all messages and keep the session."""
@@ -184,12 +185,12 @@ class ChatMessageHistory(_Base, plain.ChatMessageHistory):
         if not given:
             return
         with self._writing(len(given)):
-            now = utcnow()
-            made = self._same_ids(given, codec.batch(self.session_id, self._translated(given), now))
+            now, session_id = utcnow(), check_session_id(self.session_id)
+            made = self._same_ids(given, codec.batch(session_id, self._translated(given), now))
             self._unsure = (given, made)
             # What `Repository.add_messages` does, but with ids that outlive a call that failed.
-            yield lambda store: store._run(
-                store._core.add_messages, AddMessages(store._scope, now, self.session_id, made.drafts, None)
+            yield lambda store: store._call(
+                store._core.add_messages, AddMessages(store._scope, now, session_id, made.drafts, None)
             )
             self._unsure = None
 

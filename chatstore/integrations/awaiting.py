@@ -1,0 +1,88 @@
+"""What the doors of frameworks that await have in common: an asynchronous repository, whichever kind was passed.
+
+This module knows how a synchronous repository lends its asynchronous twin and gets it back; it knows no framework.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from chatstore.errors import SessionNotFound
+from chatstore.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from chatstore.aio import AsyncRepository
+    from chatstore.messages import ChatSession, Message, Records
+
+#: How many sessions an object remembers.
+RECENT: Final = 256
+
+
+class Awaiting:
+    """An object of a framework that awaits, over a repository of either kind.
+
+    A synchronous repository is used through its asynchronous twin, one for each running loop; `aclose`, or the end of
+    an ``async with``, gives that back. The repository itself stays open: who made it closes it.
+    """
+
+    def __init__(self, repository: Repository | AsyncRepository) -> None:
+        """Work on *repository*; nothing is read or written yet."""
+        self.repository = repository
+        #: The sessions that were read or written last, as they were then: what a write on condition begins with.
+        self._recent: OrderedDict[str, ChatSession] = OrderedDict()
+
+    @property
+    def _store(self) -> AsyncRepository:
+        if isinstance(self.repository, Repository):
+            return self.repository._lend_twin(self)
+        return self.repository
+
+    async def _read_session(self, session_id: str) -> ChatSession | None:
+        """Return a session as it is now."""
+        self._recent.pop(session_id, None)
+        try:
+            return self._remembered(await self._store.get_session(session_id))
+        except SessionNotFound:
+            return None
+
+    async def _append(
+        self,
+        session: ChatSession,
+        messages: Sequence[Message],
+        metadata: dict[str, Any],
+        states: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Records:
+        """Append to *session*, if it is still at its revision, with its *metadata* and *states* from now on.
+
+        Raises `Conflict` if it is not; that *session* was not read just now is found out here.
+        """
+        self._recent.pop(session.session_id, None)
+        done = await self._store.add_messages(
+            session.session_id, messages, expected_revision=session.revision, metadata=metadata, states=states
+        )
+        if done.revision == session.revision + 1:  # else all of it was stored already
+            last = done[-1].position if done else session.last_position
+            self._remembered(replace(session, metadata=metadata, revision=done.revision, last_position=last))
+        return done
+
+    def _remembered(self, session: ChatSession) -> ChatSession:
+        self._recent[session.session_id] = session
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        return session
+
+    async def aclose(self) -> None:
+        """Release what was opened on the running loop; the repository stays open."""
+        if isinstance(self.repository, Repository):
+            await self.repository._release_twin(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
