@@ -1,12 +1,15 @@
-"""The application of a how-to page as a server process: written down from the page, started, stopped, asked.
+"""The application of a how-to page as a server process: written down from the page, started, stopped, killed, asked.
 
-Knows gunicorn and how a page's blocks become files; refuses to know what the application does. What the tests
-look at from inside stands in a wrapper module beside the application, never on the page.
+Knows how a page's blocks become files, and how a server of processes is run on a socket file; refuses to know what the
+application does. What the tests look at from inside stands in a wrapper module beside the application, never on the
+page.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,12 +21,24 @@ import httpx
 from tests.snippets import ROOT, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 #: Three processes forked from one that has imported the application, eight threads each. A slow machine must not find
 #: its kept connections closed between two questions.
-GUNICORN = ("--preload", "--workers", "3", "--threads", "8", "--timeout", "60", "--keep-alive", "60")
+GUNICORN = (
+    "gunicorn",
+    "--preload",
+    "--workers",
+    "3",
+    "--threads",
+    "8",
+    "--timeout",
+    "60",
+    "--keep-alive",
+    "60",
+)
+SOCKET = "http.sock"
 SECONDS = 60.0
 
 
@@ -41,11 +56,17 @@ def written(page: Path, folder: Path) -> list[str]:
 
 
 class Server:
-    """gunicorn in *folder*, on a socket file there; a context that stops it, and may be entered again."""
+    """A server in *folder*, on a socket file there; a context that stops it, and may be entered again."""
 
-    def __init__(self, folder: Path, target: str, environment: Mapping[str, str]) -> None:
-        """Remember what to run; nothing is started before the context."""
-        self.folder, self.target = folder, target
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        environment: Mapping[str, str],
+        serve: Sequence[str] = (*GUNICORN, "--bind", f"unix:{SOCKET}"),
+    ) -> None:
+        """Remember what to run, a module of Python's with options; nothing is started before the context."""
+        self.folder, self.target, self.serve = folder, target, serve
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CHATSTORE_")}
         # gunicorn keeps a control socket below HOME, and relative names are short enough for any socket
         self.environment = {**kept, "PYTHONPATH": str(ROOT), "HOME": str(folder), **environment}
@@ -65,13 +86,19 @@ class Server:
         return run.stdout
 
     def __enter__(self) -> Self:
+        # One that was killed left it there, and its children may listen a moment longer.
+        (self.folder / SOCKET).unlink(missing_ok=True)
         self._log = (self.folder / "log").open("a+b")
+        (self.folder / SOCKET).unlink(
+            missing_ok=True
+        )  # of one that was killed, which not every server overlooks
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *GUNICORN, "--bind", "unix:http.sock", self.target],
+            [sys.executable, "-m", *self.serve, self.target],
             cwd=self.folder,
             env=self.environment,
             stdout=self._log,
             stderr=self._log,
+            start_new_session=True,  # so that all of its processes can be killed, and no others
         )
         deadline = time.monotonic() + SECONDS
         while not self._listens():
@@ -85,8 +112,14 @@ class Server:
         try:
             self._process.wait(SECONDS)
         finally:
-            self._process.kill()
+            self.kill()
             self._log.close()
+
+    def kill(self) -> None:
+        """Kill all processes of the server, at once and without a word; the socket file stays, as then it does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(SECONDS)
 
     def log(self) -> str:
         """Return what the server has written so far."""
@@ -95,13 +128,13 @@ class Server:
     def client(self) -> httpx.Client:
         """Return a browser: it keeps cookies."""
         transport = httpx.HTTPTransport(
-            uds=str(self.folder / "http.sock"), limits=httpx.Limits(max_connections=200)
+            uds=str(self.folder / SOCKET), limits=httpx.Limits(max_connections=200)
         )
         return httpx.Client(transport=transport, base_url="http://localhost", timeout=SECONDS)
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as link:
-            return link.connect_ex(str(self.folder / "http.sock")) == 0
+            return link.connect_ex(str(self.folder / SOCKET)) == 0
 
     def inside(self, processes: int = 3) -> dict[int, dict[str, Any]]:
         """Ask until as many *processes* have answered; return what each says of itself, by its id."""

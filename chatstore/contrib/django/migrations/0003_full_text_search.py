@@ -1,0 +1,16 @@
+"""chatstore_0003, on Django's connection."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import migrations
+
+from chatstore.contrib.django.operations import Revision
+
+
+class Migration(migrations.Migration):
+    """One revision."""
+
+    dependencies: ClassVar[list[Any]] = [("chatstore", "0002_views")]
+    operations: ClassVar[list[Any]] = [Revision("chatstore_0003", after="chatstore_0002")]

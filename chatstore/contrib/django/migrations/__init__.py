@@ -1,0 +1,1 @@
+"""chatstore's own revisions, a Django migration each. A test says which file a new revision needs."""

@@ -1,0 +1,1 @@
+"""Users whose primary key is a text."""
