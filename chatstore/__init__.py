@@ -13,11 +13,35 @@ from chatstore.connect import connect, connect_async
 
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository as AsyncRepository
+    from chatstore.aio_answers import AsyncStreamingAnswer as AsyncStreamingAnswer
+    from chatstore.answers import StreamingAnswer as StreamingAnswer
     from chatstore.arguments import session_key as session_key
     from chatstore.backends.dynamodb import DynamoDBRepository as DynamoDBRepository
     from chatstore.backends.redis.repository import AsyncRedisRepository as AsyncRedisRepository
     from chatstore.backends.redis.repository import RedisRepository as RedisRepository
     from chatstore.errors import ChatstoreError as ChatstoreError
+    from chatstore.errors import Conflict as Conflict
+    from chatstore.errors import CorruptRecord as CorruptRecord
+    from chatstore.errors import Invalid as Invalid
+    from chatstore.errors import InvalidCursor as InvalidCursor
+    from chatstore.errors import InvalidMessage as InvalidMessage
+    from chatstore.errors import InvalidSessionId as InvalidSessionId
+    from chatstore.errors import MessageConflict as MessageConflict
+    from chatstore.errors import MessageNotFound as MessageNotFound
+    from chatstore.errors import MessageTooLarge as MessageTooLarge
+    from chatstore.errors import MissingDependency as MissingDependency
+    from chatstore.errors import NotFound as NotFound
+    from chatstore.errors import NotSupported as NotSupported
+    from chatstore.errors import OutcomeUnknown as OutcomeUnknown
+    from chatstore.errors import PartialWrite as PartialWrite
+    from chatstore.errors import SchemaError as SchemaError
+    from chatstore.errors import SchemaMissing as SchemaMissing
+    from chatstore.errors import SchemaOutdated as SchemaOutdated
+    from chatstore.errors import SchemaTooNew as SchemaTooNew
+    from chatstore.errors import SessionExists as SessionExists
+    from chatstore.errors import SessionNotFound as SessionNotFound
+    from chatstore.errors import StorageError as StorageError
+    from chatstore.errors import StorageUnavailable as StorageUnavailable
     from chatstore.histories import CosmosDBChatMessageHistory as CosmosDBChatMessageHistory
     from chatstore.histories import DynamoDBChatMessageHistory as DynamoDBChatMessageHistory
     from chatstore.histories import FileChatMessageHistory as FileChatMessageHistory
@@ -34,6 +58,7 @@ if TYPE_CHECKING:
     from chatstore.messages import HumanMessage as HumanMessage
     from chatstore.messages import MessageRecord as MessageRecord
     from chatstore.messages import OpaqueMessage as OpaqueMessage
+    from chatstore.messages import State as State
     from chatstore.messages import SystemMessage as SystemMessage
     from chatstore.messages import ToolMessage as ToolMessage
     from chatstore.repository import Repository as Repository
@@ -43,11 +68,35 @@ __version__ = "0.1.0"
 # Where each name above is defined: `python -m tests.reference` writes it from the imports.
 _HOMES = {
     "AsyncRepository": "aio",
+    "AsyncStreamingAnswer": "aio_answers",
+    "StreamingAnswer": "answers",
     "session_key": "arguments",
     "DynamoDBRepository": "backends.dynamodb",
     "AsyncRedisRepository": "backends.redis.repository",
     "RedisRepository": "backends.redis.repository",
     "ChatstoreError": "errors",
+    "Conflict": "errors",
+    "CorruptRecord": "errors",
+    "Invalid": "errors",
+    "InvalidCursor": "errors",
+    "InvalidMessage": "errors",
+    "InvalidSessionId": "errors",
+    "MessageConflict": "errors",
+    "MessageNotFound": "errors",
+    "MessageTooLarge": "errors",
+    "MissingDependency": "errors",
+    "NotFound": "errors",
+    "NotSupported": "errors",
+    "OutcomeUnknown": "errors",
+    "PartialWrite": "errors",
+    "SchemaError": "errors",
+    "SchemaMissing": "errors",
+    "SchemaOutdated": "errors",
+    "SchemaTooNew": "errors",
+    "SessionExists": "errors",
+    "SessionNotFound": "errors",
+    "StorageError": "errors",
+    "StorageUnavailable": "errors",
     "CosmosDBChatMessageHistory": "histories",
     "DynamoDBChatMessageHistory": "histories",
     "FileChatMessageHistory": "histories",
@@ -64,6 +113,7 @@ _HOMES = {
     "HumanMessage": "messages",
     "MessageRecord": "messages",
     "OpaqueMessage": "messages",
+    "State": "messages",
     "SystemMessage": "messages",
     "ToolMessage": "messages",
     "Repository": "repository",

@@ -6,21 +6,29 @@ Written by ``python -m tests.reference`` from ``chatstore/repository.py``. Chang
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Self
-from chatstore import arguments, codec
+from time import monotonic
+from asyncio import sleep
+from typing import TYPE_CHECKING, Any, Literal, Self
+from chatstore import arguments, codec, deadlines, overlaps
+from chatstore.answers import FLUSH_SECONDS, part_of
+from chatstore.aio_answers import AsyncStreamingAnswer
 from chatstore.arguments import UNSET, check_revision, make_changes, make_page, make_session, utcnow
-from chatstore.codec import CHUNK, answered, batch, chunks, counted, rows_of
-from chatstore.contract import AddMessages, AskDurability, CountMessages, CreateSession, DeleteMessage, DeleteSession, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, ListSessions, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, Truncate, UpdateMessage, UpdateSession, Usage
-from chatstore.errors import CorruptRecord, PartialWrite
-from chatstore.failures import missing
+from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
+from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage
+from chatstore.deadlines import Deadline, running
+from chatstore.errors import Conflict, CorruptRecord, PartialWrite
+from chatstore.failures import contended, missing
 from chatstore.ids import check_session_id
-from chatstore.repository import Facade, Walk
+from chatstore.overlaps import CONTENDED
+from chatstore.records import ABANDONED_AFTER, NEWEST_FIRST, STREAMING
+from chatstore.repository import Facade, Walk, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
     from datetime import datetime
     from chatstore.contract import Answer, C, T
-    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, Page, PurgeReport, Records, SearchHit, UsageRow
+    from chatstore.messages import AnswerPart, ChatSession, Durability, Message, MessageRecord, Page, PurgeReport, Records, SearchHit, UsageRow
+    from chatstore.records import SessionOrder, State
 
 
 class AsyncRepository(Facade):
@@ -34,6 +42,15 @@ class AsyncRepository(Facade):
     @abstractmethod
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         """Carry out *call* by *operation*, a method of the core, which is lent what it works on."""
+
+    async def _call(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        """Carry out *call* within the deadline, which whatever waits on the way asks for."""
+        before, seconds = running.get(), self._deadline or deadlines.DEFAULT
+        try:
+            running.set(Deadline(seconds, monotonic() + seconds, not call.reads))
+            return await self._run(operation, call)
+        finally:
+            running.set(before)
 
     # ---- sessions
 
@@ -61,11 +78,11 @@ class AsyncRepository(Facade):
             "expires_at": expires_at,
         }
         new = make_session(self._scope, session_id, given)
-        return await self._run(self._core.create_session, CreateSession(self._scope, utcnow(), new))
+        return await self._call(self._core.create_session, CreateSession(self._scope, utcnow(), new))
 
     async def get_session(self, session_id: str) -> ChatSession:
         """Return the session's own data. Raises `SessionNotFound`."""
-        found = await self._run(self._core.get_session, GetSession(*self._at(session_id)))
+        found = await self._call(self._core.get_session, GetSession(*self._at(session_id)))
         if found is None:
             raise missing(session_id)
         return found
@@ -81,11 +98,15 @@ class AsyncRepository(Facade):
         user_id: str | None = UNSET,
         tenant_id: str | None = UNSET,
         expected_revision: int | None = None,
+        only_unset: bool = False,
+        touch: bool = True,
     ) -> ChatSession:
         """Change the session and return it: what is left out stays, None clears.
 
         *metadata* replaces the whole object. Only a repository without a scope can change the owner (when a visitor
-        logs in). Raises `SessionNotFound`, `Conflict` if the session is not at *expected_revision*, `Invalid`.
+        logs in). With *only_unset* what has a value already stays, whoever set it: a title that a model thinks up does
+        not take the place of the user's. With *touch* False, `updated_at` stays, and with it the session's place in
+        lists. Raises `SessionNotFound`, `Conflict` if the session is not at *expected_revision*, `Invalid`.
         """
         given = {
             "title": title,
@@ -96,12 +117,16 @@ class AsyncRepository(Facade):
             "tenant_id": tenant_id,
         }
         changes, revision = make_changes(self._scope, given), check_revision(expected_revision)
-        call = UpdateSession(*self._at(session_id), changes, revision)
-        return await self._run(self._core.update_session, call)
+        call = UpdateSession(*self._at(session_id), changes, revision, bool(only_unset), bool(touch))
+        return await self._call(self._core.update_session, call)
 
-    async def delete_session(self, session_id: str) -> bool:
-        """Delete the session with all its messages; return whether there was one."""
-        return await self._run(self._core.delete_session, DeleteSession(*self._at(session_id)))
+    async def delete_session(self, session_id: str, *, expected_revision: int | None = None) -> bool:
+        """Delete the session with all its messages; return whether there was one.
+
+        Raises `Conflict` if it is not at *expected_revision*.
+        """
+        revision = check_revision(expected_revision)
+        return await self._call(self._core.delete_session, DeleteSession(*self._at(session_id), revision))
 
     async def list_sessions(
         self,
@@ -111,14 +136,20 @@ class AsyncRepository(Facade):
         archived: bool | None = False,
         metadata: Mapping[str, Any] | None = None,
         updated_since: datetime | None = None,
+        forked_from: str | None = None,
+        order: SessionOrder = NEWEST_FIRST,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[ChatSession]:
-        """Return a page of sessions, newest first by (updated_at, session_id), at most *limit* (up to 1,000).
+        """Return a page of sessions, newest first by (updated_at, session_id), at most *limit* (1 to 1,000).
+
+        *order* is ``-updated_at``, ``updated_at`` (the oldest change first), ``-created_at`` or ``created_at``; each
+        goes on by the session id.
 
         *archived* False leaves archived sessions out, True lists only these, None both. *metadata* selects sessions
-        whose top-level keys have these values. *updated_since* is inclusive. The list is live: a session that changes
-        while you page moves to the front. Raises `InvalidCursor` for a malformed cursor, or one of other filters.
+        whose top-level keys have these values. *updated_since* is inclusive. *forked_from* selects the forks of a
+        session. The list is live: a session that changes while you page moves to the end of the newest. Raises
+        `InvalidCursor` for a malformed cursor, or one of other filters or another order.
         """
         wanted = arguments.make_session_filter(
             tenant_id=tenant_id,
@@ -126,12 +157,13 @@ class AsyncRepository(Facade):
             archived=archived,
             metadata=metadata,
             updated_since=updated_since,
+            forked_from=forked_from,
         )
-        digest = wanted.digest(self._scope)
-        start, size = arguments.decode_cursor(cursor, digest), arguments.check_page_limit(limit)
-        call = ListSessions(self._scope, utcnow(), wanted, size + 1, start)
-        found = await self._run(self._core.list_sessions, call) if size else []
-        return make_page(found, size, digest)
+        order = arguments.check_order(order)
+        digest = wanted.digest(self._scope, order)
+        start, size = arguments.decode_cursor(cursor, digest), arguments.check_list_limit(limit)
+        call = ListSessions(self._scope, utcnow(), wanted, size + 1, start, order)
+        return make_page(await self._call(self._core.list_sessions, call), size, digest, order)
 
     async def fork_session(
         self, session_id: str, new_session_id: str, *, through: int | None = None
@@ -144,7 +176,7 @@ class AsyncRepository(Facade):
         if through is not None:
             through = arguments.check_natural(through, "through")
         call = ForkSession(*self._at(session_id), check_session_id(new_session_id), through)
-        return await self._run(self._core.fork_session, call)
+        return await self._call(self._core.fork_session, call)
 
     async def load_records(self, session_id: str, records: Iterable[MessageRecord]) -> int:
         """Store records with their own positions, times and ids; return how many were new.
@@ -155,17 +187,25 @@ class AsyncRepository(Facade):
         below another record's position, `MessageConflict` for a known id with another body, `InvalidMessage`,
         `SessionExists`.
         """
-        check_session_id(session_id)
+        session_id = check_session_id(session_id)
         new = 0
         for part in chunks(records):
             call = LoadRecords(*self._at(session_id), rows_of(session_id, part))
-            new += await self._run(self._core.load_records, call)
+            new += await self._call(self._core.load_records, call)
         return new
 
     # ---- messages
 
     async def add_messages(
-        self, session_id: str, messages: Iterable[Message], *, expected_revision: int | None = None
+        self,
+        session_id: str,
+        messages: Iterable[Message],
+        *,
+        expected_revision: int | None = None,
+        title: str | None = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
+        states: Mapping[str, Mapping[str, Any]] | None = None,
+        overlap: bool = False,
     ) -> Records:
         """Append *messages*, all or none and next to each other, and return their records in the order passed.
 
@@ -177,18 +217,113 @@ class AsyncRepository(Facade):
         id belongs to another owner; then nothing is written. Some services limit what is atomic
         (`capabilities.atomic_batch`): more messages are written in pieces of that size, in order, and `PartialWrite`
         says how many are stored if a piece fails.
+
+        *title* and *metadata* change the session in the same write, as `update_session` does: with them an empty list
+        creates it, too. Where every message is stored already, and the session is not at *expected_revision*, the call
+        is taken for a repeated one, and they change nothing. *states* are set with them, as `set_states` does: values
+        by their keys, by their namespaces.
+
+        With *overlap*, *messages* are the end of the conversation as the caller knows it, and only what is new in it
+        is stored and returned: what comes behind the last message that is stored already. What stands before those,
+        such as a summary in the place of the first ones, is left out. Messages are the same if both have an id of their
+        own and it is equal, else if they say the same: in text, parts and tool calls. What was said twice is stored
+        twice; if nothing is stored already, all is new. It is for whoever hands a conversation over again: the first of
+        new messages by themselves would count as stored if it says what was said last.
         """
         revision = None if expected_revision is None else check_revision(expected_revision)
-        now = utcnow()
+        if overlap:
+            return await self._add_unknown(session_id, messages, revision, title, metadata, states)
+        scope, now, session_id = self._at(session_id)
+        given = title is not UNSET or metadata is not UNSET
+        changes = make_changes(scope, {"title": title, "metadata": metadata}) if given else {}
+        named = arguments.check_states(states) if states else {}
+        if named or changes:
+            self._need("set_states" if named else "update_session")
         made = batch(session_id, messages, now)
-        if not made.drafts:
+        if not made.drafts and not changes and not named:
             return await self.get_records(session_id, last=0)
+        kind = AddMessages if made.drafts else ChangeSession
         try:
-            call = AddMessages(self._scope, now, session_id, made.drafts, revision)
-            done = await self._run(self._core.add_messages, call)
+            call = kind(scope, now, session_id, made.drafts, revision, changes=changes, states=named)
+            done = await self._call(self._core.add_messages, call)
         except PartialWrite as error:
             raise counted(session_id, made, error) from error.__cause__
         return answered(session_id, made, done)
+
+    async def _add_unknown(
+        self,
+        session_id: str,
+        messages: Iterable[Message],
+        revision: int | None,
+        title: str | None,
+        metadata: Mapping[str, Any] | None,
+        states: Mapping[str, Mapping[str, Any]] | None,
+    ) -> Records:
+        """Append what is new in *messages*, on condition that nobody has written since that was found out."""
+        given = listed(messages)
+        for _ in range(CONTENDED):
+            stored = await self.get_records(session_id, last=overlaps.reach(given))
+            expected = stored.revision if revision is None else revision
+            new = overlaps.unknown(given, stored)
+            try:
+                return await self.add_messages(
+                    session_id,
+                    new,
+                    expected_revision=expected,
+                    title=title,
+                    metadata=metadata,
+                    states=states,
+                )
+            except Conflict as error:
+                if revision is not None or type(error) is not Conflict:
+                    raise
+        raise contended(session_id)
+
+    def begin_answer(
+        self,
+        session_id: str,
+        messages: Iterable[Message] = (),
+        *,
+        message_id: str | None = None,
+        after: int | None = None,
+        expected_revision: int | None = None,
+    ) -> AsyncStreamingAnswer:
+        """Append *messages*, and behind them the placeholder of an answer; return the answer, to which text is added.
+
+        All of it is one write, as `add_messages` does it. What the answer's ``append`` gets is stored as it comes,
+        after a quarter of a second or 8 kB, outside of the caller's way; its ``finish`` ends it. As a context
+        manager it ends with its block, as `AsyncStreamingAnswer` says. Until then its record's ``state`` is
+        ``streaming``; if its process dies, it reads as ``incomplete``, ``abandoned``, after a minute. *message_id* is
+        the id that the answer's message gets. With *after*, the messages behind that position are deleted in the same
+        write: pass the position of a question to answer it once more, or the one before it to ask something else.
+        Raises as `add_messages`; `NotSupported` inside a caller's transaction (`using`), and for a single file.
+        """
+        return AsyncStreamingAnswer(
+            self,
+            session_id,
+            messages,
+            message_id=message_id,
+            after=after,
+            expected_revision=expected_revision,
+        )
+
+    async def follow_answer(self, session_id: str, key: int | str, *, offset: int = 0) -> AsyncIterator[AnswerPart]:
+        """Yield the text of a message from character *offset* on, as it grows, until it ends.
+
+        *key* is a position (int) or a message id (str). What is there already comes at once, the rest a quarter of a
+        second after it was stored, by whatever process. Each part has the offset to go on from, so that a reader that
+        was cut off passes it the next time. The last part has the state ``complete`` or ``incomplete``, and may be
+        without text. Raises `SessionNotFound`, `MessageNotFound`.
+        """
+        start = arguments.check_natural(offset, "offset")
+        while True:
+            part = part_of(await self.get_message(session_id, key), start)
+            start = part.offset
+            if part.text or part.state != STREAMING:
+                yield part
+            if part.state != STREAMING:
+                return
+            await sleep(FLUSH_SECONDS)
 
     async def get_messages(
         self,
@@ -198,14 +333,20 @@ class AsyncRepository(Facade):
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        incomplete: bool = True,
     ) -> list[Message]:
         """Return messages, oldest first: those between the exclusive positions *after* and *before*.
 
         *last* takes the newest of these, *limit* the oldest; both together raise `Invalid`. To scroll up, pass
-        ``before=p, last=20``. A missing session has no messages. Raises `CorruptRecord` for damaged records.
+        ``before=p, last=20``. With *incomplete* False, answers among them that are still streaming, or were broken
+        off, are left out: what a model should read. A missing session has no messages. Raises `CorruptRecord` for
+        damaged records.
         """
+        if not incomplete:
+            records = await self.get_records(session_id, last=last, after=after, before=before, limit=limit)
+            return whole(records)
         chosen = arguments.make_window(last, after, before, limit)
-        return await self._run(self._core.get_messages, GetMessages(*self._at(session_id), chosen))
+        return await self._call(self._core.get_messages, GetMessages(*self._at(session_id), chosen))
 
     async def get_records(
         self,
@@ -218,7 +359,7 @@ class AsyncRepository(Facade):
     ) -> Records:
         """Return the messages as records, with the session's ``revision`` at that moment (0: no session)."""
         chosen = arguments.make_window(last, after, before, limit)
-        return await self._run(self._core.get_records, GetRecords(*self._at(session_id), chosen))
+        return await self._call(self._core.get_records, GetRecords(*self._at(session_id), chosen))
 
     async def iter_records(self, session_id: str, *, after: int | None = None) -> AsyncIterator[MessageRecord]:
         """Yield the records after position *after*, oldest first, in bounded memory.
@@ -242,7 +383,16 @@ class AsyncRepository(Facade):
         Raises `SessionNotFound`, `MessageNotFound`.
         """
         call = GetMessage(*self._at(session_id), arguments.check_message_key(key))
-        return await self._run(self._core.get_message, call)
+        return await self._call(self._core.get_message, call)
+
+    async def find_message(self, message_id: str) -> MessageRecord:
+        """Return the record with this id, in whatever session of the scope it is; the record says which.
+
+        Of several that have it, as forks do, the session that was created first counts. Where a backend has no index
+        of ids (all but SQL), it looks at one session after another. Raises `MessageNotFound`.
+        """
+        sought = arguments.check_name(message_id, "message id")
+        return await self._call(self._core.find_message, FindMessage(self._scope, utcnow(), sought))
 
     async def update_message(
         self, session_id: str, key: int | str, message: Message, *, expected_revision: int | None = None
@@ -255,7 +405,7 @@ class AsyncRepository(Facade):
         scope, now, session_id = self._at(session_id)
         key, revision = arguments.check_message_key(key), check_revision(expected_revision)
         call = UpdateMessage(scope, now, session_id, key, codec.encode(message, now=now), revision)
-        return await self._run(self._core.update_message, call)
+        return await self._call(self._core.update_message, call)
 
     async def delete_message(self, session_id: str, key: int | str) -> None:
         """Delete one message by position (int) or id (str); its position is not used again, its id may be.
@@ -263,20 +413,20 @@ class AsyncRepository(Facade):
         Raises `SessionNotFound`, `MessageNotFound`.
         """
         call = DeleteMessage(*self._at(session_id), arguments.check_message_key(key))
-        await self._run(self._core.delete_message, call)
+        await self._call(self._core.delete_message, call)
 
     async def pop_message(self, session_id: str) -> MessageRecord | None:
         """Delete the newest message and return its record; None without messages."""
-        return await self._run(self._core.pop_message, PopMessage(*self._at(session_id)))
+        return await self._call(self._core.pop_message, PopMessage(*self._at(session_id)))
 
     async def count_messages(self, session_id: str) -> int:
         """Return the number of messages; 0 for a missing session."""
-        return await self._run(self._core.count_messages, CountMessages(*self._at(session_id)))
+        return await self._call(self._core.count_messages, CountMessages(*self._at(session_id)))
 
     async def truncate(self, session_id: str, *, after: int) -> None:
         """Delete the messages after position *after*; later messages get new positions."""
         call = Truncate(*self._at(session_id), arguments.check_natural(after, "after"))
-        await self._run(self._core.truncate, call)
+        await self._call(self._core.truncate, call)
 
     async def clear(self, session_id: str) -> None:
         """Delete all messages and keep the session."""
@@ -290,10 +440,11 @@ class AsyncRepository(Facade):
         Creates the session if it is missing. The new messages get new positions. Raises `Conflict` if the session
         is not at *expected_revision*, `SessionExists` if the id belongs to another owner, `InvalidMessage`.
         """
-        revision, now = check_revision(expected_revision), utcnow()
+        revision = check_revision(expected_revision)
+        scope, now, session_id = self._at(session_id)
         made = batch(session_id, messages, now)
-        call = ReplaceMessages(self._scope, now, session_id, made.drafts, revision)
-        return answered(session_id, made, await self._run(self._core.replace_messages, call))
+        call = ReplaceMessages(scope, now, session_id, made.drafts, revision)
+        return answered(session_id, made, await self._call(self._core.replace_messages, call))
 
     # ---- across sessions
 
@@ -308,12 +459,18 @@ class AsyncRepository(Facade):
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 20,
+        order: Literal["best", "newest"] = "best",
     ) -> list[SearchHit]:
-        """Return messages that contain all words of *query*, best first, at most *limit* (up to 1,000).
+        """Return messages that say all that *query* asks for, at most *limit* (up to 1,000).
 
-        Words are runs of letters and digits, compared without case; there is no stemming, no prefix and no
-        syntax. ``rank`` is comparable only within one result. *since* is inclusive, *until* exclusive.
-        Raises `NotSupported` on DynamoDB and Cosmos DB, which have no full text.
+        A query is words in any order, ``"exact phrases"``, ``-without`` and ``begin*``, in any mixture; every string
+        is one, and one that asks for no word finds nothing. Words are runs of letters and digits. Case and accents do
+        not count: ``cafe`` finds ``café``. Chinese, Japanese, Korean and Thai are found inside of longer text. There
+        is no stemming.
+
+        *order* "newest" gives the newest first. "best" gives first what says the words most often, the newest first
+        among equals; of more than 1,000 matches, the newest 1,000 are compared. *since* is inclusive, *until*
+        exclusive. Raises `NotSupported` on DynamoDB and Cosmos DB, which have no full text.
         """
         wanted = arguments.make_search_filter(
             query,
@@ -324,10 +481,11 @@ class AsyncRepository(Facade):
             since=since,
             until=until,
             limit=limit,
+            order=order,
         )
-        if not wanted.words or not wanted.limit:
+        if not wanted.query.wanted or not wanted.limit:
             return []
-        return await self._run(self._core.search, Search(self._scope, utcnow(), wanted))
+        return await self._call(self._core.search, Search(self._scope, utcnow(), wanted))
 
     async def usage(
         self,
@@ -348,7 +506,7 @@ class AsyncRepository(Facade):
         wanted = arguments.make_usage_filter(
             by, tenant_id=tenant_id, user_id=user_id, since=since, until=until
         )
-        return await self._run(self._core.usage, Usage(self._scope, utcnow(), wanted))
+        return await self._call(self._core.usage, Usage(self._scope, utcnow(), wanted))
 
     async def purge(
         self,
@@ -367,13 +525,80 @@ class AsyncRepository(Facade):
         rule = arguments.make_purge_rule(
             updated_before, archived_only=archived_only, expired_only=expired_only, dry_run=dry_run
         )
-        return await self._run(self._core.purge, Purge(self._scope, utcnow(), rule))
+        return await self._call(self._core.purge, Purge(self._scope, utcnow(), rule))
+
+    async def close_answers(self, *, dry_run: bool = False) -> int:
+        """Close the answers that were left streaming by processes that died; return how many there were.
+
+        They are those that nobody has written to for a minute; they read as ``incomplete``, ``abandoned`` before, too,
+        and are stored as that now. *dry_run* only counts.
+        """
+        now = utcnow()
+        call = CloseAnswers(self._scope, now, now - ABANDONED_AFTER, bool(dry_run))
+        return await self._call(self._core.close_answers, call)
+
+    # ---- states beside the conversations
+
+    async def get_states(self, namespace: str, *keys: str) -> dict[str, State]:
+        """Return the named states of *namespace* by their keys, in the order of these: all, or those of *keys*.
+
+        States are what an application or a framework keeps beside conversations: a user's settings, an agent's memory.
+        They belong to exactly the scope that set them: the states of a tenant are not those of its users, and a
+        repository without a scope sees only what was set without one. Raises `NotSupported` on backends that cannot
+        write them with messages (`capabilities.denied`).
+        """
+        self._need("get_states")
+        call = GetStates(self._scope, utcnow(), *arguments.check_names(namespace, keys))
+        return {state.key: state for state in await self._call(self._core.get_states, call)}
+
+    async def iter_states(self) -> AsyncIterator[State]:
+        """Yield every state that this scope sees, those of the owners in it too, in bounded memory.
+
+        It reads page by page, not one snapshot. Raises `NotSupported` as `get_states`.
+        """
+        self._need("iter_states")
+        after: str | None = None
+        more = True
+        while more:
+            found = await self._call(self._core.iter_states, ListStates(self._scope, utcnow(), after, CHUNK))
+            for record in found:
+                yield record
+            more = len(found) == CHUNK
+            if more:
+                last = found[-1]
+                after = arguments.state_place(last.tenant_id, last.user_id, last.namespace, last.key)
+
+    async def set_states(
+        self, namespace: str, values: Mapping[str, Any], *, expected_revision: int | None = None
+    ) -> dict[str, State]:
+        """Set states of *namespace*, all or none, and return them by their keys; other keys stay.
+
+        A value is any JSON of at most 30 levels, None too. `add_messages` sets states in the same write as messages.
+        With *expected_revision* (0: the state must not exist yet) there may be one value only. Raises `Conflict` if its
+        state is not at that revision, `Invalid`, `NotSupported` as `get_states`.
+        """
+        self._need("set_states")
+        revision = arguments.check_state_revision(expected_revision, values)
+        call = SetStates(self._scope, utcnow(), arguments.check_states({namespace: values}), revision)
+        return {state.key: state for state in await self._call(self._core.set_states, call)}
+
+    async def delete_states(self, namespace: str, *keys: str, expected_revision: int | None = None) -> int:
+        """Delete the states of *namespace* that *keys* name, or without keys all of it; return how many there were.
+
+        With *expected_revision* there must be one key. Raises `Conflict` if its state is there at another revision,
+        `NotSupported` as `get_states`.
+        """
+        self._need("delete_states")
+        revision = arguments.check_state_revision(expected_revision, keys)
+        names = arguments.check_names(namespace, keys)
+        call = DeleteStates(self._scope, utcnow(), *names, revision)
+        return await self._call(self._core.delete_states, call)
 
     # ---- the repository itself
 
     async def durability(self) -> Durability:
         """Return what this storage keeps when the process ends or the machine crashes."""
-        return await self._run(self._core.durability, AskDurability(self._scope, utcnow()))
+        return await self._call(self._core.durability, AskDurability(self._scope, utcnow()))
 
     async def close(self) -> None:
         """Close the connections of this repository; an engine or client that was passed in stays open.

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
-from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad
-from chatstore.records import Page
+from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad, plain
+from chatstore.records import NEWEST_FIRST, SESSION_ORDERS, Page
 from chatstore.strictjson import check_json, dumps, is_storable
+from chatstore.words import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from chatstore.records import ChatSession
+    from chatstore.records import ChatSession, SessionOrder
+    from chatstore.words import Query
 
 PAGE_LIMIT = 1000
 #: The highest position a loaded record may have, so that no counter of 64 bits can run over.
@@ -27,8 +30,11 @@ MAX_POSITION = 2**62
 #: From here on every float is a whole number.
 EXACT = 2.0**53
 METADATA_DEPTH = 30
-#: A word is a run of letters and digits: what search means on every backend.
-WORD = re.compile(r"[^\W_]+")
+#: What one search or list may ask for; more of it some databases refuse, after seconds.
+MAX_QUERY = 10_000
+MAX_WORDS = 500
+MAX_TYPES = 100
+MAX_KEYS = 100
 #: What no database holds, escaped in JSON text: an odd number of backslashes before the u.
 _ESCAPED_UNSTORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
 
@@ -79,6 +85,11 @@ def session_key(*parts: str) -> str:
     return f"{readable}~2{digest}"
 
 
+def state_place(tenant_id: str | None, user_id: str | None, namespace: str, key: str) -> str:
+    """Return the id of a state, which is its place in lists: one for each owner, namespace and key."""
+    return session_key(tenant_id or "", user_id or "", namespace, key)
+
+
 # ------------------------------------------------------------------------------------------------ owners
 
 
@@ -100,8 +111,7 @@ class Scope(NamedTuple):
         if tenant_id is None and user_id is None:
             msg = "a scope needs an owner: pass a tenant_id or a user_id"
             raise Invalid(msg)
-        check_owner_id(tenant_id, "tenant_id"), check_owner_id(user_id, "user_id")
-        return self.owning(tenant_id, user_id)
+        return self.owning(check_owner_id(tenant_id, "tenant_id"), check_owner_id(user_id, "user_id"))
 
     def owning(self, tenant_id: str | None, user_id: str | None) -> Scope:
         """Return the owner of what is created here for these ids; raise `Invalid` if that is another scope's."""
@@ -187,7 +197,7 @@ def check_message_key(key: int | str) -> int | str:
     if fault := id_fault(key):
         msg = f"the message id {fault}: pass a position, or an id that a message can have"
         raise Invalid(msg)
-    return key
+    return plain(key)
 
 
 # ------------------------------------------------------------------------------------------------ session data
@@ -198,7 +208,7 @@ def check_title(value: str | None) -> str | None:
     if value is not None and (not isinstance(value, str) or not is_storable(value)):
         msg = "a title must be text without NUL characters and lone surrogates: remove them"
         raise Invalid(msg)
-    return value
+    return None if value is None else plain(value)
 
 
 def check_metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -227,6 +237,52 @@ def _number(text: str) -> float:
     return int(value) if abs(value) >= EXACT and value.is_integer() else value
 
 
+def check_name(value: str, name: str) -> str:
+    """Return *value* if it can name a state, or a namespace of states, as an id can a session; else raise `Invalid`."""
+    if fault := id_fault(value):
+        msg = f"the {name} {fault}: pass 1 to {MAX_ID} characters, such as a word"
+        raise Invalid(msg)
+    return plain(value)
+
+
+def check_names(namespace: str, keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the checked *namespace* and *keys*, each once, in their order."""
+    return check_name(namespace, "namespace"), tuple(sorted({check_name(key, "key") for key in keys}))
+
+
+def check_state_revision(value: int | None, keys: Collection[str]) -> int | None:
+    """Return the revision that one state must have; raise `Invalid` where there are several."""
+    if value is not None and len(keys) != 1:
+        msg = "expected_revision is that of one state: pass exactly one"
+        raise Invalid(msg)
+    return check_revision(value)
+
+
+def check_states(given: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return the JSON text of each of the states *given*, by namespace and key; raise `Invalid` for bad ones."""
+    if not all(isinstance(one, Mapping) for one in (given, *getattr(given, "values", tuple)())):
+        msg = "states is no dict of dicts: pass values by their keys, by their namespaces"
+        raise Invalid(msg)
+    return {
+        (check_name(namespace, "namespace"), check_name(key, "key")): _state_text(value)
+        for namespace, values in given.items()
+        for key, value in values.items()
+    }
+
+
+def _state_text(value: Any) -> str:
+    try:
+        check_json([value], "state", depth=METADATA_DEPTH)
+        text = dumps(value)
+    except InvalidMessage as error:
+        msg = f"a state must be JSON: {error}"
+        raise Invalid(msg) from None
+    if _ESCAPED_UNSTORABLE.search(text) or not is_storable(text):
+        msg = "a state must not hold NUL characters or lone surrogates: remove them"
+        raise Invalid(msg)
+    return text
+
+
 class NewSession(NamedTuple):
     """A session as `create_session` is asked to make it; *owner* is the scope's where the caller named none."""
 
@@ -245,9 +301,10 @@ class SessionFilter(NamedTuple):
     archived: bool | None = False
     metadata: tuple[tuple[str, Any], ...] = ()
     updated_since: datetime | None = None
+    forked_from: str | None = None
 
-    def digest(self, scope: Scope) -> str:
-        """Return what a cursor must carry, so that it is refused beside other filters."""
+    def digest(self, scope: Scope, order: SessionOrder) -> str:
+        """Return what a cursor must carry, so that it is refused beside other filters, or in another order."""
         told = [
             scope.tenant_id,
             scope.user_id,
@@ -257,6 +314,10 @@ class SessionFilter(NamedTuple):
             self.metadata,
             self.updated_since,
         ]
+        if self.forked_from is not None:  # so that a cursor of before stays one
+            told.append(self.forked_from)
+        if order != NEWEST_FIRST:
+            told.append(order)
         from hashlib import sha256
 
         return sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
@@ -269,14 +330,18 @@ def make_session_filter(
     archived: bool | None,
     metadata: Mapping[str, Any] | None,
     updated_since: datetime | None,
+    forked_from: str | None = None,
 ) -> SessionFilter:
     """Return the checked filter; *metadata* holds top-level keys and the scalar each must equal."""
     wanted = check_metadata(metadata)
+    if len(wanted) > MAX_KEYS:
+        msg = f"metadata has {len(wanted):,} keys to filter by: pass at most {MAX_KEYS}"
+        raise Invalid(msg)
     for key, value in wanted.items():
         if not isinstance(value, str | int | float | bool | None):
             msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one of these"
             raise Invalid(msg)
-    if archived not in (True, False, None):
+    if not isinstance(archived, bool | None):
         msg = "archived must be True (only archived), False (without them) or None (both): pass one of these"
         raise Invalid(msg)
     return SessionFilter(
@@ -285,7 +350,24 @@ def make_session_filter(
         archived,
         tuple(sorted(wanted.items())),
         check_time(updated_since, "updated_since"),
+        None if forked_from is None else check_session_id(forked_from),
     )
+
+
+def check_order(value: str) -> SessionOrder:
+    """Return *value* if a list can have that order, else raise `Invalid`."""
+    if value not in SESSION_ORDERS:
+        msg = f"order is {value!r}: pass one of {', '.join(SESSION_ORDERS)}"
+        raise Invalid(msg)
+    return cast("SessionOrder", value)
+
+
+def check_list_limit(value: int) -> int:
+    """Return *value* if it is 1 to 1,000, else raise `Invalid`: a page of nothing would look like the last one."""
+    if check_page_limit(value) == 0:
+        msg = f"limit is 0, and a page of nothing has no next one: pass a number from 1 to {PAGE_LIMIT}"
+        raise Invalid(msg)
+    return value
 
 
 def check_page_limit(value: int) -> int:
@@ -332,10 +414,13 @@ def decode_cursor(value: str | None, digest: str) -> Keyset | None:
 # ------------------------------------------------------------------------------------------------ search, usage, purge
 
 
-class SearchFilter(NamedTuple):
-    """What to look for: all *words*, in messages of these sessions, types and times (*until* is exclusive)."""
+SEARCH_ORDERS = ("best", "newest")
 
-    words: tuple[str, ...]
+
+class SearchFilter(NamedTuple):
+    """What to look for, in messages of these sessions, types and times (*until* is exclusive), and which come first."""
+
+    query: Query
     session_id: str | None
     tenant_id: str | None
     user_id: str | None
@@ -343,11 +428,7 @@ class SearchFilter(NamedTuple):
     since: datetime | None
     until: datetime | None
     limit: int
-
-
-def split_words(text: str) -> tuple[str, ...]:
-    """Return the distinct words of *text*: runs of letters and digits, lower-cased, in their order."""
-    return tuple(dict.fromkeys(WORD.findall(text.lower())))
+    order: Literal["best", "newest"]
 
 
 def make_search_filter(
@@ -360,24 +441,50 @@ def make_search_filter(
     since: datetime | None,
     until: datetime | None,
     limit: int,
+    order: str,
 ) -> SearchFilter:
-    """Return the checked filter. The query is always literal words; one without any finds nothing."""
+    """Return the checked filter. Every string is a query; one that asks for no word finds nothing."""
     if not isinstance(query, str):
         msg = f"the query is of type {type(query).__name__}: pass text"
         raise Invalid(msg)
-    if isinstance(types, str):
-        msg = "types is a string: pass a list of message types, such as ['human', 'ai']"
+    if len(query) > MAX_QUERY:
+        msg = f"the query has {len(query):,} characters: pass at most {MAX_QUERY:,}"
+        raise Invalid(msg)
+    asked = parse(query)
+    if (count := sum(len(term.words) for term in (*asked.wanted, *asked.unwanted))) > MAX_WORDS:
+        msg = f"the query has {count:,} different words: pass at most {MAX_WORDS}"
+        raise Invalid(msg)
+    if order not in SEARCH_ORDERS:
+        msg = f"order is {order!r}: pass one of {', '.join(SEARCH_ORDERS)}"
         raise Invalid(msg)
     return SearchFilter(
-        split_words(query),
+        asked,
         None if session is None else check_session_id(session),
         check_owner_id(tenant_id, "tenant_id"),
         check_owner_id(user_id, "user_id"),
-        None if types is None else tuple(types),
+        None if types is None else _check_types(types),
         check_time(since, "since"),
         check_time(until, "until"),
         check_page_limit(limit),
+        cast("Literal['best', 'newest']", order),
     )
+
+
+def _check_types(types: Iterable[str]) -> tuple[str, ...]:
+    """Return *types* once each; raise `Invalid` for what no message's type can be, and for too many."""
+    if isinstance(types, str) or not hasattr(types, "__iter__"):
+        msg = "types is no list: pass a list of message types, such as ['human', 'ai']"
+        raise Invalid(msg)
+    found: dict[str, None] = {}
+    for one in types:
+        if fault := id_fault(one):
+            msg = f"one of the types {fault}: pass a list of message types, such as ['human', 'ai']"
+            raise Invalid(msg)
+        found[plain(one)] = None
+        if len(found) > MAX_TYPES:
+            msg = f"types has more than {MAX_TYPES} different types: pass fewer, or None for all"
+            raise Invalid(msg)
+    return tuple(found)
 
 
 USAGE_KEYS = ("day", "model", "user_id", "tenant_id", "session_id")
@@ -402,12 +509,14 @@ def make_usage_filter(
     until: datetime | None,
 ) -> UsageFilter:
     """Return the checked filter; an unknown key raises `Invalid`."""
-    unknown = [key for key in by if key not in USAGE_KEYS] if not isinstance(by, str) else [by]
-    if unknown or len(set(by)) != len(by):
+    known = (
+        isinstance(by, tuple | list) and len(by) <= len(USAGE_KEYS) and all(key in USAGE_KEYS for key in by)
+    )
+    if not known or len(set(by)) != len(by):
         msg = f"by has an unknown or repeated key: pass a tuple of {', '.join(USAGE_KEYS)}, each at most once"
         raise Invalid(msg)
     return UsageFilter(
-        tuple(by),
+        tuple(map(plain, by)),
         check_owner_id(tenant_id, "tenant_id"),
         check_owner_id(user_id, "user_id"),
         check_time(since, "since"),
@@ -470,9 +579,9 @@ def make_changes(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
             if scope:
                 msg = "a repository in a scope cannot change the owner: use the one without a scope"
                 raise Invalid(msg)
-            check_owner_id(changes[name], name)
+            changes[name] = check_owner_id(changes[name], name)
     if "title" in changes:
-        check_title(changes["title"])
+        changes["title"] = check_title(changes["title"])
     if "metadata" in changes:
         changes["metadata"] = check_metadata(changes["metadata"])
     if "expires_at" in changes:
@@ -483,8 +592,15 @@ def make_changes(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def make_page(found: Sequence[ChatSession], limit: int, digest: str) -> Page[ChatSession]:
+def place_of(session: ChatSession, order: SessionOrder) -> Keyset:
+    """Return what *session* is sorted by in a list of *order*."""
+    return getattr(session, order.removeprefix("-")), session.session_id
+
+
+def make_page(
+    found: Sequence[ChatSession], limit: int, digest: str, order: SessionOrder
+) -> Page[ChatSession]:
     """Return a page from one session more than fits."""
     items = list(found[:limit])
-    more = len(found) > limit and items
-    return Page(items, encode_cursor((items[-1].updated_at, items[-1].session_id), digest) if more else None)
+    more = len(found) > limit
+    return Page(items, encode_cursor(place_of(items[-1], order), digest) if more else None)

@@ -13,14 +13,15 @@ database function can read, and the round trip stays exact.
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - `get_type_hints` looks it up
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_type_hints
 
 from pydantic import ValidationError
 
-from chatstore.arguments import MAX_POSITION, check_natural, check_time
+from chatstore.arguments import MAX_POSITION, check_natural, check_time, utcnow
 from chatstore.errors import CorruptRecord, Invalid, InvalidMessage
 from chatstore.failures import another_body, corrupt, out_of_order, partly
-from chatstore.ids import check_session_id, checked_id, id_fault, new_id
+from chatstore.ids import checked_id, id_fault, new_id
 from chatstore.messages import (
     CLASSES,
     PLAIN,
@@ -31,7 +32,15 @@ from chatstore.messages import (
     set_values,
     text_of,
 )
-from chatstore.records import MessageRecord, Records
+from chatstore.records import (
+    ABANDONED,
+    ABANDONED_AFTER,
+    ANSWER_STATES,
+    INCOMPLETE,
+    STREAMING,
+    MessageRecord,
+    Records,
+)
 from chatstore.strictjson import canonical, check_json, dumps, is_storable, loads, pack, readable, unpack
 from chatstore.wire import SHAPES, fault_of, from_wire, rest_of, shape_of, to_wire
 
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
 
     from chatstore.errors import PartialWrite
     from chatstore.messages import Message
+    from chatstore.records import AnswerState
 
 __all__ = [
     "Draft",
@@ -62,6 +72,7 @@ __all__ = [
 CHUNK: Final = 500
 MAX_COPY: Final = 255
 MAX_TYPE: Final = 32
+MAX_SOURCE: Final = 64
 _BY_TAG: Final = {tag: SHAPES[cls] for tag, cls in CLASSES.items()}
 _PLAIN: Final = {tag: (cls, PLAIN[cls]) for tag, cls in CLASSES.items() if cls in PLAIN}
 
@@ -71,9 +82,11 @@ class Draft(NamedTuple):
 
     *created_at* is aware, in UTC. *content* is what a person reads; *payload* is JSON text with everything that
     *type*, *content* and *message_id* do not hold: '{}' for a plain message. The rest are columns for filters, None
-    where there is nothing that a column can hold: copies of what the payload has, and *source*, the framework whose
-    format the payload is in. Every backend stores all fields by their names here; a new one is named here, in
-    `_copies`, in the SQL model and in a revision, and nowhere else.
+    where there is nothing that a column can hold: copies of what the payload has, *source* among them: the framework
+    whose form of the message is in it (`BaseMessage.native`). Of an answer that was streamed, *state* says how far it
+    is, *first_token_at* and *last_token_at* when its text came; *updated_at* is when the message was last changed.
+    Every backend stores all fields by their names here; a new one is named here, in `_copies`, in the SQL model and in
+    a revision, and nowhere else.
     """
 
     created_at: datetime
@@ -88,6 +101,11 @@ class Draft(NamedTuple):
     input_tokens: int | None = None
     output_tokens: int | None = None
     source: str | None = None
+    finish_reason: str | None = None
+    state: str | None = None
+    updated_at: datetime | None = None
+    first_token_at: datetime | None = None
+    last_token_at: datetime | None = None
 
     @classmethod
     def damaged(cls, message_id: str, created_at: datetime, *, id_generated: bool = True) -> Draft:
@@ -99,10 +117,12 @@ class Draft(NamedTuple):
 FIELDS: Final = get_type_hints(Draft)
 #: The optional fields of a draft, in order: a backend that is not made of columns keeps those that are not None.
 OPTIONAL: Final = Draft._fields[6:]
+#: The fields that say what became of a message after it was stored, all None in a new one but an answer's placeholder.
+LATER: Final = Draft._fields[-4:]
 
 
 def encode(message: Message, *, now: datetime, source: str | None = None) -> Draft:
-    """Return the row of *message*, made at *now*; *source* names the framework whose format it is in.
+    """Return the row of *message*, made at *now*; *source* is for a stored one whose `native` does not say it.
 
     A message without an id gets a generated one. Raises `InvalidMessage`, with the path, for what would not
     come back equal.
@@ -123,7 +143,7 @@ def encode(message: Message, *, now: datetime, source: str | None = None) -> Dra
         text = readable(text_of(content))
     payload = pack(rest)
     shape.check({"content": "", **rest})
-    return Draft(now, message_id, given is None, shape.tag, text, payload, source=source, **_copies(rest))
+    return Draft(now, message_id, given is None, shape.tag, text, payload, **_copies(rest, source))
 
 
 def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) -> Draft:
@@ -137,31 +157,46 @@ def _encode_opaque(message: OpaqueMessage, now: datetime, source: str | None) ->
     payload = pack(data)
     given = None if id_fault(message.id) else message.id
     text = readable(message.text)
-    return Draft(now, given or new_id(), given is None, tag, text, payload, source=source, **_copies(data))
+    return Draft(now, given or new_id(), given is None, tag, text, payload, **_copies(data, source))
 
 
-def _copies(data: dict[str, Any]) -> dict[str, Any]:
+def _copies(data: dict[str, Any], source: str | None) -> dict[str, Any]:
     """Return what columns hold besides the payload, by the fields of a draft."""
     model = None
     for key in ("response_metadata", "additional_kwargs"):
         if model is None and (about := _dict(data.get(key))):
             model = _short(about.get("model_name")) or _short(about.get("model"))
     usage = _dict(data.get("usage_metadata"))
+    for framework in _dict(data.get("native")):
+        source = _short(framework, MAX_SOURCE)
+        break
     return {
         "name": _short(data.get("name")),
         "tool_call_id": _short(data.get("tool_call_id")),
         "model": model,
         "input_tokens": _int32(usage.get("input_tokens")),
         "output_tokens": _int32(usage.get("output_tokens")),
+        "finish_reason": _finish_reason(data.get("response_metadata")),
+        "source": source,
     }
+
+
+def finish_reason_of(message: Message) -> str | None:
+    """Return why the model ended, as *message* says: what its draft has as a copy."""
+    return _finish_reason(getattr(message, "response_metadata", None))
+
+
+def _finish_reason(value: Any) -> str | None:
+    about = _dict(value)
+    return _short(about.get("finish_reason")) or _short(about.get("stop_reason"))
 
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _short(value: Any) -> str | None:
-    return value if isinstance(value, str) and len(value) <= MAX_COPY and is_storable(value) else None
+def _short(value: Any, limit: int = MAX_COPY) -> str | None:
+    return value if isinstance(value, str) and len(value) <= limit and is_storable(value) else None
 
 
 def _int32(value: Any) -> int | None:
@@ -173,22 +208,44 @@ def decode(type_: str, content: str, payload: str | bytes, message_id: str | Non
 
     Raises `CorruptRecord` for a payload that cannot be read; which record it is, the caller adds.
     """
-    plain = _PLAIN.get(type_)
-    if plain is not None and payload == "{}":
+    return decode_all([(type_, content, payload, message_id, message_id is None)])[0]
+
+
+def decode_all(
+    lines: Iterable[tuple[str, str | None, str | bytes, str | None, bool]] | Iterable[Any],
+) -> list[Message]:
+    """Return the messages of rows, each given as type, content, payload, message id, and whether that was generated.
+
+    As `decode`, for as many as there are: a read of 10,000 messages is mostly these lines.
+    """
+    messages: list[Message] = []
+    for type_, content, payload, message_id, generated in lines:
+        plain = _PLAIN.get(type_)
+        if plain is None or payload != "{}":
+            messages.append(_built(type_, content or "", payload, None if generated else message_id))
+            continue
         cls, blank = plain
         message = cls.__new__(cls)
-        # As `fill` does, without the call: a read of 10,000 messages is mostly these lines.
-        set_values(message, blank(content or "", message_id))
-        set_given(message, {"content"} if message_id is None else {"content", "id"})
+        # As `fill` does, without the call.
+        if generated:
+            set_values(message, blank(content or "", None))
+            set_given(message, {"content"})
+        else:
+            set_values(message, blank(content or "", message_id))
+            set_given(message, {"content", "id"})
         set_extra(message, {})
         set_private(message, None)
-        return message
+        messages.append(message)
+    return messages
+
+
+def _built(type_: str, content: str, payload: str | bytes, message_id: str | None) -> Message:
     try:
         data = unpack(payload)
         shape = _BY_TAG.get(type_)
         if shape is None:
             return OpaqueMessage.model_construct(type=type_, data=data)
-        data.setdefault("content", content or "")
+        data.setdefault("content", content)
         if message_id is not None:
             data["id"] = message_id
         return cast("Message", shape.build(data))
@@ -275,7 +332,7 @@ def decoded(session_id: str, row: Row) -> Message:
 def messages_of(session_id: str, rows: Sequence[Row]) -> list[Message]:
     """Return the messages of *rows*; damaged ones are named together in one `CorruptRecord`."""
     try:
-        return [decoded(session_id, row) for row in rows]
+        return _decoded_all(rows)
     except CorruptRecord:
         records_of(session_id, rows, 0)
         raise
@@ -283,23 +340,55 @@ def messages_of(session_id: str, rows: Sequence[Row]) -> list[Message]:
 
 def record_of(session_id: str, row: Row) -> MessageRecord:
     """Return the record of *row*."""
+    return recorded(session_id, decoded(session_id, row), row)
+
+
+def recorded(session_id: str, message: Message, row: Row) -> MessageRecord:
+    """Return the record of *message*, which *row* holds."""
+    position, draft = row
+    state: AnswerState | None = None
+    reason = draft.finish_reason
+    if draft.state is not None:
+        state, reason = seen_state(draft, utcnow())
     return MessageRecord(
-        decoded(session_id, row), row.position, row.draft.message_id, row.draft.created_at, session_id
+        message, position, draft.message_id, draft.created_at, session_id, draft.updated_at, state, reason
     )
+
+
+def seen_state(draft: Draft, now: datetime) -> tuple[AnswerState | None, str | None]:
+    """Return the state and the finish reason of *draft* as a reader sees them *now*.
+
+    What nobody has written to for a minute has no writer any more: every writer does, a few times a minute.
+    """
+    if (
+        draft.state == STREAMING
+        and draft.updated_at is not None
+        and draft.updated_at <= now - ABANDONED_AFTER
+    ):
+        return INCOMPLETE, ABANDONED
+    return cast("AnswerState | None", draft.state), draft.finish_reason
 
 
 def records_of(session_id: str, rows: Iterable[Row], revision: int) -> Records:
     """Return the records of *rows* at *revision*; damaged ones are named together in one `CorruptRecord`."""
-    records, damaged = Records(), []
+    records, damaged, known = Records(), [], list(rows)
     records.revision = revision
-    for row in rows:
-        try:
-            records.append(record_of(session_id, row))
-        except CorruptRecord:
-            damaged.append(row.position)
-    if damaged:
-        raise corrupt(session_id, damaged, records)
+    try:
+        records.extend(map(partial(recorded, session_id), _decoded_all(known), known))
+    except CorruptRecord:
+        for row in known:
+            try:
+                records.append(record_of(session_id, row))
+            except CorruptRecord:
+                damaged.append(row.position)
+        raise corrupt(session_id, damaged, records) from None
     return records
+
+
+def _decoded_all(rows: Iterable[Row]) -> list[Message]:
+    return decode_all(
+        (draft.type, draft.content, draft.payload, draft.message_id, draft.id_generated) for _, draft in rows
+    )
 
 
 # ------------------------------------------------------------------------------------- a call and its answer
@@ -318,15 +407,7 @@ def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
 
     Raises `InvalidMessage` or `MessageConflict` before anything is written.
     """
-    check_session_id(session_id)
-    if (
-        isinstance(messages, str | bytes)
-        or not hasattr(messages, "__iter__")
-        or hasattr(messages, "model_fields_set")
-    ):
-        msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
-        raise InvalidMessage(msg)
-    given = list(messages)
+    given = listed(messages)
     drafts, named = [], 0
     for message in given:
         draft = encode(message, now=now)
@@ -335,6 +416,18 @@ def batch(session_id: str, messages: Iterable[Message], now: datetime) -> Batch:
     if named > 1 and len({draft.message_id for draft in drafts}) < len(drafts):
         return _without_repeats(session_id, given, drafts)
     return Batch(given, drafts, None)
+
+
+def listed(messages: Iterable[Message]) -> list[Message]:
+    """Return *messages* as a list; raise `InvalidMessage` for what is no list of messages."""
+    if (
+        isinstance(messages, str | bytes)
+        or not hasattr(messages, "__iter__")
+        or hasattr(messages, "model_fields_set")
+    ):
+        msg = "messages must be a list of messages: wrap a single one in a list, and text in HumanMessage"
+        raise InvalidMessage(msg)
+    return list(messages)
 
 
 def _without_repeats(session_id: str, given: Sequence[Message], drafts: list[Draft]) -> Batch:
@@ -358,9 +451,8 @@ def answered(session_id: str, made: Batch, done: Appended) -> Records:
     records = Records()
     records.revision = done.revision
     for message, draft, row in zip(made.messages, drafts, rows, strict=True):
-        position, stored = row
-        known = message if stored is draft else decoded(session_id, row)
-        records.append(MessageRecord(known, position, stored.message_id, stored.created_at, session_id))
+        known = message if row.draft is draft else decoded(session_id, row)
+        records.append(recorded(session_id, known, row))
     return records
 
 
@@ -405,7 +497,19 @@ def _loaded(record: MessageRecord) -> Row:
     elif draft.message_id != record.message_id:
         msg = f"the record at position {position} and its message have different ids: make them equal"
         raise InvalidMessage(msg)
-    return Row(position, draft)
+    return Row(position, _as_recorded(draft, record))
+
+
+def _as_recorded(draft: Draft, record: MessageRecord) -> Draft:
+    """Return *draft* with what *record* says of it beside the message."""
+    if record.updated_at is None and record.state is None:
+        return draft
+    if record.state not in (None, *ANSWER_STATES):
+        msg = f"the state of a record is none of {', '.join(ANSWER_STATES)}: leave it out"
+        raise Invalid(msg)
+    reason = draft.finish_reason if record.finish_reason is None else checked_id(record.finish_reason)
+    updated_at = check_time(record.updated_at, "updated_at") or draft.created_at
+    return draft._replace(state=record.state, updated_at=updated_at, finish_reason=reason)
 
 
 def chunks(records: Iterable[MessageRecord]) -> Iterator[list[MessageRecord]]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from chatstore import deadlines
 from chatstore.errors import Invalid
 from chatstore.schemes import backend_of
 
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
+    from chatstore.backend import Backend
     from chatstore.repository import Repository
 
 ENVIRONMENT = "CHATSTORE_URL"
 SCHEMA_ENVIRONMENT = "CHATSTORE_SCHEMA"
 
 
-def connect(target: Any = None, *, schema: str | None = None) -> Repository:
+def connect(target: Any = None, *, schema: str | None = None, deadline: float | None = None) -> Repository:
     """Return the repository behind *target*, a URL or a SQLAlchemy Engine, without any I/O.
 
     URLs: ``memory:``, ``file:DIRECTORY``, ``sqlite:///file.db``, ``postgresql://…``, ``mysql://…``, ``mariadb://…``
@@ -29,21 +31,40 @@ def connect(target: Any = None, *, schema: str | None = None) -> Repository:
     ``CHATSTORE_SCHEMA``) is the database schema of the tables. Repositories on one URL share one engine; the last
     `close` disposes of it. An engine that is passed in, a client of redis-py, or a ``ContainerProxy`` of Cosmos DB is
     used as it is and never closed.
+    *deadline* (or ``?deadline=`` in the URL) is how many seconds a call may take, everything that it waits for
+    included, before it raises `StorageUnavailable`, or `OutcomeUnknown` where what it wrote may be stored; 30 unless
+    said otherwise.
     Raises `Invalid` or `MissingDependency`.
     """
-    target = _given(target)
-    return backend_of(target).open(target, _schema(schema))
+    target, seconds = _timed(_given(target), deadline)
+    opened = backend_of(target).open(target, _schema(schema))
+    opened._deadline = seconds
+    return opened
 
 
-def connect_async(target: Any = None, *, schema: str | None = None) -> AsyncRepository:
+def connect_async(
+    target: Any = None, *, schema: str | None = None, deadline: float | None = None
+) -> AsyncRepository:
     """Return the asynchronous repository behind *target*, a URL, an engine or a client; as `connect`."""
-    target = _given(target)
-    backend = backend_of(target)
+    target, seconds = _timed(_given(target), deadline)
+    opened = _opened_async(backend_of(target), target, _schema(schema))
+    opened._deadline = seconds
+    return opened
+
+
+def _opened_async(backend: Backend, target: Any, schema: str | None) -> AsyncRepository:
     if backend.open_async is not None:
-        return backend.open_async(target, _schema(schema))
+        return backend.open_async(target, schema)
     from chatstore.threads import ThreadedRepository
 
-    return ThreadedRepository(backend.open(target, _schema(schema)), owns=True)
+    return ThreadedRepository(backend.open(target, schema), owns=True)
+
+
+def _timed(target: Any, deadline: float | None) -> tuple[Any, float | None]:
+    """Return *target* without the deadline in its URL, and the deadline: *deadline* goes before that of the URL."""
+    target, told = deadlines.split(target)
+    given = deadlines.checked(deadline)
+    return target, told if given is None else given
 
 
 def _given(target: Any) -> Any:

@@ -6,8 +6,11 @@ This module knows operations and their checked arguments; it refuses to know whe
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, overload
+
+from chatstore.errors import NotSupported
+from chatstore.records import NEWEST_FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,17 +36,22 @@ if TYPE_CHECKING:
         PurgeReport,
         Records,
         SearchHit,
+        SessionOrder,
+        State,
         UsageRow,
     )
 
 T = TypeVar("T")
 #: A call of one operation.
 C = TypeVar("C", bound="Call")
+#: Values of states, as JSON text, by namespace and key.
+NewStates: TypeAlias = Mapping[tuple[str, str], str]
 #: What an operation of a core returns: the answer, or a generator that yields what must be waited for first.
 Answer: TypeAlias = T | Generator[Any, Any, T]
 
 
-@dataclass(slots=True)
+# Calls are neither compared nor printed, and each method that is not made saves a fresh interpreter 0.2 ms a class.
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """One call of an operation: its checked arguments, named once, from the repository down to a backend.
 
@@ -62,14 +70,14 @@ class Call:
     now: datetime
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class InSession(Call):
     """A call in one session, that of *session_id*."""
 
     session_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateSession(Call):
     """Create *new*, which has its owner in it: the scope's where there is one."""
 
@@ -77,40 +85,47 @@ class CreateSession(Call):
     new: NewSession
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GetSession(InSession):
     """Read the session's own data."""
 
     reads = repeatable = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class UpdateSession(InSession):
-    """Put *changes* (title, metadata, archived, expires_at, user_id, tenant_id) in place."""
+    """Put *changes* (title, metadata, archived, expires_at, user_id, tenant_id) in place.
+
+    With *only_unset*, those of them that have no value yet; without *touch*, ``updated_at`` stays.
+    """
 
     deniable = True
     changes: Mapping[str, Any]
     expected_revision: int | None
+    only_unset: bool = False
+    touch: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DeleteSession(InSession):
-    """Delete a session."""
+    """Delete a session, with *expected_revision* only if it is at that one."""
 
     deniable = True
+    expected_revision: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ListSessions(Call):
-    """List up to *limit* sessions that *wanted* keeps, from behind *start*, the last one of the page before."""
+    """List up to *limit* sessions that *wanted* keeps, in *order*, from behind *start*, the last of the page before."""
 
     reads = repeatable = deniable = True
     wanted: SessionFilter
     limit: int
     start: Keyset | None
+    order: SessionOrder = NEWEST_FIRST
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ForkSession(InSession):
     """Copy a session up to position *through* (inclusive; None: all)."""
 
@@ -119,7 +134,7 @@ class ForkSession(InSession):
     through: int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class LoadRecords(InSession):
     """Store *rows*, whose positions grow, as they are."""
 
@@ -127,16 +142,36 @@ class LoadRecords(InSession):
     rows: Sequence[Row]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AddMessages(InSession):
-    """Append *drafts*: at least one, their ids distinct. *expected_revision* 0: there must be no session yet."""
+    """Append *drafts*: at least one, their ids distinct. *expected_revision* 0: there must be no session yet.
+
+    With them *changes* (title, metadata) of the session are put in place, and *states*, as by `SetStates`.
+    """
 
     repeatable = True
     drafts: Sequence[Draft]
     expected_revision: int | None
+    changes: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    states: NewStates = field(default_factory=dict, kw_only=True)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
+class ChangeSession(AddMessages):
+    """The same without *drafts*: only what comes with them is put in place, in a session made where it is missing."""
+
+    repeatable = False
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class BeginAnswer(AddMessages):
+    """Append *drafts*, of which the last is the placeholder of an answer, behind position *after* (None: the end)."""
+
+    deniable = True
+    after: int | None
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class ReplaceMessages(InSession):
     """Put *drafts* in the place of all messages."""
 
@@ -144,7 +179,7 @@ class ReplaceMessages(InSession):
     expected_revision: int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GetMessages(InSession):
     """Read the messages inside *window*."""
 
@@ -152,12 +187,12 @@ class GetMessages(InSession):
     window: Window
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GetRecords(GetMessages):
     """Read the same as records."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GetMessage(InSession):
     """Read the message at a position (an int *key*), or with an id (a str)."""
 
@@ -165,7 +200,15 @@ class GetMessage(InSession):
     key: int | str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
+class FindMessage(Call):
+    """Read the message with an id, in whatever session."""
+
+    reads = repeatable = True
+    message_id: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class UpdateMessage(InSession):
     """Give the message of *key* the body of *draft*."""
 
@@ -174,26 +217,37 @@ class UpdateMessage(InSession):
     expected_revision: int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
+class WriteAnswer(UpdateMessage):
+    """Put *draft*, with its state, in the place of an answer that is still streaming.
+
+    With *untouched_since* the answer is closed as abandoned, and only if nobody has written to it since then.
+    """
+
+    repeatable = True
+    untouched_since: datetime | None = None
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class DeleteMessage(InSession):
     """Delete the message of *key*."""
 
     key: int | str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class PopMessage(InSession):
     """Delete the newest message."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CountMessages(InSession):
     """Count messages."""
 
     reads = repeatable = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Truncate(InSession):
     """Delete the messages behind position *after*."""
 
@@ -201,7 +255,7 @@ class Truncate(InSession):
     after: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Search(Call):
     """Find messages."""
 
@@ -209,7 +263,7 @@ class Search(Call):
     wanted: SearchFilter
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Usage(Call):
     """Sum messages and tokens up."""
 
@@ -217,7 +271,7 @@ class Usage(Call):
     wanted: UsageFilter
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Purge(Call):
     """Delete, or only count, the sessions that meet every condition of *rule*."""
 
@@ -225,7 +279,51 @@ class Purge(Call):
     rule: PurgeRule
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
+class CloseAnswers(Call):
+    """Close, or only count, the answers that are streaming and were not written to since *untouched_since*."""
+
+    repeatable = deniable = True
+    untouched_since: datetime
+    dry_run: bool
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class GetStates(Call):
+    """Read the states of *namespace* that *keys* name (none: all)."""
+
+    reads = repeatable = deniable = True
+    namespace: str
+    keys: Sequence[str]
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ListStates(Call):
+    """Read at most *limit* states that *scope* sees, behind the place *after* (None: from the first)."""
+
+    reads = repeatable = deniable = True
+    after: str | None
+    limit: int
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class SetStates(Call):
+    """Set *states*, JSON text by namespace and key; with *expected_revision* only one (0: there must be none yet)."""
+
+    deniable = True
+    states: NewStates
+    expected_revision: int | None = None
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class DeleteStates(GetStates):
+    """Delete them, with *expected_revision* only one."""
+
+    reads = False
+    expected_revision: int | None = None
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class AskDurability(Call):
     """Ask what an acknowledged write survives."""
 
@@ -242,10 +340,12 @@ OPERATIONS: Final[Mapping[str, type[Call]]] = {
     "fork_session": ForkSession,
     "load_records": LoadRecords,
     "add_messages": AddMessages,
+    "begin_answer": BeginAnswer,
     "replace_messages": ReplaceMessages,
     "get_messages": GetMessages,
     "get_records": GetRecords,
     "get_message": GetMessage,
+    "find_message": FindMessage,
     "update_message": UpdateMessage,
     "delete_message": DeleteMessage,
     "pop_message": PopMessage,
@@ -254,8 +354,44 @@ OPERATIONS: Final[Mapping[str, type[Call]]] = {
     "search": Search,
     "usage": Usage,
     "purge": Purge,
+    "close_answers": CloseAnswers,
+    "get_states": GetStates,
+    "iter_states": ListStates,
+    "set_states": SetStates,
+    "delete_states": DeleteStates,
     "durability": AskDurability,
 }
+
+
+#: What a backend denies that cannot write states and messages in one transaction.
+STATES: Final = frozenset({"get_states", "iter_states", "set_states", "delete_states"})
+
+
+class WithoutStates:
+    """The operations on states where a backend denies them; a repository asks its `Capabilities` first."""
+
+    def get_states(self, call: GetStates, /) -> Answer[list[State]]:
+        """Raise `NotSupported`."""
+        del call
+        raise NotSupported(_NO_STATES)
+
+    def iter_states(self, call: ListStates, /) -> Answer[list[State]]:
+        """Raise `NotSupported`."""
+        del call
+        raise NotSupported(_NO_STATES)
+
+    def set_states(self, call: SetStates, /) -> Answer[list[State]]:
+        """Raise `NotSupported`."""
+        del call
+        raise NotSupported(_NO_STATES)
+
+    def delete_states(self, call: DeleteStates, /) -> Answer[int]:
+        """Raise `NotSupported`."""
+        del call
+        raise NotSupported(_NO_STATES)
+
+
+_NO_STATES: Final = "this backend keeps no states: use one that can (memory:, sqlite:, postgresql:, …)"
 
 
 class Core(Protocol):
@@ -286,10 +422,10 @@ class Core(Protocol):
         """
 
     def delete_session(self, call: DeleteSession, /) -> Answer[bool]:
-        """Delete the session and its messages; tell whether there was one."""
+        """Delete the session and its messages; tell whether there was one. Raises `stale`."""
 
     def list_sessions(self, call: ListSessions, /) -> Answer[list[ChatSession]]:
-        """Return up to *limit* sessions that *wanted* keeps, newest first by (updated_at, session_id).
+        """Return up to *limit* sessions that *wanted* keeps, in *order*, by this time and the session id.
 
         *start* is the last session of the page before: only what comes after it in this order is returned.
         """
@@ -310,13 +446,20 @@ class Core(Protocol):
         """
 
     def add_messages(self, call: AddMessages, /) -> Answer[Appended]:
-        """Store *drafts* (at least one; ids distinct) behind the last position ever used, all or none.
+        """Store *drafts* (ids distinct) behind the last position ever used, with *changes* and *states*, all or none.
 
         Creates the session for the scope's owner where it is missing. A draft whose id is stored is not stored again:
         its stored row is in the answer; with another body, `another_body`. If every draft is stored already, the
-        answer comes back whatever the revision; else `stale` where *expected_revision* (0: no session) differs. Raises
-        `taken` where the id belongs to somebody else. A backend that caps a transaction writes in order, in chunks, and
-        raises `partly` if a later one fails.
+        answer comes back whatever the revision, and if that is not *expected_revision*, nothing is changed; else
+        `stale` where *expected_revision* (0: no session) differs. Without drafts (`ChangeSession`) that is asked, too.
+        Raises `taken` where the id belongs to somebody else. A backend that caps a transaction writes in order, in
+        chunks, the changes with the last, and raises `partly` if a later one fails.
+        """
+
+    def begin_answer(self, call: BeginAnswer, /) -> Answer[Appended]:
+        """As `add_messages`, all or none; where *after* is given, what is behind that position is deleted with it.
+
+        Where every draft is stored already, nothing is deleted.
         """
 
     def replace_messages(self, call: ReplaceMessages, /) -> Answer[Appended]:
@@ -334,10 +477,17 @@ class Core(Protocol):
     def get_message(self, call: GetMessage, /) -> Answer[MessageRecord]:
         """Return the record at a position (int) or with a message id (str). Raises `missing`, `no_message`."""
 
-    def update_message(self, call: UpdateMessage, /) -> Answer[MessageRecord]:
-        """Give a stored message the body of *draft*; position, id, time and source stay. Returns the record.
+    def find_message(self, call: FindMessage, /) -> Answer[MessageRecord]:
+        """Return the record with this id; of several sessions' the one first by (created_at, session_id).
 
-        Bumps the revision if the body differs. Raises `missing`, `no_message`, `stale`, and `InvalidMessage` for a
+        Raises `found_nowhere`.
+        """
+
+    def update_message(self, call: UpdateMessage, /) -> Answer[MessageRecord]:
+        """Give a stored message the body of *draft*; position, id and time stay. Returns the record.
+
+        What it becomes, `rules.edited` says, also of a call that is a `WriteAnswer`. Bumps the revision if anything
+        differs. Raises `missing`, `no_message`, `stale`, and `InvalidMessage` for a
         draft with an id of its own that is another one.
         """
 
@@ -368,6 +518,28 @@ class Core(Protocol):
         Works in pieces: an error in the middle leaves some deleted. Where a connection breaks, what was deleted just
         then may be missing from the counts.
         """
+
+    def close_answers(self, call: CloseAnswers, /) -> Answer[int]:
+        """Mark the answers that *call* names as incomplete, abandoned; return how many they are.
+
+        Works in pieces: an error in the middle leaves some closed.
+        """
+
+    def get_states(self, call: GetStates, /) -> Answer[list[State]]:
+        """Return the states of exactly this owner, which no other scope sees, in the order of their keys."""
+
+    def iter_states(self, call: ListStates, /) -> Answer[list[State]]:
+        """Return a page of the states of every owner in *scope*, in the order of `chatstore.arguments.state_place`."""
+
+    def set_states(self, call: SetStates, /) -> Answer[list[State]]:
+        """Set states of this owner, all or none, and return them in the order passed.
+
+        A new one's revision begins as a session's does; each change adds one, an equal value changes nothing. Raises
+        `stale_state`.
+        """
+
+    def delete_states(self, call: DeleteStates, /) -> Answer[int]:
+        """Delete states of this owner; return how many there were. Raises `stale_state`."""
 
     def durability(self, call: AskDurability, /) -> Answer[Durability]:
         """Say what an acknowledged write survives."""

@@ -100,7 +100,7 @@ class StorageError(ChatstoreError):
 
 
 class StorageUnavailable(StorageError):
-    """The storage did not answer, or was too busy, within the deadline.
+    """The storage did not answer, or was too busy, within the deadline: 30 seconds unless `connect` is told otherwise.
 
     Nothing of this call was stored, unless it is an `OutcomeUnknown`. *retry_transaction* is true when the
     caller's own transaction failed for a passing reason (a deadlock, a serialization failure): roll it back and
@@ -114,7 +114,7 @@ class StorageUnavailable(StorageError):
 
 
 class OutcomeUnknown(StorageUnavailable):
-    """The connection broke during the commit of a change that cannot be repeated safely: it may be stored or not."""
+    """The connection broke, or nothing answered until the deadline, during a change: it may be stored or not."""
 
 
 class PartialWrite(StorageError):

@@ -25,7 +25,21 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "dynamodb": ("boto3>=1.35",),
     "cosmosdb": ("azure-cosmos>=4.17.1", "aiohttp>=3.10"),
     "cli": ("click>=8.1", "rich>=13.7"),
+    "viewer": ("jinja2>=3.1.6", "markdown-it-py>=3", "nh3>=0.2.18", "werkzeug>=3.0.6"),
     "langchain": ("langchain-core>=0.3,<3",),
+    "openai-agents": ("openai-agents>=0.24,<1",),
+    "pydantic-ai": ("pydantic-ai-slim>=2.68,<3",),
+    "claude-agent": ("claude-agent-sdk>=0.2.150,<0.3",),
+    "google-adk": ("google-adk>=2.13,<3",),
+    "chatkit": ("openai-chatkit>=1.6.5,<2",),
+    "agent-framework": ("agent-framework-core>=1.23,<2",),
+    "strands": ("strands-agents>=1.62,<2",),
+    "ag2": ("ag2>=1.2.1,<2",),
+    "llama-index": ("llama-index-core>=0.14.25,<0.15",),
+    "flask": ("flask>=3.0",),
+    "fastapi": ("fastapi>=0.115",),
+    "django": ("django>=5.2",),
+    "serve": ("starlette>=0.46", "uvicorn>=0.30"),
 }
 
 #: SQLAlchemy's drivers and the packages that bring them. Modules are often called otherwise than their packages, and

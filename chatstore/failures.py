@@ -12,6 +12,7 @@ from chatstore.errors import (
     PartialWrite,
     SessionExists,
     SessionNotFound,
+    StorageUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ def no_message(session_id: str, key: int | str) -> MessageNotFound:
     return MessageNotFound(f"session {session_id!r} has no message with {what}: list them with get_records")
 
 
+def found_nowhere(message_id: str) -> MessageNotFound:
+    """Make the error for a message id that no session has, or none in the scope."""
+    return MessageNotFound(f"no session has a message with id {message_id!r}: list them with get_records")
+
+
+def stale_state(key: str, expected: int, actual: int) -> Conflict:
+    """Make the error for a revision that is no longer the state's."""
+    return Conflict(
+        f"the state {key!r} is at revision {actual}, not {expected}: read it again, then decide"
+        if actual
+        else f"the state {key!r} does not exist, but revision {expected} was expected: expect 0 to make it"
+    )
+
+
 def stale(session_id: str, expected: int, actual: int) -> Conflict:
     """Make the error for a revision that is no longer the session's."""
     return Conflict(
@@ -45,11 +60,26 @@ def stale(session_id: str, expected: int, actual: int) -> Conflict:
     )
 
 
+def contended(session_id: str) -> StorageUnavailable:
+    """Make the error for a change that others were faster than at every attempt."""
+    return StorageUnavailable(
+        f"others wrote to session {session_id!r} at every attempt: repeat the call later"
+    )
+
+
 def another_body(session_id: str, message_id: str) -> MessageConflict:
     """Make the error for a known message id with a new body."""
     return MessageConflict(
         f"session {session_id!r} has a message with id {message_id!r} and a different body: "
         "use update_message to change it, or a new id"
+    )
+
+
+def closed(session_id: str, message_id: str) -> Conflict:
+    """Make the error for an answer that somebody else has ended or edited while it was streaming."""
+    return Conflict(
+        f"the answer {message_id!r} in session {session_id!r} was ended or edited by somebody else: "
+        "stop streaming, and read it with get_message"
     )
 
 

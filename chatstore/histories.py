@@ -1,12 +1,16 @@
-"""The named histories, with the parameters of LangChain's: one short class each, which only builds a repository."""
+"""The named histories, with the parameters of LangChain's: one short class each, which only builds a repository.
+
+*deadline* is how many seconds a call may take, 30 unless said otherwise (`chatstore.connect`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatstore.aio import AsyncRepository
 from chatstore.arguments import UNSET, Scope
 from chatstore.connect import connect, connect_async
+from chatstore.deadlines import checked
 from chatstore.errors import Invalid
 from chatstore.history import ChatMessageHistory, _threaded, owned
 from chatstore.ids import check_session_id
@@ -18,21 +22,28 @@ if TYPE_CHECKING:
     from chatstore.repository import Repository
 
 
+R = TypeVar("R", bound="Repository | AsyncRepository")
+
+
 class FileChatMessageHistory(ChatMessageHistory):
     """One session in one JSON file, in the format of LangChain's `FileChatMessageHistory`."""
 
-    def __init__(self, file_path: str | os.PathLike[str], *, last: int | None = None) -> None:
+    def __init__(
+        self, file_path: str | os.PathLike[str], *, last: int | None = None, deadline: float | None = None
+    ) -> None:
         """Work on the file at *file_path*, which the first append creates."""
         from chatstore.backends.file import SESSION, SingleFileRepository
 
-        owned(self, SingleFileRepository(file_path), SESSION, last)
+        owned(self, _timed(SingleFileRepository(file_path), deadline), SESSION, last)
         self.file_path = file_path
 
 
 class SQLChatMessageHistory(ChatMessageHistory):
     """One session in any SQL database."""
 
-    def __init__(self, session_id: str, connection: Any, *, last: int | None = None) -> None:
+    def __init__(
+        self, session_id: str, connection: Any, *, last: int | None = None, deadline: float | None = None
+    ) -> None:
         """Work on session *session_id* of *connection*: a URL, or a SQLAlchemy Engine or AsyncEngine.
 
         A hundred histories on one URL share one engine; an engine that is passed in is never closed. A URL whose
@@ -45,20 +56,27 @@ class SQLChatMessageHistory(ChatMessageHistory):
 
             connection = both_sides(connection)
             if only_awaits(connection):
-                connection = connect_async(connection)
+                connection = connect_async(connection, deadline=deadline)
         if type(connection).__name__ == "AsyncEngine":
-            connection = connect_async(connection)
+            connection = connect_async(connection, deadline=deadline)
         if isinstance(connection, AsyncRepository):
             super().__init__(connection, session_id, last=last)
             self._owned = True
         else:
-            owned(self, connect(connection), session_id, last)
+            owned(self, connect(connection, deadline=deadline), session_id, last)
 
 
 class PostgresChatMessageHistory(ChatMessageHistory):
     """One session in PostgreSQL, with psycopg 3."""
 
-    def __init__(self, session_id: str, connection_string: str, *, last: int | None = None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        connection_string: str,
+        *,
+        last: int | None = None,
+        deadline: float | None = None,
+    ) -> None:
         """Work on session *session_id* of the database at *connection_string*, a ``postgresql://`` URL.
 
         Raises `Invalid` for any other database's URL.
@@ -71,7 +89,7 @@ class PostgresChatMessageHistory(ChatMessageHistory):
         }:
             msg = "PostgresChatMessageHistory takes a postgresql:// URL: use SQLChatMessageHistory for other databases"
             raise Invalid(msg)
-        owned(self, connect(connection_string), session_id, last)
+        owned(self, connect(connection_string, deadline=deadline), session_id, last)
 
 
 class RedisChatMessageHistory(ChatMessageHistory):
@@ -86,6 +104,7 @@ class RedisChatMessageHistory(ChatMessageHistory):
         *,
         client: Any = None,
         last: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Work on session *session_id* of the server at *url*, a ``redis://`` or ``rediss://`` URL.
 
@@ -96,13 +115,13 @@ class RedisChatMessageHistory(ChatMessageHistory):
         """
         check_session_id(session_id)
         if client is not None:
-            super().__init__(_over(client, key_prefix, ttl), session_id, last=last)
+            super().__init__(_timed(_over(client, key_prefix, ttl), deadline), session_id, last=last)
             return
         from urllib.parse import urlencode
 
         mark = "&" if "?" in url else "?"
         options = {"key_prefix": key_prefix} | ({} if ttl is None else {"ttl": str(ttl)})
-        owned(self, connect(f"{url}{mark}{urlencode(options)}"), session_id, last)
+        owned(self, connect(f"{url}{mark}{urlencode(options)}", deadline=deadline), session_id, last)
 
 
 class DynamoDBChatMessageHistory(ChatMessageHistory):
@@ -118,6 +137,7 @@ class DynamoDBChatMessageHistory(ChatMessageHistory):
         boto3_session: Any = None,
         ttl: int | None = None,
         last: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Work on session *session_id* of table *table_name*.
 
@@ -134,7 +154,7 @@ class DynamoDBChatMessageHistory(ChatMessageHistory):
             boto3_session=boto3_session,
             ttl=ttl,
         )
-        owned(self, repository, session_id, last)
+        owned(self, _timed(repository, deadline), session_id, last)
 
 
 class CosmosDBChatMessageHistory(ChatMessageHistory):
@@ -152,6 +172,7 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         ttl: int | None = None,
         *,
         last: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         """Work on session *session_id* in a container of the account, if it belongs to *user_id*.
 
@@ -166,7 +187,7 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
         if user_id is not UNSET:
             Scope().narrowed(None, user_id)  # before a client is made
         place = (cosmos_endpoint, cosmos_database, cosmos_container)
-        repository: Repository = repository_of(*place, credential, connection_string, ttl)
+        repository: Repository = _timed(repository_of(*place, credential, connection_string, ttl), deadline)
         owned(self, repository if user_id is UNSET else repository.scope(user_id=user_id), session_id, last)
 
     def prepare_cosmos(self) -> None:
@@ -182,6 +203,12 @@ class CosmosDBChatMessageHistory(ChatMessageHistory):
     async def __aenter__(self) -> Self:
         await _threaded(self.prepare_cosmos)
         return self
+
+
+def _timed(repository: R, deadline: float | None) -> R:
+    """Return *repository* with the deadline of its calls, in seconds; None leaves the usual one."""
+    repository._deadline = checked(deadline)
+    return repository
 
 
 def _over(client: Any, key_prefix: str, ttl: int | None) -> Repository | AsyncRepository:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chatstore.aio import AsyncRepository
     from chatstore.contract import T
-    from chatstore.messages import Message
+    from chatstore.messages import Content, Message
 
 
 async def _threaded(call: Callable[[], T]) -> T:
@@ -48,13 +48,13 @@ class BaseChatMessageHistory(ABC):
         """Append one message."""
         self.add_messages([message])
 
-    def add_user_message(self, message: HumanMessage | str) -> None:
-        """Append a message of the user."""
-        self.add_message(HumanMessage(content=message) if isinstance(message, str) else message)
+    def add_user_message(self, message: HumanMessage | Content) -> None:
+        """Append a message of the user: whole, or its text or list of content blocks."""
+        self.add_message(HumanMessage(content=message) if isinstance(message, str | list) else message)
 
-    def add_ai_message(self, message: AIMessage | str) -> None:
-        """Append a message of the model."""
-        self.add_message(AIMessage(content=message) if isinstance(message, str) else message)
+    def add_ai_message(self, message: AIMessage | Content) -> None:
+        """Append a message of the model: whole, or its text or list of content blocks."""
+        self.add_message(AIMessage(content=message) if isinstance(message, str | list) else message)
 
     async def aget_messages(self) -> list[Message]:
         """Return `messages` without blocking the loop."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from chatstore.errors import Invalid, InvalidMessage, InvalidSessionId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_ID: Final = 255
 
@@ -17,10 +20,17 @@ def is_bad(character: str) -> bool:
     return character <= "\x1f" or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff"
 
 
+def plain(value: str) -> str:
+    """Return the text of *value*: drivers write a subclass, such as a member of an enumeration, each in its own way."""
+    return str.__str__(value)
+
+
 def id_fault(value: object) -> str | None:
     """Return what keeps *value* from being an id, or None."""
     if not isinstance(value, str):
         return f"is of type {type(value).__name__}, not text"
+    if type(value) is not str:
+        value = plain(value)
     if not 1 <= len(value) <= MAX_ID:
         return f"has {len(value)} characters; 1 to {MAX_ID} are allowed"
     if not value.isprintable() and any(map(is_bad, value)):
@@ -30,20 +40,27 @@ def id_fault(value: object) -> str | None:
     return None
 
 
+def _remedy(value: object) -> str:
+    """Return what to do about an id that is none."""
+    if type(value).__name__ in {"UUID", "int"}:
+        return "pass str() of it"
+    return f"use 1 to {MAX_ID} characters without control characters or spaces at the ends"
+
+
 def checked_id(value: str) -> str:
     """Return *value* if it can be a message id, else raise `InvalidMessage`."""
     if fault := id_fault(value):
-        msg = f"the message id {fault}: use 1 to {MAX_ID} characters without control characters or spaces at the ends"
+        msg = f"the message id {fault}: {_remedy(value)}"
         raise InvalidMessage(msg)
-    return value
+    return plain(value)
 
 
 def check_session_id(value: str) -> str:
     """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
     if fault := id_fault(value):
-        msg = f"the session id {fault}: use 1 to {MAX_ID} characters without control characters or spaces at the ends"
+        msg = f"the session id {fault}: {_remedy(value)}"
         raise InvalidSessionId(msg)
-    return value
+    return value if type(value) is str else plain(value)
 
 
 def check_owner_id(value: str | None, name: str) -> str | None:
@@ -55,10 +72,16 @@ def check_owner_id(value: str | None, name: str) -> str | None:
     if value == "":
         msg = f"{name} is empty (is a variable not set?): pass the owner's id, or leave it out for no owner"
         raise Invalid(msg)
-    if value is not None and (fault := id_fault(value)):
-        msg = f"{name} {fault}: use 1 to {MAX_ID} characters without control characters or spaces at the ends"
+    if value is None:
+        return None
+    if fault := id_fault(value):
+        msg = f"{name} {fault}: {_remedy(value)}"
         raise Invalid(msg)
-    return value
+    return plain(value)
+
+
+#: Bytes of noise in an id, and ids for which it is asked for at once.
+_NOISE, _AT_ONCE = 9, 64
 
 
 class _Sequence:
@@ -70,10 +93,11 @@ class _Sequence:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.moment = self.count = 0
+        self.noise: Iterator[bytes] = iter(())
 
     def next(self) -> str:
         """Return a new message id, a UUID of version 7."""
-        noise = os.urandom(9)
+        noise = next(self.noise, b"") or self._more_noise()
         moment = time.time_ns() // 1_000_000
         with self.lock:
             if moment > self.moment:
@@ -85,6 +109,12 @@ class _Sequence:
             moment, count = self.moment, self.count
         head, tail = f"{moment:012x}", noise.hex()
         return f"{head[:8]}-{head[8:]}-7{count:03x}-{'89ab'[noise[8] >> 6]}{tail[1:4]}-{tail[4:16]}"
+
+    def _more_noise(self) -> bytes:
+        """Ask the system for the noise of many ids at once, which each would take a call for."""
+        made = os.urandom(_NOISE * _AT_ONCE)
+        self.noise = iter([made[at : at + _NOISE] for at in range(_NOISE, len(made), _NOISE)])
+        return made[:_NOISE]
 
 
 _sequence = _Sequence()

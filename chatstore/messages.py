@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chatstore.records import (
+    AnswerPart,
     Capabilities,
     ChatSession,
     Durability,
@@ -24,6 +25,7 @@ from chatstore.records import (
     PurgeReport,
     Records,
     SearchHit,
+    State,
     UsageRow,
 )
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AIMessage",
+    "AnswerPart",
     "BaseMessage",
     "Capabilities",
     "ChatMessage",
@@ -47,6 +50,7 @@ __all__ = [
     "PurgeReport",
     "Records",
     "SearchHit",
+    "State",
     "SystemMessage",
     "ToolMessage",
     "UsageRow",
@@ -84,12 +88,16 @@ def text_of(content: object) -> str:
     return "\n".join(texts)
 
 
+def _dict_of(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 class BaseMessage(BaseModel):
     """What every message has. Unknown fields are kept, stored and given back.
 
     *content* is text, or a list of texts and content blocks (dicts), kept as they are. *id* is the client's
     own id (a number becomes text): a message with an id is stored once a session. *type* is the class's tag
-    in JSON; it need never be given.
+    in JSON; it need never be given. *native* may be given too: see the property.
     """
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, defer_build=True)
@@ -125,6 +133,15 @@ class BaseMessage(BaseModel):
     def text(self) -> str:
         """What a person reads: the content, or its text parts on lines of their own."""
         return text_of(self.content)
+
+    @property
+    def native(self) -> dict[str, Any]:
+        """The message in the form of the framework that wrote it, as JSON, by the framework's name; ``{}`` without.
+
+        It is given when the message is made: ``HumanMessage("Hi", native={"openai-agents": item})``. The first name is
+        stored as the message's source, too.
+        """
+        return _dict_of((self.__pydantic_extra__ or {}).get("native"))
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Yield what LangChain shows, then every other field that differs from its default."""
@@ -290,6 +307,11 @@ class OpaqueMessage(BaseModel):
     def text(self) -> str:
         """What a person reads: the content, or its text parts on lines of their own."""
         return text_of(self.content)
+
+    @property
+    def native(self) -> dict[str, Any]:
+        """What *data* has as ``native``: see `BaseMessage.native`."""
+        return _dict_of(self.data.get("native"))
 
     @property
     def id(self) -> str | None:

@@ -6,7 +6,7 @@ this module imports Alembic.
 
 from __future__ import annotations
 
-from chatstore.backends.sql.migration_host import add_to
+from chatstore.backends.sql.migration_host import add_to, add_to_config
 from chatstore.backends.sql.migrations import (
     HEAD,
     VERSION_TABLE,
@@ -29,6 +29,7 @@ __all__ = [
     "VERSION_TABLE",
     "Moved",
     "add_to",
+    "add_to_config",
     "alembic_ini",
     "check",
     "config",

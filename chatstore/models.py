@@ -6,6 +6,15 @@ imports SQLAlchemy.
 
 from __future__ import annotations
 
-from chatstore.backends.sql.models import HEAD, Base, MessageRow, SessionRow, messages, sessions
+from chatstore.backends.sql.models import (
+    HEAD,
+    Base,
+    MessageRow,
+    SessionRow,
+    StateRow,
+    messages,
+    sessions,
+    states,
+)
 
-__all__ = ["HEAD", "Base", "MessageRow", "SessionRow", "messages", "sessions"]
+__all__ = ["HEAD", "Base", "MessageRow", "SessionRow", "StateRow", "messages", "sessions", "states"]

@@ -58,14 +58,17 @@ class Provisioner(Protocol):
     def held(self) -> Held:
         """Count what a downgrade to base would lose."""
 
-    def upgrade(self, revision: str) -> Moved:
-        """Make what is missing and wait until it is there; what is there already stays."""
+    def upgrade(self, revision: str, *, wait: float | None = None) -> Moved:
+        """Make what is missing and wait until it is there; what is there already stays.
+
+        *wait* is for how many seconds others are waited for who migrate too or hold locks; None for the usual time.
+        """
 
     def refuse_unreachable(self, revision: str, before: str | None) -> None:
         """Raise `SchemaError` where no downgrade leads from *before* to *revision*."""
 
-    def downgrade(self, revision: str) -> Moved:
-        """Go back to *revision*; base takes everything away, with every conversation in it."""
+    def downgrade(self, revision: str, *, wait: float | None = None) -> Moved:
+        """Go back to *revision*, waiting as `upgrade` does; base takes everything away, every conversation too."""
 
     def script(self, revision: str) -> str | None:
         """Return the SQL of an upgrade without connecting to anything; None where there is no SQL."""
@@ -109,11 +112,11 @@ class OneRevision:
         """Lend a repository in this place."""
         raise NotImplementedError
 
-    def upgrade(self, revision: str = "head") -> Moved:  # noqa: ARG002 - there is one
+    def upgrade(self, revision: str = "head", *, wait: float | None = None) -> Moved:  # noqa: ARG002 - there is one
         """Make what is missing."""
         return self.make()
 
-    def downgrade(self, revision: str = "base") -> Moved:  # noqa: ARG002
+    def downgrade(self, revision: str = "base", *, wait: float | None = None) -> Moved:  # noqa: ARG002
         """Take everything away."""
         return self.remove()
 

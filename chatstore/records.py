@@ -7,7 +7,8 @@ and defining one costs a tenth of the time at import.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -15,13 +16,30 @@ if TYPE_CHECKING:
     from chatstore.messages import Message
 
 T = TypeVar("T")
+#: What a list of sessions is sorted by; with a minus, the newest come first.
+SessionOrder: TypeAlias = Literal["-updated_at", "updated_at", "-created_at", "created_at"]
+NEWEST_FIRST: Final = "-updated_at"
+SESSION_ORDERS: Final = get_args(SessionOrder)
+#: How far an answer is that was streamed: see `MessageRecord`.
+AnswerState: TypeAlias = Literal["streaming", "complete", "incomplete"]
+STREAMING: Final = "streaming"
+COMPLETE: Final = "complete"
+INCOMPLETE: Final = "incomplete"
+ANSWER_STATES: Final = (STREAMING, COMPLETE, INCOMPLETE)
+#: Why an answer is incomplete that nobody has written to for this long: its writer is gone.
+ABANDONED: Final = "abandoned"
+ABANDONED_AFTER: Final = timedelta(minutes=1)
 
 
 class MessageRecord(NamedTuple):
     """One stored message and where it stands.
 
     *position* starts at 1 and orders the session; *created_at* is aware, UTC, with microseconds, and orders
-    nothing. *message_id* is the message's own id, or a generated one where `message.id` is None.
+    nothing. *message_id* is the message's own id, or a generated one where `message.id` is None. *updated_at* is when
+    the message was last changed, None where it is as it was stored at first. *state* is that of an answer which was
+    streamed (``begin_answer``): ``streaming`` while its text grows, ``complete``, or ``incomplete``; None for all other
+    messages. *finish_reason* is why an answer ended: the model's word (``stop``, ``length``), or why it is incomplete
+    (``error``, ``cancelled``, ``stopped``, ``abandoned``).
     """
 
     message: Message
@@ -29,6 +47,22 @@ class MessageRecord(NamedTuple):
     message_id: str
     created_at: datetime
     session_id: str
+    updated_at: datetime | None = None
+    state: AnswerState | None = None
+    finish_reason: str | None = None
+
+
+class AnswerPart(NamedTuple):
+    """What a follower of an answer is told: the *text* that is new, and the *offset* to go on from.
+
+    An offset counts the characters before it. *state* and *finish_reason* are those of `MessageRecord`: as long as it
+    is ``streaming``, more may come.
+    """
+
+    text: str
+    offset: int
+    state: AnswerState
+    finish_reason: str | None
 
 
 class Records(list[MessageRecord]):
@@ -73,8 +107,10 @@ class Page(Generic[T]):
 class SearchHit(NamedTuple):
     """One message that a search found.
 
-    *content* is the message's readable text and *snippet* a short part of it around the words found; *rank*
-    is higher for better hits and compares only within one answer.
+    *content* is the message's readable text and *snippet* a short part of it around the first words found, on one
+    line. *highlights* are the places in the snippet where words were found, each a start and an end, so that
+    ``snippet[start:end]`` is what to mark. *rank* is how often the text says what was wanted, and compares only within
+    one answer. *title*, *tenant_id* and *user_id* are the session's.
     """
 
     session_id: str
@@ -85,6 +121,10 @@ class SearchHit(NamedTuple):
     snippet: str
     rank: float
     created_at: datetime
+    title: str | None = None
+    user_id: str | None = None
+    tenant_id: str | None = None
+    highlights: tuple[tuple[int, int], ...] = ()
 
 
 class UsageRow(NamedTuple):
@@ -98,6 +138,18 @@ class UsageRow(NamedTuple):
     messages: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+class State(NamedTuple):
+    """One named state: its *key* in its namespace, its *value* as JSON, and its own *revision*, which grows."""
+
+    key: str
+    value: Any
+    revision: int
+    updated_at: datetime
+    namespace: str
+    tenant_id: str | None
+    user_id: str | None
 
 
 class PurgeReport(NamedTuple):

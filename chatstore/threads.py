@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
+from chatstore.deadlines import is_over, passed
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
@@ -80,7 +82,14 @@ class ThreadedRepository(AsyncRepository):
         self._workers = _Workers()
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        return await self._workers.run(partial(self._inner._run, operation, call), write=not call.reads)
+        work = partial(copy_context().run, partial(self._run_in_time, operation, call))
+        return await self._workers.run(work, write=not call.reads)
+
+    def _run_in_time(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
+        """Run *call* in this thread, unless its deadline passed while it queued for one."""
+        if is_over():
+            raise passed("earlier calls kept the threads of this repository busy")
+        return self._inner._run(operation, call)
 
     def using(self, transaction: Any) -> Any:
         """As `Repository.using`: nothing of it runs in threads, the caller's transaction is awaited."""

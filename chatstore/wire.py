@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import BaseModel, ValidationError
 
 from chatstore.errors import InvalidMessage
-from chatstore.messages import BLANK, CLASSES, BaseMessage, OpaqueMessage, fill
+from chatstore.messages import BLANK, CLASSES, BaseMessage, OpaqueMessage, fill, set_extra
 from chatstore.strictjson import path_text
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _TYPES: Final[dict[str, frozenset[type]]] = {
     "tool_call_id": frozenset({str}),
     "artifact": _ANY,
     "role": frozenset({str}),
+    "native": frozenset({dict}),
 }
 _ITEMS: Final[dict[str, frozenset[type]]] = {
     "content": frozenset({str, dict}),
@@ -58,7 +59,7 @@ class Shape:
         self.tag: str = values["type"]
         self.required = _REQUIRED.get(self.tag)
         self.defaults = tuple(pair for pair in values.items() if pair[0] not in ("content", "type", "id"))
-        self.types = {name: _TYPES[name] for name in values if name in _TYPES}
+        self.types = {name: _TYPES[name] for name in (*values, "native") if name in _TYPES}
         self.example = {"example": False} if "example" in values else {}
         self.shown = ("content", "additional_kwargs", *self.example)
 
@@ -81,8 +82,11 @@ class Shape:
             return cast("BaseMessage", self.cls.__pydantic_validator__.validate_python(data))
         values = self.blank("", None)
         values.update(data)
+        native = values.pop("native", None)
         message = self.cls.__new__(self.cls)
         fill(message, values, set(data))
+        if native is not None:
+            set_extra(message, {"native": native})
         return message
 
     def check(self, data: dict[str, Any]) -> None:
@@ -107,7 +111,14 @@ def shape_of(message: object) -> Shape:
     for cls in type(message).__mro__:
         if cls in SHAPES:
             return SHAPES[cls]
-    msg = f"a value of type {type(message).__name__} is not a message: pass one of chatstore's, such as HumanMessage"
+    kind = type(message)
+    if kind.__module__.startswith("langchain_core."):
+        msg = (
+            f"this {kind.__name__} is LangChain's: convert it with from_langchain, or use a history, both of "
+            "chatstore.integrations.langchain"
+        )
+        raise InvalidMessage(msg)
+    msg = f"a value of type {kind.__name__} is not a message: pass one of chatstore's, such as HumanMessage"
     raise InvalidMessage(msg)
 
 

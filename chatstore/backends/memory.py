@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.aio import AsyncRepository
 from chatstore.backend import Backend
+from chatstore.backends.common import states
 from chatstore.backends.common.whole_sessions import WholeSessionCore
 from chatstore.forks import taken_by_forks
 from chatstore.messages import Durability
@@ -19,15 +20,30 @@ from chatstore.repository import Repository
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
+    from chatstore.arguments import Scope
     from chatstore.backends.common.rules import SessionState
-    from chatstore.contract import Answer, AskDurability, C, T
-    from chatstore.messages import ChatSession
+    from chatstore.contract import (
+        Answer,
+        AskDurability,
+        C,
+        DeleteStates,
+        GetStates,
+        ListStates,
+        NewStates,
+        SetStates,
+        T,
+    )
+    from chatstore.messages import ChatSession, State
 
 
 class _Memory(WholeSessionCore):
+    capabilities = WholeSessionCore.capabilities._replace(denied=frozenset())
+
     def __init__(self) -> None:
         self._shelf: dict[str, SessionState] = {}
+        self._states: states.States = {}
         self._lock = RLock()
         taken_by_forks(self._lock)
 
@@ -47,6 +63,25 @@ class _Memory(WholeSessionCore):
     def session_data(self) -> list[ChatSession]:
         with self._lock:
             return [conversation.session for conversation in self._shelf.values()]
+
+    def keep_states(self, scope: Scope, new: NewStates, now: datetime) -> None:
+        states.write(self._states, scope, new, now)
+
+    def get_states(self, call: GetStates) -> list[State]:
+        with self._lock:
+            return states.read(self._states, call)
+
+    def iter_states(self, call: ListStates) -> list[State]:
+        with self._lock:
+            return states.listed(self._states, call)
+
+    def set_states(self, call: SetStates) -> list[State]:
+        with self._lock:
+            return states.write(self._states, call.scope, call.states, call.now, call.expected_revision)
+
+    def delete_states(self, call: DeleteStates) -> int:
+        with self._lock:
+            return states.remove(self._states, call)
 
     def durability(self, call: AskDurability) -> Durability:  # noqa: ARG002 - there is but one answer
         return Durability("none", "messages live in this process only and end with it")

@@ -62,15 +62,17 @@ def copy(
 ) -> None:
     """Copy sessions to another storage, then compare both.
 
-    Messages keep their positions, ids and times; sessions keep their owner, title and metadata. The source is only
-    read. Repeating the command continues a copy that was interrupted. The exit code is 1 if any session differs.
-    env:NAME takes a URL from the environment; CHATSTORE_URL is not used.
+    Messages keep their positions, ids and times; sessions keep their owner, title and metadata. Named states are copied
+    with all sessions, or all of an owner. The source is only read. Repeating the command continues a copy that was
+    interrupted. The exit code is 1 if anything differs. env:NAME takes a URL from the environment; CHATSTORE_URL is not
+    used.
     """
     old, new = _resolve_targets(source, target, from_schema, to_schema)
     note(f"source     {old.shown}")
     before = announce(new)
     with ExitStack() as opened:
         from chatstore.cli.session_copy import Pair
+        from chatstore.cli.state_copy import copy_states
 
         pair = Pair(opened.enter_context(old.reading()), opened.enter_context(new.writing()))
         ids, messages = _choose_sessions(pair.source, chosen, user, tenant)
@@ -82,6 +84,11 @@ def copy(
             for session_id in ids:
                 work.compare(session_id)
                 step(1)
+        if not chosen:
+            owner = {name: one for name, one in (("user_id", user), ("tenant_id", tenant)) if one is not None}
+            work.states, work.lost = copy_states(
+                *(one.scope(**owner) if owner else one for one in (pair.source, pair.target))
+            )
     say_revision(new, before)
     work.report(old.shown, new.shown, json_=json_)
 
@@ -99,6 +106,7 @@ class _Work:
         self.done: list[dict[str, Any]] = []
         self.damaged: dict[str, list[str]] = {}
         self.refused: dict[str, str] = {}
+        self.states, self.lost = 0, list[str]()
 
     def copy(self, session_id: str, step: Any) -> None:
         """Copy a session. Raises `StorageError` where one of the storages fails; all else is kept for `compare`."""
@@ -170,6 +178,7 @@ class _Work:
         copied = len(self.done) - states[REFUSED] - states[GONE]
         if json_:
             counts = {"sessions": copied, "new_messages": self.new, "known_messages": self.read - self.new}
+            counts["states"] = self.states - len(self.lost)
             as_json({"source": source, "target": target, **counts, "compared": self.done})
         else:
             known = f"{self.read - self.new:,} known"
@@ -180,9 +189,19 @@ class _Work:
             say(
                 f"compared   {counted(states[SAME], 'session')}, {counted(messages, 'message')}: the same in both"
             )
+            if self.states > len(self.lost):
+                say(f"states     {self.states - len(self.lost):,} copied, the same in both")
+        if self.lost:
+            note(f"states     not in the target: {'; '.join(self.lost[:3])}{' …' * (len(self.lost) > 3)}")  # noqa: PLR2004 - examples
         if failed := sum(states[state] for state in _FAILED):
             named = ", ".join(f"{states[state]:,} {state}" for state in _FAILED if states[state])
             msg = f"not the same in both: {counted(failed, 'session')} ({named}); each is named above: see to it"
+            raise NotTheSame(msg)
+        if self.lost:
+            msg = (
+                f"{counted(len(self.lost), 'named state')} of the source, such as an agent's memory of a user, "
+                "could not be copied: keep the source, or copy to SQL, which keeps them"
+            )
             raise NotTheSame(msg)
 
 

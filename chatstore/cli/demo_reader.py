@@ -59,7 +59,7 @@ def main() -> None:
         click.secho("\n4. Search", bold=True)
         say(f"   chatstore search {WORDS}\n")
         for hit in repository.search(WORDS, tenant_id=TENANT, limit=3):
-            transcript.show_hit(hit, WORDS)
+            transcript.show_hit(hit)
     click.secho("\n5. Ask with SQL", bold=True)
     _queries(where)
 

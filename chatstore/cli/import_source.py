@@ -14,7 +14,7 @@ import click
 
 from chatstore.cli.output import as_json, counted, note, progress, say
 from chatstore.cli.target import Refused, announce, say_revision
-from chatstore.errors import ChatstoreError, CorruptRecord
+from chatstore.errors import ChatstoreError, CorruptRecord, NotFound
 from chatstore.sources import KINDS, find, read
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ def import_sources(
         ]
     say_revision(target, before)
     _report(kind, done, json_=json_)
+    if bare := [name for name, tally in done if not any(asdict(tally).values())]:
+        msg = f"no session was found in {bare[0]}: check its name, and the options that say where sessions are there"
+        raise NotFound(msg)
     left = sum(tally.damaged + tally.refused for _, tally in done)
     if left:
         msg = f"{counted(left, 'thing')} could not be imported, each is named above: mend it there and repeat this"

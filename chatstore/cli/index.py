@@ -1,6 +1,6 @@
-"""``index create`` and ``index drop``: the full-text index, which search uses and every append pays for.
+"""``index create``, ``refresh`` and ``drop``: the full-text index, which searches use and fill.
 
-This module knows when to make and take it away; it refuses to know of what it is made.
+This module knows when to make it, fill it and take it away; it refuses to know of what it is made.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from chatstore.errors import NotSupported
 
 @click.group()
 def index() -> None:
-    """Create or drop the full-text index.
+    """Create, fill or drop the full-text index.
 
-    With it, searches are fast. Without it, they read every message, and appends are a little cheaper.
+    With it, searches are fast; without it, they read every message. Appends do not write to it: a search adds what is
+    new where it searches, and `refresh` everything.
     """
 
 
@@ -25,9 +26,9 @@ def index() -> None:
 @json_option
 @on_target(chosen=True, sql=True)
 def create(target: Target, *, json_: bool) -> None:
-    """Create the index over all stored messages.
+    """Create the index, empty; nothing waits for it.
 
-    On PostgreSQL and MySQL, appends wait until it is there.
+    Searches fill it with what they are about; `chatstore index refresh` does it at once, for everything.
     """
     from chatstore.backends.sql.search_objects import create_search_index, search_index_exists
 
@@ -38,6 +39,41 @@ def create(target: Target, *, json_: bool) -> None:
             msg = f"{connection.dialect.name} has no full-text index here: search works without, by scanning"
             raise NotSupported(msg)
     _report(target, before=before, after=True, json_=json_)
+
+
+@index.command(epilog=examples("chatstore index refresh", "chatstore index refresh --all"))
+@click.option(
+    "--all", "all_", is_flag=True, help="Index everything again, as after other programs changed texts."
+)
+@json_option
+@on_target(chosen=True, sql=True)
+def refresh(target: Target, *, all_: bool, json_: bool) -> None:
+    """Index what is new, so that no search has to: for cron.
+
+    Appends go on meanwhile. Several of these may run at once, and each may be interrupted.
+    """
+    from chatstore.backends.sql import search_objects
+
+    _ready(target)
+    with target.connection() as connection:
+        if not search_objects.search_index_exists(connection, target.schema):
+            msg = "there is no full-text index here: run chatstore index create first"
+            raise NotSupported(msg)
+    if all_:
+        with target.connection(write=True) as connection:
+            search_objects.drop_search_index(connection, target.schema)
+            search_objects.create_search_index(connection, target.schema)
+    with target.connection() as connection:
+        before = search_objects.unindexed(connection, target.schema)
+    with progress("indexing sessions", before[0]) as step:
+        search_objects.refresh_search_index(lambda: target.connection(write=True), target.schema, step)
+    with target.connection() as connection:
+        after = search_objects.unindexed(connection, target.schema)
+    if json_:
+        as_json({"url": target.shown, "unindexed_before": before[0], "unindexed_after": after[0]})
+        return
+    say(f"database   {target.shown}")
+    say(f"sessions   {before[0]} with messages that were not indexed, now {after[0]}")
 
 
 @index.command(epilog=examples("chatstore index drop"))

@@ -51,6 +51,7 @@ TIMES: Final = "for example 2026-11-23, 2026-11-23T14:30Z, 7d or 12h (ago)"
 LIMIT: Final = click.IntRange(1, 1000)
 
 json_option: Final = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
+YES: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def examples(*lines: str) -> str:
@@ -58,15 +59,16 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def owner_options(help_: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def owner_options(help_: str, *, prefix: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command ``--user`` and ``--tenant``; *help_* says what they do there, with {} for the word.
 
+    With *prefix* ``to-`` they are ``--to-user`` and ``--to-tenant``.
     One that is given and empty, as by a variable of a script that is not set, is refused: it must not mean everybody.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for word in ("tenant", "user"):
-            option = click.option(f"--{word}", metavar="ID", callback=_owner, help=help_.format(word))
+            option = click.option(f"--{prefix}{word}", metavar="ID", callback=_owner, help=help_.format(word))
             command = option(command)
         return command
 

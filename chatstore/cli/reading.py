@@ -39,7 +39,20 @@ SESSION: Final = (
     "expires_at",
 )
 #: The keys of a search hit in JSON.
-HIT: Final = ("session_id", "position", "message_id", "type", "content", "snippet", "rank", "created_at")
+HIT: Final = (
+    "session_id",
+    "position",
+    "message_id",
+    "type",
+    "content",
+    "snippet",
+    "highlights",
+    "rank",
+    "created_at",
+    "title",
+    "tenant_id",
+    "user_id",
+)
 
 
 @click.command(
@@ -138,6 +151,7 @@ def show(target: Target, session: str, *, last: int | None, full: bool, json_: b
         "chatstore search oil chain",
         "chatstore search refund --user ada --since 30d",
         "chatstore search timeout --type tool --limit 5 --json",
+        "chatstore search --newest -- 'brake pad*' -front",
     )
 )
 @click.argument("words", nargs=-1, required=True)
@@ -153,6 +167,9 @@ def show(target: Target, session: str, *, last: int | None, full: bool, json_: b
 @click.option("--since", type=WHEN, help=f"Only messages since then, {TIMES}.")
 @click.option("--until", type=WHEN, help="Only messages before then.")
 @click.option("--limit", type=LIMIT, default=20, show_default=True, help="The most hits to print.")
+@click.option(
+    "--newest", is_flag=True, help="The newest first, instead of those that say the words most often."
+)
 @json_option
 @on_target()
 def search(
@@ -166,11 +183,13 @@ def search(
     since: datetime | None,
     until: datetime | None,
     limit: int,
+    newest: bool,
     json_: bool,
 ) -> None:
-    """Find the messages that contain all WORDS, best first.
+    """Find the messages that say all WORDS, best first.
 
-    Words are runs of letters and digits. Case does not matter, and there is no query syntax.
+    Case and accents do not matter. Also: '"an exact phrase"', -without and begin*; put -- before what begins with a
+    dash, and quotes around what the shell would change.
     """
     query = " ".join(words)
     with target.reading() as repository:
@@ -183,11 +202,12 @@ def search(
             since=since,
             until=until,
             limit=limit,
+            order="newest" if newest else "best",
         )
     if json_:
         as_json({"query": query, "hits": [values(hit, HIT) for hit in hits]})
     else:
-        _show_hits(hits, query)
+        _show_hits(hits)
     if _scans(target):
         note("this search read every message: chatstore index create makes it fast")
 
@@ -202,13 +222,13 @@ def _element(record: MessageRecord) -> dict[str, Any]:
     return {**codec.to_wire(record.message), **beside}
 
 
-def _show_hits(hits: list[SearchHit], query: str) -> None:
+def _show_hits(hits: list[SearchHit]) -> None:
     from chatstore.cli import transcript
 
     if not hits:
-        say("no message holds all these words")
+        say("no message says all that")
     for hit in hits:
-        transcript.show_hit(hit, query)
+        transcript.show_hit(hit)
 
 
 def _scans(target: Target) -> bool:

@@ -1,24 +1,24 @@
-"""``delete`` and ``purge``: what goes is counted and shown before anybody is asked.
+"""``delete``, ``purge`` and ``close-answers``: what goes is counted and shown before anybody is asked.
 
 This module knows how to ask; it refuses to know how anything is deleted.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from chatstore.cli.options import TIMES, WHEN, examples, json_option
+from chatstore.cli.options import TIMES, WHEN, YES, examples, json_option, owner_options
 from chatstore.cli.output import as_json, counted, line, moment, note, progress, say
 from chatstore.cli.target import Target, agree, announce, on_target
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from chatstore.messages import PurgeReport
 
-YES = click.option("--yes", is_flag=True, help="Do not ask.")
+#: Later than any session was changed: the condition that all sessions of an owner meet.
+_ALWAYS: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @click.command(epilog=examples("chatstore delete ada-chain", "chatstore delete ada-chain --yes --json"))
@@ -49,8 +49,10 @@ def delete(target: Target, session: str, *, yes: bool, json_: bool) -> None:
         "chatstore purge --dry-run",
         "chatstore purge --updated-before 365d",
         "chatstore purge --archived --updated-before 2026-01-01 --yes",
+        "chatstore purge --user ada --dry-run",
     )
 )
+@owner_options("Only sessions of this {}; without another condition, all of them.")
 @click.option(
     "--updated-before", type=WHEN, metavar="WHEN", help=f"Only sessions not changed since then, {TIMES}."
 )
@@ -65,6 +67,8 @@ def delete(target: Target, session: str, *, yes: bool, json_: bool) -> None:
 def purge(
     target: Target,
     *,
+    user: str | None,
+    tenant: str | None,
     updated_before: datetime | None,
     archived: bool,
     expired: bool,
@@ -72,32 +76,67 @@ def purge(
     yes: bool,
     json_: bool,
 ) -> None:
-    """Delete expired, old or archived sessions, after asking.
+    """Delete expired, old, archived or one user's sessions.
 
-    Deletes the sessions that match every condition; without conditions, the expired ones.
+    Deletes the sessions that match every condition; without conditions, the expired ones. With an owner alone it
+    deletes everything of theirs, named states included. Asks first. Interrupted, it has deleted a part: the same
+    command again deletes the rest.
     """
-    with target.reading() as repository:
+    from chatstore.cli.state_copy import delete_states, list_states
+
+    owned = user is not None or tenant is not None
+    everything_of = owned and not (updated_before or archived or expired)
+    if everything_of:
+        updated_before = _ALWAYS
+    with target.reading() as everything:
+        repository = everything.scope(user_id=user, tenant_id=tenant) if owned else everything
         report = repository.purge(
             updated_before=updated_before, archived_only=archived, expired_only=expired or None, dry_run=True
         )
+        states = sum(1 for _ in list_states(repository)) if everything_of else 0
         announce(target)
-        note(f"to purge   {_size(report)}")
-        if report.sessions and not dry_run:
-            agree("These sessions and their messages will be lost. Purge them?", yes=yes)
+        note(f"to purge   {_size(report, states)}")
+        if (report.sessions or states) and not dry_run:
+            agree("All of this will be lost. Purge it?", yes=yes)
             with progress("purging"):
                 report = repository.purge(
                     updated_before=updated_before, archived_only=archived, expired_only=expired or None
                 )
+                states = delete_states(repository) if everything_of else 0
     if json_:
-        as_json({"sessions": report.sessions, "messages": report.messages, "dry_run": dry_run})
+        counts = {"sessions": report.sessions, "messages": report.messages, "states": states}
+        as_json(counts | {"dry_run": dry_run})
     elif dry_run:
         say("nothing was deleted (--dry-run)")
     else:
-        say(f"purged     {_size(report)}")
+        say(f"purged     {_size(report, states)}")
 
 
-COMMANDS = (delete, purge)
+@click.command(
+    "close-answers", epilog=examples("chatstore close-answers --dry-run", "chatstore close-answers --json")
+)
+@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
+@json_option
+@on_target(chosen=True)
+def close_answers(target: Target, *, dry_run: bool, json_: bool) -> None:
+    """Close streamed answers whose process died.
+
+    Answers that nobody has written to for a minute read as incomplete; this stores them as that. Their text stays.
+    """
+    with target.reading() as repository:
+        announce(target)
+        number = repository.close_answers(dry_run=dry_run)
+    if json_:
+        as_json({"answers": number, "dry_run": dry_run})
+    elif dry_run:
+        say(f"to close   {counted(number, 'answer')}; nothing was changed (--dry-run)")
+    else:
+        say(f"closed     {counted(number, 'answer')}")
 
 
-def _size(report: PurgeReport) -> str:
-    return f"{counted(report.sessions, 'session')}, {counted(report.messages, 'message')}"
+COMMANDS = (delete, purge, close_answers)
+
+
+def _size(report: PurgeReport, states: int) -> str:
+    size = f"{counted(report.sessions, 'session')}, {counted(report.messages, 'message')}"
+    return f"{size}, {counted(states, 'named state')}" if states else size

@@ -63,8 +63,16 @@ def samples() -> list[Sample]:
     return [_brakes(), _touring(), _lights(), _invoice(), _chain()]
 
 
-def _said(text: str, tokens: tuple[int, int], model: str = "wheel-1", **fields: Any) -> AIMessage:
-    usage = {"input_tokens": tokens[0], "output_tokens": tokens[1], "total_tokens": sum(tokens)}
+def _said(
+    text: str, tokens: tuple[int, int], model: str = "wheel-1", *, cached: int = 0, **fields: Any
+) -> AIMessage:
+    usage: dict[str, Any] = {
+        "input_tokens": tokens[0],
+        "output_tokens": tokens[1],
+        "total_tokens": sum(tokens),
+    }
+    if cached:
+        usage["input_token_details"] = {"cache_read": cached}
     return AIMessage(text, response_metadata={"model_name": model}, usage_metadata=usage, **fields)
 
 
@@ -98,17 +106,19 @@ def _brakes() -> Sample:
             _said(
                 "We have brake pads in stock for 12.50 €. Shall I book a fitting for Tuesday at 10:00?",
                 (140, 26),
+                cached=64,
             ),
             HumanMessage("Tuesday is fine, thanks!"),
             _said(
                 "",
                 (172, 19),
+                cached=128,
                 tool_calls=[
                     _call("call_2", "book", service="fit brake pads", day="2026-03-03", time="10:00")
                 ],
             ),
             ToolMessage('{"booking": "W-1041"}', tool_call_id="call_2", name="book"),
-            _said("Booked: Tuesday at 10:00, number W-1041.", (201, 14)),
+            _said("Booked: Tuesday at 10:00, number W-1041.", (201, 14), cached=128),
         ],
     )
 
@@ -130,7 +140,7 @@ def _touring() -> Sample:
                 tool_calls=[_call("call_1", "wind", place="今治", month=4)],
             ),
             ToolMessage('{"mean_ms": 3.4, "from": "西"}', tool_call_id="call_1", name="wind"),
-            _said("四月の今治は西の風、平均 3.4 m/s です。西から東へ走ると楽です。", (131, 30)),
+            _said("四月の今治は西の風、平均 3.4 m/s です。西から東へ走ると楽です。", (131, 30), cached=64),
         ],
     )
 

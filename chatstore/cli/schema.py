@@ -18,18 +18,31 @@ if TYPE_CHECKING:
     from chatstore.provisioning import Moved, Provisioner
 
 
+_wait = click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=60,
+    show_default=True,
+    help="Give up when others have held this up for so long.",
+)
+
+
 @click.command(
     epilog=examples("chatstore upgrade", "chatstore upgrade --sql --url postgresql://app@localhost/app")
 )
 @click.argument("revision", default="head")
 @click.option("--sql", "offline", is_flag=True, help="Print the SQL script instead, without connecting.")
+@_wait
 @json_option
 @on_target(chosen=True, tables=True)
-def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> None:
+def upgrade(target: Target, revision: str, *, offline: bool, wait: float, json_: bool) -> None:
     """Create the tables, or migrate them to REVISION.
 
-    REVISION is head unless another one is named. Several processes may do this at once. With --sql, REVISION may be
-    a range such as chatstore_0001:head.
+    REVISION is head unless another one is named. Several processes may do this at once. While another migration runs,
+    or an application's transaction holds a lock on the tables, this says for whom it waits; it holds no statement of
+    the application up for longer than a second meanwhile. With --sql, REVISION may be a range such as
+    chatstore_0001:head.
     """
     with target.provisioner() as tables:
         if offline:
@@ -38,16 +51,17 @@ def upgrade(target: Target, revision: str, *, offline: bool, json_: bool) -> Non
         _refuse_unknown(tables, revision, "head", tables.head)
         target.must_be_possible()
         with progress(f"upgrading {target.shown}"):
-            moved = tables.upgrade(revision)
+            moved = tables.upgrade(revision, wait=wait)
     report(target, moved, json_=json_)
 
 
 @click.command(epilog=examples("chatstore downgrade chatstore_0002", "chatstore downgrade base"))
 @click.argument("revision")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@_wait
 @json_option
 @on_target(chosen=True, tables=True)
-def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
+def downgrade(target: Target, revision: str, *, yes: bool, wait: float, json_: bool) -> None:
     """Migrate the tables back to REVISION, after asking.
 
     "base" drops the tables, with every conversation in them.
@@ -69,7 +83,7 @@ def downgrade(target: Target, revision: str, *, yes: bool, json_: bool) -> None:
             )
             agree(f"{lost} Downgrade?", yes=yes)
         with progress(f"downgrading {target.shown}"):
-            moved = tables.downgrade(revision)
+            moved = tables.downgrade(revision, wait=wait)
     report(target, moved, json_=json_)
 
 

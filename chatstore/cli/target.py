@@ -99,11 +99,11 @@ class Target:
             yield repository
 
     @contextmanager
-    def writing(self) -> Iterator[Repository]:
-        """Lend the repository; a SQLite file that is missing is made."""
+    def writing(self, *, deadline: float | None = None) -> Iterator[Repository]:
+        """Lend the repository, for calls of *deadline* seconds; a SQLite file that is missing is made."""
         if self.backend.in_process(self.url):
             note("a store in memory ends with this command")
-        with connect(self.url, schema=self.schema) as repository:
+        with connect(self.url, schema=self.schema, deadline=deadline) as repository:
             yield repository
 
     def must_exist(self) -> None:

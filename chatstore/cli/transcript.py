@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.arguments import split_words
 from chatstore.cli.output import console, counted, cut, line, moment, styled
 from chatstore.messages import AIMessage, OpaqueMessage, ToolMessage
 
@@ -66,7 +65,7 @@ def show_record(to: Console, record: MessageRecord, *, full: bool) -> None:
         _print_indented(to, styled(*block))
 
 
-def show_hit(hit: SearchHit, query: str) -> None:
+def show_hit(hit: SearchHit) -> None:
     """Print one search hit, the words found marked."""
     to = console()
     role = ROLES.get(hit.type, hit.type)
@@ -75,10 +74,14 @@ def show_hit(hit: SearchHit, query: str) -> None:
         (f" #{hit.position} ", "dim"),
         (line(role), _STYLES.get(role, "bold")),
     )
-    to.print(styled(*head, (f"  {moment(hit.created_at)}", "dim")))
-    text = styled((line(hit.snippet), ""))
-    text.highlight_words(split_words(query), "bold reverse", case_sensitive=False)
-    _print_indented(to, text)
+    title = [(f"  {line(hit.title)}", "dim")] if hit.title else []
+    to.print(styled(*head, (f"  {moment(hit.created_at)}", "dim"), *title))
+    parts: list[tuple[str, str]] = []
+    at = 0
+    for start, end in hit.highlights:
+        parts += [(line(hit.snippet[at:start]), ""), (line(hit.snippet[start:end]), "bold reverse")]
+        at = end
+    _print_indented(to, styled(*parts, (line(hit.snippet[at:]), "")))
 
 
 def role_of(message: Message) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import codec
 from chatstore.errors import InvalidMessage
+from chatstore.formats import foreign
 from chatstore.messages import (
     AIMessage,
     BaseMessage,
@@ -55,6 +56,9 @@ _KWARGS: Final = ("refusal", "audio", "function_call")
 #: What an assistant message can say instead of text: then the API writes content as null.
 _INSTEAD: Final = (*_KWARGS, "tool_calls")
 
+#: Where other programs' messages have their text.
+_ELSEWHERE: Final = ("text", "message", "parts", "value", "body")
+
 
 def fits(message: dict[str, Any]) -> bool:
     """Tell whether this object has a role."""
@@ -67,6 +71,8 @@ def load(message: dict[str, Any]) -> Message:
     if not isinstance(role, str):
         msg = "role is missing or not text: write system, developer, user, assistant, tool or function"
         raise InvalidMessage(msg)
+    if "content" not in message and (why := foreign.refusal(message) or _without_content(message)):
+        raise InvalidMessage(why)
     kwargs: dict[str, Any] = {}
     data: dict[str, Any] = {"content": _load_content(message.get("content")), "additional_kwargs": kwargs}
     if isinstance(message.get("name"), str):
@@ -98,6 +104,13 @@ def dump(message: Message) -> dict[str, Any]:
         for key in rest.get("without") or ():
             dumped.pop(key, None)
     return dumped
+
+
+def _without_content(message: dict[str, Any]) -> str | None:
+    """Return why a message without content is refused: what it says would be under a key that nobody reads."""
+    if not any(isinstance(message.get(key), str | list) for key in _ELSEWHERE):
+        return None
+    return "content is missing: write what the message says under content"
 
 
 def _keep_rest(message: BaseMessage, original: dict[str, Any]) -> BaseMessage:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import codec
 from chatstore.errors import InvalidMessage
-from chatstore.formats import FORMATS, find
+from chatstore.formats import FORMATS, find, foreign
 from chatstore.incoming.session import Incoming, load_element
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def _recognise(messages: list[Any], place: str) -> Format:
         form = find(name)
         if isinstance(first, dict) and form.fits(first):
             return form
-    msg = (
-        f"{place}message 1: it has neither a type and data (langchain) nor a role (openai): "
+    why = foreign.refusal(first) or (
+        "it has neither a type and data (langchain) nor a role (openai): "
         "say --format, or convert the file to one of them"
     )
+    msg = f"{place}message 1: {why}"
     raise InvalidMessage(msg)
 
 
@@ -78,7 +79,10 @@ def _read_conversations(stream: BinaryIO) -> Iterator[tuple[str, list[Any], dict
     """Yield the place, the messages and the object of each conversation. Raises `InvalidMessage` for other values."""
     loose = list[Any]()
     for number, (place, value) in enumerate(_read_values(stream), 1):
-        messages = _find_messages(value)
+        messages = _find_messages(value, place)
+        if messages is None and (why := foreign.refusal(value)):
+            msg = f"{place}{why}"
+            raise InvalidMessage(msg)
         if messages is None and isinstance(value, dict):
             loose.append(value)
         elif messages is not None:
@@ -107,13 +111,20 @@ def _read_session_data(about: dict[str, Any], place: str) -> dict[str, Any]:
     return {**data, "metadata": {**(metadata or {}), **rest}}
 
 
-def _find_messages(value: Any) -> list[Any] | None:
-    """Return the messages of a conversation, None for anything else (a message, say)."""
+def _find_messages(value: Any, place: str = "") -> list[Any] | None:
+    """Return the messages of a conversation, None for anything else (a message, say).
+
+    Raises `InvalidMessage` for a conversation with two lists of messages.
+    """
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or "role" in value:
         return None
-    return next((value[name] for name in LISTS if isinstance(value.get(name), list)), None)
+    lists = [value[name] for name in LISTS if isinstance(value.get(name), list)]
+    if sum(map(bool, lists)) > 1:
+        msg = f"{place}there are messages under {' and under '.join(LISTS)}: keep one of these lists"
+        raise InvalidMessage(msg)
+    return next((one for one in lists if one), lists[0] if lists else None)
 
 
 def _read_values(stream: BinaryIO) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ import functools
 import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Awaitable,
         Callable,
         Coroutine,
+        Generator,
         Iterable,
         Iterator,
         Mapping,
@@ -52,7 +53,36 @@ class Asyncified:
             return lambda *args, **named: Asyncified(found(*args, **named))
         if name in {"capabilities", "history"} or not isinstance(self.inner, Repository):
             return found
-        return _iterated(found) if name == "iter_records" else _awaitable(found)
+        if name == "begin_answer":
+            return lambda *args, **named: AsyncifiedAnswer(lambda: found(*args, **named))
+        return (
+            _iterated(found)
+            if name in {"iter_records", "iter_states", "follow_answer"}
+            else _awaitable(found)
+        )
+
+
+class AsyncifiedAnswer:
+    """A synchronous streaming answer in the form of an asynchronous one: begun when it is awaited or entered."""
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        """Begin it with *begin*."""
+        self._begin = begin
+        self._answer: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._answer, name)
+        return _awaitable(found) if name in {"finish", "stop"} else found
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> Self:
+        self._answer = self._answer or self._begin()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._answer.__exit__(*error)
 
 
 def asyncified(repository: Repository | AsyncRepository) -> AsyncRepository:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore.errors import Invalid, InvalidCursor
+from chatstore.records import SESSION_ORDERS
 from chatstore.testing.driver import ContractPart
 from chatstore.testing.samples import says
 
@@ -235,20 +236,34 @@ class ListingContract(ContractPart):
         with pytest.raises(InvalidCursor):
             await store.list_sessions(cursor=cursor)
 
+    async def test_forks_of_a_session_are_listed(self, store: AsyncRepository) -> None:
+        """The siblings that came of one session are found by it, a page at a time, and only in their scope."""
+        await store.create_session("s", user_id="ada")
+        await store.create_session("other")
+        for number in range(3):
+            await store.fork_session("s", f"fork {number}")
+        await store.fork_session("other", "another")
+        first = await store.list_sessions(forked_from="s", limit=2)
+        rest = await store.list_sessions(forked_from="s", limit=2, cursor=first.next_cursor)
+        assert ["fork 2", "fork 1", "fork 0"] == names(first.items + rest.items)
+        assert None is rest.next_cursor
+        assert 3 == len((await store.scope(user_id="ada").list_sessions(forked_from="s")).items)
+        assert [] == (await store.scope(user_id="bob").list_sessions(forked_from="s")).items
+        with pytest.raises(InvalidCursor):
+            await store.list_sessions(cursor=first.next_cursor)
+
     async def test_limits(self, store: AsyncRepository) -> None:
-        """0 is none, 1,000 the most; the default is 50."""
+        """1,000 is the most; the default is 50."""
         for number in range(52):
             await store.create_session(f"s{number}")
 
         assert 50 == len((await store.list_sessions()).items)
         assert 52 == len((await store.list_sessions(limit=1000)).items)
-        none = await store.list_sessions(limit=0)
-        assert ([], None) == (none.items, none.next_cursor)
 
     @pytest.mark.parametrize(
         "wrong",
         [
-            {"limit": 1001}, {"limit": -1}, {"limit": True}, {"limit": "5"}, {"limit": 2.0}, {"limit": None},
+            {"limit": 1001}, {"limit": 0}, {"forked_from": ""}, {"limit": -1}, {"limit": True}, {"limit": "5"}, {"limit": 2.0}, {"limit": None},
             {"archived": "no"}, {"archived": 2}, {"user_id": ""}, {"tenant_id": 5}, {"metadata": "k"},
             {"metadata": {"k": [1]}}, {"metadata": {"k": {"a": 1}}}, {"metadata": {"k": float("nan")}},
             {"metadata": {5: 1}}, {"updated_since": datetime(2030, 1, 1)}, {"updated_since": 5},  # noqa: DTZ001
@@ -261,3 +276,44 @@ class ListingContract(ContractPart):
         """A filter that cannot be meant raises `Invalid`; none is ignored."""
         with pytest.raises(Invalid):
             await store.list_sessions(**wrong)
+
+
+class ListingOrderContract(ContractPart):
+    """The orders of `list_sessions`."""
+
+    @pytest.mark.parametrize("limit", [1, 3, 100])
+    @pytest.mark.parametrize("order", SESSION_ORDERS)
+    async def test_sessions_come_in_every_order(self, store: AsyncRepository, order: Any, limit: int) -> None:
+        """By the time of the last change or of creation, and then by id, either way, on every page; a scope's alone."""
+        for number, name in enumerate(("b", "a", "d", "c", "é", "A")):
+            await store.create_session(name, user_id="ada" if number % 2 else "bob")
+        for name in "cab":
+            await store.update_session(name, title="changed")
+        await store.update_session("d", metadata={"x": 1}, touch=False)
+        everyone = (await store.list_sessions()).items
+        name = order.removeprefix("-")
+        everyone.sort(key=lambda one: (getattr(one, name), one.session_id), reverse=order.startswith("-"))
+
+        pages = await every_page(store, limit, order=order)
+        assert [one.session_id for one in everyone] == [one for page in pages for one in page]
+        theirs = await every_page(store.scope(user_id="ada"), limit, order=order)
+        assert [one.session_id for one in everyone if one.user_id == "ada"] == [
+            one for page in theirs for one in page
+        ]
+        only = await every_page(store, limit, order=order, metadata={"x": 1})
+        assert ["d"] == [one for page in only for one in page]
+
+    async def test_a_cursor_is_for_its_order(self, store: AsyncRepository) -> None:
+        """A cursor goes on in the order it was made for, and in no other; no other word is an order."""
+        for name in "abc":
+            await store.create_session(name)
+        cursor = (await store.list_sessions(limit=1, order="created_at")).next_cursor
+
+        assert ["b"] == names((await store.list_sessions(limit=1, order="created_at", cursor=cursor)).items)
+        for order in ("-created_at", "updated_at", "-updated_at"):
+            with pytest.raises(InvalidCursor):
+                await store.list_sessions(limit=1, order=order, cursor=cursor)
+        strange: list[Any] = ["", "title", "+updated_at", None, 1]
+        for bad in strange:
+            with pytest.raises(Invalid):
+                await store.list_sessions(order=bad)

@@ -70,7 +70,7 @@ def inside(
     return found if limit is None else found[:limit]
 
 
-def windows() -> list[dict[str, int | None]]:
+def windows() -> list[dict[str, Any]]:
     """Return windows of every shape: each argument alone, and sixty combinations (seeded)."""
     alone = [{name: edge} for name in ("after", "before") for edge in EDGES]
     alone += [{name: size} for name in ("last", "limit") for size in SIZES]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, get_args
+from uuid import UUID
 
 import pytest
 
-from chatstore.errors import ChatstoreError, NotSupported
+from chatstore import contract
+from chatstore.arguments import MAX_KEYS, MAX_TYPES, MAX_WORDS
+from chatstore.errors import ChatstoreError, Invalid, NotSupported
 from chatstore.records import DurabilityLevel
 from chatstore.testing.driver import ContractPart, collected, inner, offered
 from chatstore.testing.loading import record
@@ -108,6 +112,47 @@ FAILING: Calls = {
 }
 
 
+class Named(StrEnum):
+    """What an application may use for ids and titles: each member is text, and drivers disagree about which."""
+
+    ADA = "ada lovelace"
+    NUL = "a\x00b"
+
+
+def many(count: int) -> dict[str, int]:
+    """Return that many metadata keys."""
+    return {f"k{number}": number for number in range(count)}
+
+
+#: Calls with arguments of which there are too many, or that no database could hold, or that have no meaning.
+REFUSED: Calls = {
+    "search types of objects": lambda s: s.search("x", types=[object()]),  # type: ignore[list-item]
+    "search types of nothing": lambda s: s.search("x", types=5),  # type: ignore[arg-type]
+    "search types with a surrogate": lambda s: s.search("x", types=["human", "\ud800"]),
+    "search types with NUL": lambda s: s.search("x", types=["\x00"]),
+    "search many types": lambda s: s.search("x", types=[f"t{number}" for number in range(70_000)]),
+    "search many words": lambda s: s.search(" ".join(map(str, range(100_000)))),
+    "search some words": lambda s: s.search(" ".join(map(str, range(501)))),
+    "search a long word": lambda s: s.search("x" * 1_000_000),
+    "search session": lambda s: s.search("x", session_id=5),  # type: ignore[arg-type]
+    "list_sessions many keys": lambda s: s.list_sessions(metadata=many(101)),
+    "list_sessions very many keys": lambda s: s.list_sessions(metadata=many(40_000)),
+    "list_sessions archived": lambda s: s.list_sessions(archived=1),  # type: ignore[arg-type]
+    "list_sessions owner": lambda s: s.list_sessions(user_id=Named.NUL),
+    "usage nothing": lambda s: s.usage(by=None),  # type: ignore[arg-type]
+    "usage lists": lambda s: s.usage(by=[[]]),  # type: ignore[list-item]
+    "usage many keys": lambda s: s.usage(by=["day"] * 100_000),
+    "get_session": lambda s: s.get_session(Named.NUL),
+    "get_session of a number": lambda s: s.get_session(7),  # type: ignore[arg-type]
+    "get_session of a UUID": lambda s: s.get_session(UUID(int=7)),  # type: ignore[arg-type]
+    "get_message": lambda s: s.get_message("s", Named.NUL),
+    "create_session title": lambda s: s.create_session("t", title=Named.NUL),
+    "create_session owner": lambda s: s.create_session("t", user_id=UUID(int=7)),  # type: ignore[arg-type]
+    "add_messages id": lambda s: s.add_messages("t", [say("x").model_copy(update={"id": Named.NUL})]),
+    "add_messages session": lambda s: s.add_messages(Named.NUL, [say("x")]),
+}
+
+
 def advice(error: BaseException) -> str:
     """Return the last clause of an error: what it tells people to do, '' where it tells nothing."""
     return str(error).rpartition(": ")[2] if ": " in str(error) else ""
@@ -138,7 +183,7 @@ class RefusalContract(ContractPart):
         """`capabilities` names operations of the contract, and says the rest in sentences."""
         capabilities = store.capabilities
 
-        assert set() == set(capabilities.denied) - set(OPERATIONS) - {"using", "scope", "history"}
+        assert set() == set(capabilities.denied) - set(contract.OPERATIONS) - {"using", "scope", "history"}
         assert all(isinstance(note, str) and note for note in capabilities.notes)
         assert capabilities.atomic_batch is None or capabilities.atomic_batch > 0
 
@@ -162,6 +207,46 @@ class RefusalContract(ContractPart):
         assert [] == [
             (name, str(error)) for name, error in errors if advice(error).split(" ")[0] not in ADVICE
         ]
+
+    async def test_bad_arguments_are_invalid_everywhere(self, store: AsyncRepository) -> None:
+        """Arguments that some database would choke on are refused before any is asked, with the same words."""
+        await store.add_messages("s", [say("x")])
+        for name, call in offered(store, REFUSED).items():
+            with pytest.raises(Invalid) as caught:
+                await call(store)
+                pytest.fail(f"{name} did not raise")
+            assert advice(caught.value).split(" ")[0] in ADVICE, name
+        assert 1 == await store.count_messages("s")
+
+    async def test_what_is_not_refused_works_everywhere(self, store: AsyncRepository) -> None:
+        """As many words, types and keys as are allowed are asked for without an error."""
+        words = " ".join(f"w{number}" for number in range(MAX_WORDS))
+        await store.add_messages("s", [say(words)])
+        calls: Calls = {
+            "search words": lambda s: s.search(words),
+            "search types": lambda s: s.search("w1", types=[f"t{number}" for number in range(MAX_TYPES)]),
+            "list_sessions keys": lambda s: s.list_sessions(metadata=many(MAX_KEYS)),
+        }
+        found = {name: await call(store) for name, call in offered(store, calls).items()}
+
+        assert [] == found.get("search types", [])
+        assert {"s"} >= {hit.session_id for hit in found.get("search words", [])}
+        assert ("search words" in found) == bool(found.get("search words"))
+
+    async def test_a_member_of_an_enumeration_is_its_text(self, store: AsyncRepository) -> None:
+        """Ids, owners and titles may be of a subclass of str: what is stored and found is its text."""
+        await store.create_session(Named.ADA, user_id=Named.ADA, title=Named.ADA)
+        await store.add_messages(Named.ADA, [say("hello")])
+        await store.scope(user_id=Named.ADA).add_messages(Named.ADA, [say("again", id="m")])
+        found = await store.get_session("ada lovelace")
+
+        assert ("ada lovelace",) * 3 == (found.session_id, found.user_id, found.title)
+        assert [str, str] == [type(found.session_id), type(found.user_id)]
+        assert 2 == await store.count_messages(Named.ADA) == found.message_count
+        assert ["ada lovelace"] == [
+            one.session_id for one in (await store.list_sessions(user_id=Named.ADA)).items
+        ]
+        assert "again" == (await store.get_message(Named.ADA, "m")).message.content
 
     async def test_no_error_repeats_a_message(self, store: AsyncRepository) -> None:
         """No error, and nothing it came from, holds the text of a message."""

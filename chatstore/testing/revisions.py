@@ -105,6 +105,7 @@ class RevisionContract(ContractPart):
             "replace_messages": lambda: store.replace_messages("s", says("b"), expected_revision=revision),
             "update_message": lambda: store.update_message("s", 1, say("b"), expected_revision=revision),
             "update_session": lambda: store.update_session("s", title="b", expected_revision=revision),
+            "delete_session": lambda: store.delete_session("s", expected_revision=revision),
         }
         for call in offered(store, calls).values():
             with pytest.raises(Invalid):

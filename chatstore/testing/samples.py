@@ -153,6 +153,7 @@ def messages_of_every_class() -> list[Message]:
         HumanMessage(content=blocks, additional_kwargs={"k": [1]}, response_metadata={"r": 2}),
         HumanMessage(content="extra", colour="green", tags=["a", {"b": None}]),
         HumanMessage(content=[]),
+        HumanMessage(content="native", native={"some-sdk": {"role": "user", "parts": ["native", None, 1.5]}}),
         AIMessage(content="plain"),
         AIMessage(
             content="", tool_calls=[call], invalid_tool_calls=[broken], usage_metadata=usage, id="ai-1"

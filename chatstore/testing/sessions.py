@@ -256,3 +256,26 @@ class SessionContract(ContractPart):
         updated = await store.update_session("s", metadata={"list": [1]}, title="t")
         updated.metadata["list"].append(6)
         assert {"list": [1]} == (await store.get_session("s")).metadata
+
+    async def test_only_what_is_unset_is_set(self, store: AsyncRepository) -> None:
+        """A title thought up by a model does not take the place of the user's; one call, no look before it."""
+        await store.create_session("s", user_id="ada")
+        first = await store.update_session("s", title="Roses", metadata={"a": 1}, only_unset=True)
+        assert ("Roses", {"a": 1}) == (first.title, first.metadata)
+        again = await store.update_session(
+            "s", title="Lilies", metadata={"b": 1}, user_id="bob", only_unset=True
+        )
+        assert first == again == await store.get_session("s")
+        assert "Lilies" == (await store.update_session("s", title="Lilies")).title
+
+    async def test_rename_need_not_move_a_session_to_the_top(self, store: AsyncRepository) -> None:
+        """Without a touch the time of the last change stays, and the order of lists; the revision grows."""
+        await store.create_session("old")
+        await store.create_session("new")
+        before = await store.get_session("old")
+        renamed = await store.update_session("old", title="Roses", touch=False)
+        assert (before.updated_at, before.revision + 1) == (renamed.updated_at, renamed.revision)
+        assert renamed == await store.get_session("old")
+        assert ["new", "old"] == [session.session_id for session in (await store.list_sessions()).items]
+        await store.update_session("old", title="Lilies")
+        assert ["old", "new"] == [session.session_id for session in (await store.list_sessions()).items]

@@ -1,6 +1,6 @@
 """What is tried again, how often and with what pauses, and what a caller hears in the end.
 
-This module knows three kinds of failures that pass, by their names; a backend says which of its driver's errors is of
+This module knows four kinds of failures that pass, by their names; a backend says which of its driver's errors is of
 which kind, and makes the error for the caller. It refuses to know drivers, and whether anything is awaited: steps and
 pauses are yielded.
 """
@@ -11,7 +11,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from chatstore.errors import OutcomeUnknown
+from chatstore import deadlines
+from chatstore.errors import OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds after which what is busy or unreachable is an error, whatever the number of attempts.
-DEADLINE = 20.0
 #: Attempts to reach a server that does not answer: an application should hear of it soon.
 UNREACHABLE_ATTEMPTS: Final = 4
 #: Attempts to make a row that somebody else makes at the same moment.
@@ -34,6 +33,7 @@ _TRIED: Final[dict[str, int | None]] = {
     "busy": None,
     "duplicate": DUPLICATE_ATTEMPTS,
     "lost": UNREACHABLE_ATTEMPTS,
+    "limit": UNREACHABLE_ATTEMPTS,
 }
 
 
@@ -46,8 +46,8 @@ class Pause(NamedTuple):
 class Failed(Exception):
     """A step was not done: what who carries it out raises for a driver's error.
 
-    *kind*: "busy", "duplicate" and "lost" may pass, any other word does not. *error* is what the caller hears when
-    nothing is tried any more, caused by *cause*. *ambiguous*: the step may have been done all the same.
+    *kind*: "busy", "duplicate", "lost" and "limit" may pass, any other word does not. *error* is what the caller
+    hears when nothing is tried any more, caused by *cause*. *ambiguous*: the step may have been done all the same.
     """
 
     def __init__(
@@ -76,8 +76,10 @@ class Patience:
         most = _TRIED.get(failed.kind, 1)
         # A broken connection is replaced at once: the pool may be full of others of that age.
         seconds = 0.0 if failed.kind == "lost" and times == 1 else self.seconds(LONGEST)
-        if (most is not None and times >= most) or self.is_over(seconds, DEADLINE):
+        if most is not None and times >= most:
             raise (outcome_unknown() if unknown else failed.error) from failed.cause
+        if self.is_over(seconds):
+            raise (outcome_unknown() if unknown else _in_the_end(failed.error)) from failed.cause
         return Pause(seconds)
 
     def seconds(self, longest: float) -> float:
@@ -85,18 +87,21 @@ class Patience:
         self._longest = min(2 * self._longest, longest)
         return random.uniform(self._longest / 2, self._longest)  # noqa: S311 - jitter
 
-    def is_over(self, seconds: float, deadline: float) -> bool:
-        """Tell whether *deadline* seconds will have passed after a pause of *seconds*."""
-        return time.monotonic() + seconds > self._began + deadline
+    def is_over(self, seconds: float) -> bool:
+        """Tell whether the deadline will have passed after a pause of *seconds*; outside of calls, the usual one."""
+        otherwise = max(self._began + deadlines.DEFAULT - time.monotonic(), 0.0)
+        return seconds >= (deadlines.left() if deadlines.running.get() else otherwise)
 
 
-def attempts(step: Any, *, repeatable: bool, raised: str = "") -> Generator[Any, Any, Any]:
+def attempts(
+    step: Any, *, repeatable: bool, raised: str = "", writes: bool = False
+) -> Generator[Any, Any, Any]:
     """Yield *step* until it succeeds, or is not worth another attempt.
 
-    What is not *repeatable* raises `OutcomeUnknown` where it may have been done. A failure of the kind *raised* is
-    raised as it is.
+    What is not *repeatable* raises `OutcomeUnknown` where it may have been done; so does what *writes*, once it is not
+    tried any more. A failure of the kind *raised* is raised as it is.
     """
-    began, patience = time.monotonic(), None
+    began, patience, done = time.monotonic(), None, False
     while True:
         try:
             return (yield step)
@@ -105,13 +110,20 @@ def attempts(step: Any, *, repeatable: bool, raised: str = "") -> Generator[Any,
                 raise
             if failed.ambiguous and not repeatable:
                 raise outcome_unknown() from failed.cause
-            patience = patience or Patience(began)
-            pause = patience.after(failed)
+            patience, done = patience or Patience(began), done or (failed.ambiguous and writes)
+            pause = patience.after(failed, unknown=done)
         yield pause
+
+
+def _in_the_end(error: ChatstoreError) -> ChatstoreError:
+    """Return *error*, which says that the deadline has passed where it is about waiting."""
+    if not deadlines.running.get() or type(error) is not StorageUnavailable:
+        return error
+    return StorageUnavailable(f"{error} ({deadlines.said()})")
 
 
 def outcome_unknown() -> OutcomeUnknown:
     """Make the error for a change that may be stored, and cannot be found out about."""
     return OutcomeUnknown(
-        "the connection broke during a change that cannot be repeated, and it may be stored: read before repeating it"
+        "the connection broke, or nothing answered, during a change that may be stored: read before repeating it"
     )

@@ -11,22 +11,29 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from chatstore import arguments
 from chatstore.arguments import EVERYBODY, Scope, microseconds
 from chatstore.codec import Appended, Row, record_of, same_body
+from chatstore.contract import WriteAnswer
 from chatstore.errors import InvalidMessage
-from chatstore.failures import another_body, no_message, out_of_order, stale
-from chatstore.messages import ChatSession, MessageRecord, SearchHit, UsageRow
+from chatstore.failures import another_body, closed, no_message, out_of_order, stale
+from chatstore.messages import ChatSession, MessageRecord, UsageRow
+from chatstore.records import ABANDONED, COMPLETE, INCOMPLETE, STREAMING
 from chatstore.strictjson import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import NewSession, PurgeRule, SearchFilter, SessionFilter, UsageFilter, Window
+    from chatstore.arguments import Keyset, NewSession, PurgeRule, SessionFilter, UsageFilter, Window
     from chatstore.codec import Draft
+    from chatstore.contract import CloseAnswers, UpdateMessage, UpdateSession
+    from chatstore.records import SessionOrder
+
+#: No changes of a session's own data.
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def fresh(new: NewSession, now: datetime) -> ChatSession:
@@ -81,15 +88,25 @@ def purged(session: ChatSession, scope: Scope, rule: PurgeRule, now: datetime) -
     )
 
 
-def changed(session: ChatSession, changes: Mapping[str, Any], now: datetime) -> ChatSession:
+def changed(session: ChatSession, call: UpdateSession) -> ChatSession:
     """Return *session* after `update_session`; the very same object where nothing differs."""
-    values = dict(changes)
+    values, now = dict(call.changes), call.now
     if "archived" in values:
         archive = values.pop("archived")
         values["archived_at"] = (session.archived_at or now) if archive else None
-    if all(_unchanged(getattr(session, name), value) for name, value in values.items()):
+    if call.only_unset:
+        # Metadata that nobody has set is an empty object.
+        values = {name: value for name, value in values.items() if getattr(session, name) in (None, {})}
+    values = differing(session, values)
+    if not values:
         return session
-    return replace(session, **values, revision=session.revision + 1, updated_at=max(session.updated_at, now))
+    updated_at = max(session.updated_at, now) if call.touch else session.updated_at
+    return replace(session, **values, revision=session.revision + 1, updated_at=updated_at)
+
+
+def differing(session: ChatSession, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of *values* that *session* has otherwise."""
+    return {name: value for name, value in values.items() if not _unchanged(getattr(session, name), value)}
 
 
 def _unchanged(old: object, new: object) -> bool:
@@ -109,10 +126,23 @@ def wanted(session: ChatSession, scope: Scope, chosen: SessionFilter, now: datet
         and Scope(chosen.tenant_id, chosen.user_id).sees(session.tenant_id, session.user_id)
         and chosen.archived in (None, session.archived_at is not None)
         and (chosen.updated_since is None or session.updated_at >= chosen.updated_since)
+        and chosen.forked_from in (None, session.forked_from)
         and all(
             key in session.metadata and _equal(session.metadata[key], value) for key, value in chosen.metadata
         )
     )
+
+
+def sort_sessions(
+    found: Iterable[ChatSession], order: SessionOrder, start: Keyset | None, limit: int | None
+) -> list[ChatSession]:
+    """Return the first *limit* (None: all) of the sessions *found* that come behind *start* in *order*."""
+    down = order.startswith("-")
+    keyed = [(arguments.place_of(session, order), session) for session in found]
+    if start is not None:
+        keyed = [one for one in keyed if (one[0] < start if down else one[0] > start)]
+    keyed.sort(key=lambda one: one[0], reverse=down)
+    return [session for _, session in keyed[:limit]]
 
 
 def _equal(left: object, right: object) -> bool:
@@ -191,13 +221,35 @@ class SessionState:
             found[draft.message_id] = row
         return found
 
+    def repeats(self, drafts: Sequence[Draft], revision: int | None) -> bool:
+        """Tell whether an append of *drafts* on condition of *revision* was done before, with all that it brought."""
+        moved_on = bool(drafts) and revision not in (None, self.session.revision)
+        return moved_on and len(self.known(drafts)) == len(drafts)
+
     # ---- writing
 
-    def append(self, drafts: Sequence[Draft], revision: int | None, now: datetime) -> Appended:
-        """Store what is new of *drafts* in one piece behind the last position ever used."""
+    def append(
+        self,
+        drafts: Sequence[Draft],
+        revision: int | None,
+        now: datetime,
+        *,
+        after: int | None = None,
+        changes: Mapping[str, Any] = NOTHING,
+    ) -> Appended:
+        """Store what is new of *drafts* in one piece behind the last position ever used, and *changes* with it.
+
+        With *after*, the rows behind that position go first, unless all drafts are known.
+        """
         known = self.known(drafts)
-        if revision is not None and len(known) < len(drafts):
+        if len(known) < len(drafts) or not drafts:
             self.expect(revision)
+            if after is not None:
+                self._cut(after)
+                known = self.known(drafts)
+        elif self.repeats(drafts, revision):
+            changes = NOTHING
+        changed = differing(self.session, changes) if changes else NOTHING
         rows, position = [], self.session.last_position
         for draft in drafts:
             row = known.get(draft.message_id)
@@ -206,8 +258,8 @@ class SessionState:
                 row = Row(position, draft)
                 self._push(row)
             rows.append(row)
-        if position > self.session.last_position:
-            self._touch(now, last_position=position)
+        if position > self.session.last_position or changed:
+            self._touch(now, last_position=position, **changed)
         return Appended(self.session.revision, rows)
 
     def load(self, rows: Sequence[Row], now: datetime) -> int:
@@ -223,14 +275,14 @@ class SessionState:
             self._touch(now, last_position=new[-1].position, created_at=began)
         return len(new)
 
-    def edit(self, key: int | str, draft: Draft, revision: int | None, now: datetime) -> MessageRecord:
-        """Give a stored row the body of *draft*; its position, id and time stay."""
-        row = self.row(key)
-        edited = row._replace(draft=edited_draft(self.session.session_id, row.draft, draft))
-        self.expect(revision)
-        if not same_body(edited.draft, row.draft):
+    def edit(self, call: UpdateMessage) -> MessageRecord:
+        """Give a stored row the body that *call* brings; its position, id and time stay."""
+        row = self.row(call.key)
+        edited = row._replace(draft=edited_draft(call, row.draft))
+        self.expect(call.expected_revision)
+        if edited.draft is not row.draft:
             self._put(bisect_left(self.rows, row.position, key=_position), edited)
-            self._touch(now)
+            self._touch(call.now)
         return record_of(self.session.session_id, edited)
 
     def remove(self, row: Row, now: datetime) -> None:
@@ -240,10 +292,8 @@ class SessionState:
 
     def truncate(self, after: int, now: datetime) -> bool:
         """Delete the rows behind position *after*; tell whether there were any."""
-        place = bisect_right(self.rows, after, key=_position)
-        if place == len(self.rows):
+        if not self._cut(after):
             return False
-        self.rows, self._ids = self.rows[:place], None
         self._touch(now)
         return True
 
@@ -259,7 +309,7 @@ class SessionState:
     def fork(self, new_session_id: str, through: int | None, scope: Scope, now: datetime) -> SessionState:
         """Return a new conversation with the rows up to *through*, owned by *scope* or the source's owner."""
         last = self.session.last_position if through is None else min(through, self.session.last_position)
-        rows = self.rows[: bisect_right(self.rows, last, key=_position)]
+        rows = [copied(row) for row in self.rows[: bisect_right(self.rows, last, key=_position)]]
         session = replace(
             self.session,
             session_id=new_session_id,
@@ -275,7 +325,15 @@ class SessionState:
             archived_at=None,
             expires_at=None,
         )
-        return SessionState(session, list(rows))
+        return SessionState(session, rows)
+
+    def _cut(self, after: int) -> bool:
+        """Take away the rows behind position *after*; tell whether there were any."""
+        place = bisect_right(self.rows, after, key=_position)
+        if place == len(self.rows):
+            return False
+        self.rows, self._ids = self.rows[:place], None
+        return True
 
     def _put(self, place: int, *rows: Row) -> None:
         """Put *rows* in the place of the one at *place*."""
@@ -300,8 +358,62 @@ def _position(row: Row) -> int:
     return row.position
 
 
-def edited_draft(session_id: str, stored: Draft, new: Draft) -> Draft:
-    """Return *new* with the id and time of *stored*; raise `InvalidMessage` if it brings an id of its own."""
+#: Why an answer is incomplete that was still streaming when its session was forked: nobody writes to the copy.
+FORKED = "forked"
+
+
+def copied(row: Row) -> Row:
+    """Return *row* as a fork has it."""
+    if row.draft.state != STREAMING:
+        return row
+    return row._replace(draft=row.draft._replace(state=INCOMPLETE, finish_reason=FORKED))
+
+
+def edited_draft(call: UpdateMessage, stored: Draft) -> Draft:
+    """Return what *call* makes of *stored*, whose id and time stay; the very same object if nothing differs.
+
+    An edit makes a whole message of an answer, whatever its state. Raises `InvalidMessage` for a draft with another
+    id, `Conflict` for the writer of an answer that somebody else has ended or edited.
+    """
+    if isinstance(call, WriteAnswer):
+        return _answered(call, stored)
+    new = _in_place_of(call.session_id, stored, call.draft)
+    if same_body(new, stored):
+        return stored
+    return new._replace(
+        state=stored.state and COMPLETE,
+        updated_at=call.now,
+        first_token_at=stored.first_token_at,
+        last_token_at=stored.last_token_at,
+    )
+
+
+def _answered(call: WriteAnswer, stored: Draft) -> Draft:
+    abandoned = stored.state == INCOMPLETE and stored.finish_reason == ABANDONED
+    streaming = stored.state == STREAMING
+    if call.untouched_since is not None:
+        if not streaming or (stored.updated_at or stored.created_at) > call.untouched_since:
+            return stored
+        return stored._replace(state=INCOMPLETE, finish_reason=ABANDONED)
+    new = _in_place_of(call.session_id, stored, call.draft)
+    if streaming or abandoned:  # a writer that was only slow takes its answer up again
+        return new._replace(updated_at=call.now)
+    if (stored.state, stored.finish_reason) == (new.state, new.finish_reason) and same_body(new, stored):
+        return stored
+    raise closed(call.session_id, stored.message_id)
+
+
+def unattended(draft: Draft, since: datetime) -> bool:
+    """Tell whether *draft* is an answer that is streaming and was not written to after *since*."""
+    return draft.state == STREAMING and (draft.updated_at or draft.created_at) <= since
+
+
+def closing(call: CloseAnswers, session_id: str, draft: Draft) -> WriteAnswer:
+    """Return the call that closes the abandoned answer *draft*."""
+    return WriteAnswer(EVERYBODY, call.now, session_id, draft.message_id, draft, None, call.untouched_since)
+
+
+def _in_place_of(session_id: str, stored: Draft, new: Draft) -> Draft:
     if not new.id_generated and new.message_id != stored.message_id:
         msg = (
             f"the new message brings the id {new.message_id!r}, the stored one in session {session_id!r} has another: "
@@ -312,59 +424,10 @@ def edited_draft(session_id: str, stored: Draft, new: Draft) -> Draft:
         message_id=stored.message_id,
         id_generated=stored.id_generated,
         created_at=stored.created_at,
-        source=stored.source,
     )
 
 
-# ------------------------------------------------------------------------------------------------ search and usage
-
-SNIPPET = 60
-
-
-def snippet(content: str, words: Iterable[str]) -> str:
-    """Return the surroundings of the first of *words* in *content*, on one line."""
-    lowered = content.lower()
-    sought = set(words)
-    start = next((match.start() for match in arguments.WORD.finditer(lowered) if match.group() in sought), 0)
-    low, high = max(0, start - SNIPPET), start + SNIPPET
-    text = " ".join(content[low:high].split())
-    return ("…" if low > 0 else "") + text + ("…" if high < len(content) else "")
-
-
-def hits(conversations: Iterable[SessionState], chosen: SearchFilter) -> list[SearchHit]:
-    """Return the messages that hold all words, by how often they do, the newest first among equals."""
-    sought = set(chosen.words)
-    found = [
-        SearchHit(
-            session_id=conversation.session.session_id,
-            position=row.position,
-            message_id=row.draft.message_id,
-            type=row.draft.type,
-            content=row.draft.content,
-            snippet=snippet(row.draft.content, sought),
-            rank=float(sum(word in sought for word in arguments.WORD.findall(row.draft.content.lower()))),
-            created_at=row.draft.created_at,
-        )
-        for conversation in conversations
-        if chosen.session_id in (None, conversation.session.session_id)
-        for row in conversation.rows
-        if _in_filter(row.draft, chosen) and sought <= set(arguments.split_words(row.draft.content))
-    ]
-    return best(found, chosen.limit)
-
-
-def best(found: Iterable[SearchHit], limit: int) -> list[SearchHit]:
-    """Return the first *limit* hits, best first, the newest first among equals."""
-    by = sorted(found, key=lambda hit: (hit.rank, hit.created_at, hit.session_id, hit.position), reverse=True)
-    return by[:limit]
-
-
-def _in_filter(draft: Draft, chosen: SearchFilter) -> bool:
-    return (
-        (chosen.types is None or draft.type in chosen.types)
-        and (chosen.since is None or draft.created_at >= chosen.since)
-        and (chosen.until is None or draft.created_at < chosen.until)
-    )
+# ------------------------------------------------------------------------------------------------ usage
 
 
 def usage(conversations: Iterable[SessionState], chosen: UsageFilter) -> list[UsageRow]:

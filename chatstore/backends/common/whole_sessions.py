@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from chatstore.arguments import NewSession, Scope
-from chatstore.backends.common import rules
+from chatstore.backends.common import rules, searching
 from chatstore.backends.common.rules import SessionState
 from chatstore.codec import Appended, messages_of, record_of, records_of
-from chatstore.contract import InSession
-from chatstore.failures import missing, stale, taken
+from chatstore.contract import STATES, InSession, WithoutStates
+from chatstore.failures import found_nowhere, missing, stale, taken
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
     from chatstore.contract import (
         AddMessages,
         AskDurability,
+        BeginAnswer,
+        CloseAnswers,
         CountMessages,
         CreateSession,
         DeleteMessage,
         DeleteSession,
+        FindMessage,
         ForkSession,
         GetMessage,
         GetMessages,
         GetRecords,
         ListSessions,
         LoadRecords,
+        NewStates,
         PopMessage,
         Purge,
         ReplaceMessages,
@@ -55,14 +59,14 @@ if TYPE_CHECKING:
     )
 
 
-class WholeSessionCore(ABC):
+class WholeSessionCore(WithoutStates, ABC):
     """Every operation, on five hooks: lock a session, find it, save it, drop it, walk over all of them.
 
     What the hooks hand out may be changed before `save`, from which on it counts. The lock is held by the operations
     themselves, in plain ``with`` statements: no interrupt comes between such a lock and its release.
     """
 
-    capabilities = Capabilities(denied=frozenset(), atomic_batch=None, notes=("search scans every message",))
+    capabilities = Capabilities(denied=STATES, notes=("search scans every message",))
 
     # ---- hooks
 
@@ -85,6 +89,10 @@ class WholeSessionCore(ABC):
     @abstractmethod
     def session_data(self) -> Iterable[ChatSession]:
         """Return the own data of all sessions, expired or not, in any order."""
+
+    def keep_states(self, scope: Scope, new: NewStates, now: datetime) -> None:
+        """Set states with an append, which has succeeded; whoever denies states is given none."""
+        del scope, new, now
 
     @abstractmethod
     def durability(self, call: AskDurability) -> Durability:
@@ -110,7 +118,7 @@ class WholeSessionCore(ABC):
         with self.locked(call.session_id, write=True):
             found = self._require(call)
             found.expect(call.expected_revision)
-            changed = rules.changed(found.session, call.changes, call.now)
+            changed = rules.changed(found.session, call)
             if changed is not found.session:
                 found.session = changed
                 self.save(found, rows=False)
@@ -119,8 +127,10 @@ class WholeSessionCore(ABC):
     def delete_session(self, call: DeleteSession) -> bool:
         """As `Repository.delete_session`."""
         with self.locked(call.session_id, write=True):
-            if self._seen(call) is None:
+            found = self._seen(call)
+            if found is None:
                 return False
+            found.expect(call.expected_revision)
             self.drop(call.session_id)
             return True
 
@@ -131,10 +141,8 @@ class WholeSessionCore(ABC):
             for session in self.session_data()
             if rules.wanted(session, call.scope, call.wanted, call.now)
         ]
-        found.sort(key=lambda session: (session.updated_at, session.session_id), reverse=True)
-        if call.start is not None:
-            found = [session for session in found if (session.updated_at, session.session_id) < call.start]
-        return [rules.handed_out(session) for session in found[: call.limit]]
+        found = rules.sort_sessions(found, call.order, call.start, call.limit)
+        return [rules.handed_out(session) for session in found]
 
     def fork_session(self, call: ForkSession) -> ChatSession:
         """As `Repository.fork_session`."""
@@ -159,7 +167,18 @@ class WholeSessionCore(ABC):
         """As `Repository.add_messages`."""
         with self.locked(call.session_id, write=True):
             found, revision = self._find_or_make(call, call.expected_revision)
-            done = found.append(call.drafts, revision, call.now)
+            new = {} if call.states and found.repeats(call.drafts, revision) else call.states
+            done = found.append(call.drafts, revision, call.now, changes=call.changes)
+            self.save(found, rows=True)
+            if new:
+                self.keep_states(call.scope, new, call.now)
+            return done
+
+    def begin_answer(self, call: BeginAnswer) -> Appended:
+        """As `Repository.begin_answer`."""
+        with self.locked(call.session_id, write=True):
+            found, revision = self._find_or_make(call, call.expected_revision)
+            done = found.append(call.drafts, revision, call.now, after=call.after)
             self.save(found, rows=True)
             return done
 
@@ -191,12 +210,22 @@ class WholeSessionCore(ABC):
             row = self._require(call).row(call.key)
         return record_of(call.session_id, row)
 
+    def find_message(self, call: FindMessage) -> MessageRecord:
+        """As `Repository.find_message`: a scan, in the order of creation."""
+        for session in rules.sort_sessions(self.session_data(), "created_at", None, limit=None):
+            with self.locked(session.session_id, write=False):
+                found = self._seen(InSession(call.scope, call.now, session.session_id))
+                row = found.ids().get(call.message_id) if found else None
+            if row is not None:
+                return record_of(session.session_id, row)
+        raise found_nowhere(call.message_id)
+
     def update_message(self, call: UpdateMessage) -> MessageRecord:
         """As `Repository.update_message`."""
         with self.locked(call.session_id, write=True):
             found = self._require(call)
             before = found.session
-            record = found.edit(call.key, call.draft, call.expected_revision, call.now)
+            record = found.edit(call)
             if found.session is not before:
                 self.save(found, rows=True)
             return record
@@ -235,7 +264,7 @@ class WholeSessionCore(ABC):
 
     def search(self, call: Search) -> list[SearchHit]:
         """As `Repository.search`: a scan."""
-        return rules.hits(self._owned(call), call.wanted)
+        return searching.hits(searching.matches(self._owned(call), call.wanted), call.wanted)
 
     def usage(self, call: Usage) -> list[UsageRow]:
         """As `Repository.usage`."""
@@ -253,6 +282,23 @@ class WholeSessionCore(ABC):
                 if not call.rule.dry_run:
                     self.drop(session.session_id)
         return PurgeReport(sessions=sessions, messages=messages, dry_run=call.rule.dry_run)
+
+    def close_answers(self, call: CloseAnswers) -> int:
+        """As `Repository.close_answers`: a scan."""
+        closed = 0
+        for session in list(self.session_data()):
+            if not rules.visible(session, call.scope, call.now):
+                continue
+            with self.locked(session.session_id, write=not call.dry_run):
+                found = self._seen(InSession(call.scope, call.now, session.session_id))
+                rows = found.rows if found else ()
+                left = [row for row in rows if rules.unattended(row.draft, call.untouched_since)]
+                closed += len(left)
+                if found is not None and left and not call.dry_run:
+                    for row in left:
+                        found.edit(rules.closing(call, session.session_id, row.draft))
+                    self.save(found, rows=True)
+        return closed
 
     # ---- finding and making
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backend import Backend
+from chatstore.contract import STATES
 
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
@@ -35,5 +36,5 @@ BACKEND = Backend(
     open_async=_open_async,
     clients=("azure.cosmos",),
     provisioner=_provisioner,
-    denied=frozenset({"search"}),
+    denied=STATES | {"search"},
 )

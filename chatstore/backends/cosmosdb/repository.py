@@ -20,11 +20,12 @@ from chatstore.backends.common.retrying import Pause
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.backend import BACKEND
 from chatstore.backends.cosmosdb.driver_errors import meaning
-from chatstore.backends.cosmosdb.places import Containers, containers_for, sdk, sdk_error
+from chatstore.backends.cosmosdb.places import OPTIONS, Containers, containers_for, sdk, sdk_error
 from chatstore.backends.cosmosdb.provisioning import must_be_ours
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
 from chatstore.backends.cosmosdb.url import address_of, parse_url
 from chatstore.contract import Answer, C, T, adrive, drive
+from chatstore.deadlines import GRACE, awaited, left
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Documents of one page; the service sends fewer where they are large.
 PAGE = 1000
+#: Seconds that a connection is waited for at least.
+SHORTEST = 0.05
 
 
 def repository_for(target: Any) -> CosmosRepository:
@@ -124,7 +127,7 @@ class _Asking:
         """Call the SDK: an answer, something to await, or pages of documents to iterate over."""
         wanted, options = self.wanted, self._options()
         if isinstance(wanted, Inspect):
-            return container.read(raw_request_hook=self._send)
+            return container.read(raw_request_hook=self._send, **_limits())
         if isinstance(wanted, Get):
             return container.read_item(wanted.name, wanted.session_id, **options)
         if isinstance(wanted, Batch):
@@ -140,7 +143,11 @@ class _Asking:
         return container.query_items(wanted.text, parameters=parameters, **options)
 
     def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"raw_request_hook": self._send, "response_hook": self._heard}
+        options: dict[str, Any] = {
+            "raw_request_hook": self._send,
+            "response_hook": self._heard,
+            **_limits(),
+        }
         token = self.lease.seen.token(self.session_id) if self.session_id is not None else None
         return options | ({"session_token": token} if token is not None else {})
 
@@ -162,6 +169,16 @@ class _Asking:
         if isinstance(found, SchemaError):
             self.lease.checked = False
         return found, wait
+
+
+def _limits() -> dict[str, float]:
+    """Return how long the SDK waits for a connection and for an answer: no longer than the running call may."""
+    if left(OPTIONS["read_timeout"]) == OPTIONS["read_timeout"]:
+        return {}
+    return {
+        "connection_timeout": max(left(OPTIONS["connection_timeout"]), SHORTEST),
+        "read_timeout": left(OPTIONS["read_timeout"]) + GRACE,
+    }
 
 
 def _inspected() -> Generator[Any, Any, bool]:
@@ -255,10 +272,9 @@ class AsyncCosmosRepository(AsyncRepository):
             return await asyncio.sleep(wanted.seconds)
         asking = _Asking(self._lease, wanted)
         try:
-            answer = asking.call(await self._lease.async_container(self._user))
-            if not isinstance(wanted, items.Query):
-                return await answer
-            return await _collected(answer, wanted.limit)
+            return await awaited(
+                self._answer(asking), "Cosmos DB did not answer", unknown=isinstance(wanted, Batch)
+            )
         except sdk_error() as error:
             found, wait = asking.failed(error)
             if found is None:
@@ -266,6 +282,12 @@ class AsyncCosmosRepository(AsyncRepository):
             if wait:
                 await asyncio.sleep(wait)
             raise found from error
+
+    async def _answer(self, asking: _Asking) -> Any:
+        answer = asking.call(await self._lease.async_container(self._user))
+        if not isinstance(asking.wanted, items.Query):
+            return await answer
+        return await _collected(answer, asking.wanted.limit)
 
     async def close(self) -> None:
         """Give the running loop's client back; as `CosmosRepository.close`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
+from chatstore import deadlines
 from chatstore.errors import Invalid
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Address:
 def parse_url(url: str) -> Address:
     """Return what ``cosmosdb://:KEY@ACCOUNT.documents.azure.com/DATABASE/CONTAINER`` names; raise `Invalid`."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(deadlines.split(url)[0])
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None

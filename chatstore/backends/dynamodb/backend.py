@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backend import Backend
+from chatstore.contract import STATES
 
 if TYPE_CHECKING:
     from chatstore.provisioning import Provisioner
@@ -23,4 +24,4 @@ def _provisioner(url: str, schema: str | None) -> Provisioner:  # noqa: ARG001
     return provisioner_for(url)
 
 
-BACKEND = Backend(open=_open, provisioner=_provisioner, denied=frozenset({"search"}))
+BACKEND = Backend(open=_open, provisioner=_provisioner, denied=STATES | {"search"})

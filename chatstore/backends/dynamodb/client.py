@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from chatstore.backends.common.leases import Lease, User, shared
 from chatstore.backends.dynamodb.driver_errors import meaning, unreachable
 from chatstore.backends.dynamodb.queue import Queue
+from chatstore.deadlines import GRACE, left
 from chatstore.extras import not_installed
 
 if TYPE_CHECKING:
     from chatstore.backends.dynamodb.url import Address
 
-#: Seconds until a connection that is not made, or an answer that does not come, is a failure.
+#: Seconds until a connection that is not made, or an answer that does not come, is a failure, where the deadline does
+#: not come first.
 CONNECT_SECONDS, READ_SECONDS = 3, 10
+#: Seconds that a connection is waited for at least.
+SHORTEST = 0.05
 CONNECTIONS = 50
 
 
@@ -46,12 +50,14 @@ class BotoClients(Lease[Any, Any]):
         )
         try:
             session = self._session or boto3.session.Session()
-            return session.client(
+            made = session.client(
                 "dynamodb",
                 region_name=self.address.region,
                 endpoint_url=self.address.endpoint,
                 config=config,
             )
+            _keep_deadlines(made)
+            return made
         except (_driver().exceptions.BotoCoreError, ValueError) as error:
             found = meaning(error, _driver(), self.address, committing=False)
             if found is error:
@@ -61,6 +67,27 @@ class BotoClients(Lease[Any, Any]):
     def dispose(self, thing: Any) -> None:
         """Close the client's connections."""
         thing.close()
+
+
+def _keep_deadlines(client: Any) -> None:
+    """Have *client* wait no longer than the running call may; botocore has one limit for all of a client's calls."""
+    from urllib3.util import Timeout
+
+    class Timed(Timeout):
+        @property
+        def connect_timeout(self) -> float:
+            return max(left(CONNECT_SECONDS), SHORTEST)
+
+        @property
+        def read_timeout(self) -> float:
+            return left(READ_SECONDS) + GRACE
+
+        def clone(self) -> Timeout:
+            return Timed(connect=CONNECT_SECONDS, read=READ_SECONDS)
+
+    session = client._endpoint.http_session
+    session._timeout = timed = Timed(connect=CONNECT_SECONDS, read=READ_SECONDS)
+    session._manager.connection_pool_kw["timeout"] = timed
 
 
 class TableClient:

@@ -98,11 +98,11 @@ def _answered(error: Any, address: Address, *, committing: bool) -> Exception:
         return Lost()
     if codes & _BUSY:
         told = StorageUnavailable(
-            "DynamoDB throttled the table until the deadline: repeat the call later, or give it more capacity"
+            "DynamoDB throttled the table all the time: repeat the call later, or give it more capacity"
         )
         return Failed("busy", told, error, ambiguous=committing and code == "TransactionInProgressException")
     if status >= _SERVER_FAULT:
-        told = StorageUnavailable("DynamoDB had a fault of its own until the deadline: repeat the call later")
+        told = StorageUnavailable("DynamoDB had a fault of its own all the time: repeat the call later")
         return Failed("busy", told, error, ambiguous=committing)
     return _final(address, code, str(error.response.get("Error", {}).get("Message", "")))
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from chatstore.deadlines import left
 from chatstore.forks import renewed_in_child
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Queue:
         with self._lock:
             turn, people = self._places.setdefault(session_id, (Lock(), []))
             people.append(None)
-        mine = turn.acquire(timeout=PATIENCE)
+        mine = turn.acquire(timeout=left(PATIENCE))
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from chatstore import deadlines
 from chatstore.backends.common.documents import steps
 from chatstore.backends.common.documents.header import END
 from chatstore.backends.common.documents.serial import parse_header, parse_row
@@ -284,9 +285,10 @@ class DynamoDBStore:
         """Wait before what is *undone* is sent again; patience begins anew where there was *progress*."""
         if progress:
             patience = Patience()
+            deadlines.renew()
         if undone:
             told = StorageUnavailable(
-                "DynamoDB left part of a batch undone until the deadline: repeat the call later, or give the table "
+                "DynamoDB left part of a batch undone all the time: repeat the call later, or give the table "
                 "more capacity"
             )
             time.sleep(patience.after(Failed("busy", told, None)).seconds)

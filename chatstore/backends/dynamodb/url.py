@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from chatstore import deadlines
 from chatstore.errors import Invalid
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -51,7 +52,7 @@ def checked(table: str, region: str | None, endpoint: str | None) -> Address:
 def parse_url(url: str) -> Address:
     """Return what a ``dynamodb:`` *url* names. Raises `Invalid`."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(deadlines.split(url)[0])
         region, table = parts.netloc, unquote(parts.path.removeprefix("/"))
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
@@ -62,5 +63,5 @@ def parse_url(url: str) -> Address:
         raise Invalid(f"a DynamoDB URL names one table: {_FORM}")
     endpoint = options.pop("endpoint_url", None)
     if options:
-        raise Invalid("a DynamoDB URL has one option, endpoint_url: remove the others")
+        raise Invalid("a DynamoDB URL has two options, endpoint_url and deadline: remove the others")
     return checked(table, region or None, endpoint)

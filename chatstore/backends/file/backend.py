@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backend import Backend
 from chatstore.backends.file.url import parse_url
+from chatstore.contract import STATES
 
 if TYPE_CHECKING:
     from chatstore.repository import Repository
@@ -22,4 +23,4 @@ def _path(url: str) -> Path:
     return Path(parse_url(url))
 
 
-BACKEND = Backend(open=_open, path=_path)
+BACKEND = Backend(open=_open, path=_path, denied=STATES)

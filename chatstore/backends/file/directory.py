@@ -33,7 +33,7 @@ from chatstore.backends.file import array_file, element, filesystem
 from chatstore.backends.file.element import Entry
 from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
 from chatstore.backends.file.filesystem import Stamp, StampCache
-from chatstore.backends.file.header import Header
+from chatstore.backends.file.header import Header, Pending
 from chatstore.backends.file.header import read as read_header
 from chatstore.backends.file.header import write as write_header
 from chatstore.backends.file.line_index import LineIndex
@@ -96,6 +96,9 @@ class DirectorySession(FileSession):
             session = replace(session, message_count=0)
         elif mark is not None:
             session = element.apply_mark(session, mark)
+        pending = header.pending
+        if pending is not None and array is not None and (mark is None or mark.revision >= pending.revision):
+            session = replace(session, title=pending.title, metadata=pending.metadata)
         super().__init__(session, array)
         if array is not None and mark is None:
             self.session = self.stored = self._derive(session, array)
@@ -220,15 +223,26 @@ class DirectoryCore(FilesCore):
 
     def save(self, conversation: SessionState, *, rows: bool) -> None:
         """As `WholeSessionCore.save`; when a session began, which a load may tell, is in its header alone."""
-        if isinstance(conversation, DirectorySession):
-            began = conversation.session.created_at
-            if began != conversation.stored.created_at:
-                header = conversation.header
-                header = header._replace(session=replace(header.session, created_at=began))
-                write_header(self._header_path(header.session.session_id), header)
-                conversation.header = header
-                conversation.stored = replace(conversation.stored, created_at=began)
+        if rows and isinstance(conversation, DirectorySession):
+            self._prepare_header(conversation)
         super().save(conversation, rows=rows)
+
+    def _prepare_header(self, conversation: DirectorySession) -> None:
+        """Write, before the array, what of the session only its header says: it counts with the array, or already."""
+        before, after, header = conversation.stored, conversation.session, conversation.header
+        if after is before:
+            return
+        own = {name: getattr(before, name) for name in ("title", "metadata")}
+        made = header._replace(
+            session=replace(header.session, **own, created_at=after.created_at), pending=None
+        )
+        if conversation.new and any(getattr(after, name) is not value for name, value in own.items()):
+            made = made._replace(pending=Pending(after.revision, after.title, after.metadata))
+        # What an append that was broken off left there would count with this one.
+        if made != header:
+            write_header(self._header_path(header.session.session_id), made)
+            conversation.header = made
+            conversation.stored = replace(before, created_at=after.created_at)
 
     def make(self, session: SessionState) -> None:
         """As `FilesCore.make`: of the two files, the array decides, if there is anything in it."""
@@ -251,7 +265,7 @@ class DirectoryCore(FilesCore):
             write_header(header_path, Header(data, session.header.rows_after))
             return
         if session.adopted:
-            write_header(header_path, Header(session.stored))
+            write_header(header_path, Header(session.stored, pending=session.header.pending))
         if session.array is not None:
             array_file.keep_torn(session.array)
         if session.rows:

@@ -6,7 +6,8 @@
 
 ``session`` is in the last element of every append and says what the session was after it, so that an
 append touches no other file; what equals the element's own position and time is left out there. ``source``
-names the framework a payload came from, ``payload`` holds what JSON text cannot say. This module knows these
+names the framework a payload came from, ``payload`` holds what JSON text cannot say, ``updated_at`` is when the message
+was changed, and ``answer`` says of one that was streamed how far it is. This module knows these
 keys; it refuses to know where elements stand.
 """
 
@@ -23,7 +24,8 @@ from chatstore import codec
 from chatstore.codec import Draft, Row
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.failures import corrupt
-from chatstore.messages import MessageRecord, Records
+from chatstore.messages import Records
+from chatstore.records import ANSWER_STATES
 from chatstore.strictjson import dump_checked
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 _POSITION: Final = b',"position":'
 _SESSION: Final = b',"session":'
-_OWN: Final = frozenset({"position", "message_id", "created_at", "session"})
+_OWN: Final = frozenset({"position", "message_id", "created_at", "updated_at", "answer", "session"})
 
 
 class Entry(NamedTuple):
@@ -162,7 +164,9 @@ def read_records(session_id: str, entries: Iterable[Entry], revision: int) -> Re
         except (InvalidMessage, CorruptRecord):
             damaged.append(entry.position)
             continue
-        records.append(MessageRecord(message, entry.position, entry.message_id, entry.created_at, session_id))
+        draft = Draft.damaged(entry.message_id, entry.created_at)  # what a record takes of it is not
+        draft = draft._replace(finish_reason=codec.finish_reason_of(message))._replace(**_read_later(entry))
+        records.append(codec.recorded(session_id, message, Row(entry.position, draft)))
     if damaged:
         raise corrupt(session_id, damaged, records)
     return records
@@ -175,7 +179,39 @@ def read_row(entry: Entry) -> Row:
         draft = codec.encode(read_message(entry), now=entry.created_at, source=source)
     except (InvalidMessage, CorruptRecord):
         return Row(entry.position, Draft.damaged(codec.new_id(), entry.created_at))
-    return Row(entry.position, draft._replace(message_id=entry.message_id) if draft.id_generated else draft)
+    if draft.id_generated:
+        draft = draft._replace(message_id=entry.message_id)
+    later = _read_later(entry)
+    return Row(entry.position, draft._replace(**later) if later else draft)
+
+
+def _read_later(entry: Entry) -> dict[str, Any]:
+    """Return what *entry* says of its message beside it, by the fields of a draft; nothing of most."""
+    value = entry.value
+    if not isinstance(value, dict) or "updated_at" not in value:
+        return {}
+    found: dict[str, Any] = {"updated_at": parse_time(value["updated_at"])}
+    answer = value.get("answer")
+    if isinstance(answer, dict) and answer.get("state") in ANSWER_STATES:
+        found["state"] = answer["state"]
+        for name in ("first_token_at", "last_token_at"):
+            found[name] = parse_time(answer.get(name))
+        if isinstance(answer.get("finish_reason"), str):
+            found["finish_reason"] = answer["finish_reason"]
+    return found
+
+
+def _write_later(draft: Draft) -> dict[str, Any]:
+    """Return what `_read_later` reads."""
+    beside: dict[str, Any] = {}
+    if draft.updated_at is not None:
+        beside["updated_at"] = draft.updated_at.isoformat()
+    if draft.state is not None:
+        times = {"first_token_at": draft.first_token_at, "last_token_at": draft.last_token_at}
+        answer = {"state": draft.state, "finish_reason": draft.finish_reason}
+        answer |= {name: None if time is None else time.isoformat() for name, time in times.items()}
+        beside["answer"] = {name: value for name, value in answer.items() if value is not None}
+    return beside
 
 
 # -------------------------------------------------------------------------------- what is beside the message
@@ -244,6 +280,7 @@ def write_line(session_id: str, row: Row, session: ChatSession | None) -> bytes:
     }
     if draft.source is not None:
         beside["source"] = draft.source
+    beside |= _write_later(draft)
     if session is not None:
         beside["session"] = _summarize(row.position, draft.created_at, session)
     try:

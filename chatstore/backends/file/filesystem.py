@@ -19,6 +19,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
+from chatstore.deadlines import DEFAULT, left, passed
 from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.forks import renewed_in_child, undivided
 
@@ -35,8 +36,6 @@ V = TypeVar("V")
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
-#: Seconds that a call waits for others who hold the lock.
-PATIENCE: Final = 30.0
 _PAUSE: Final = 0.0003, 0.003
 #: A FIFO must not stop us while it is opened.
 _FLAGS: Final[int] = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
@@ -293,9 +292,9 @@ def acquire(path: str, flags: int, *, write: bool) -> FileLock | None:
     """Lock what is at *path* against writers, with *write* against readers too.
 
     None where nothing is there. Threads exclude each other like processes, because each has a descriptor of
-    its own. Raises `StorageUnavailable` when others held it for `PATIENCE` seconds.
+    its own. Raises `StorageUnavailable` when others held it until the deadline.
     """
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + left(DEFAULT)
     while True:
         try:
             with undivided:  # a child that did not know of its copy would keep the lock
@@ -330,8 +329,8 @@ def _wait(descriptor: int, path: str, until: float, *, write: bool) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > until:
-                msg = f"{path} was locked for {PATIENCE:.0f} seconds: find who hangs, then repeat the call"
-                raise StorageUnavailable(msg) from None
+                name = path.partition("/.locks")[0]
+                raise passed(f"another process, or thread, kept {name} locked") from None
         time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - so that those who wait do not march in step
 
 

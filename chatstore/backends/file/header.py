@@ -4,9 +4,10 @@ This module knows that file; it refuses to know messages. What every append chan
 position, the revision, the time) is in the array's last element; here it is as it was when this file was
 written.
 
-Three keys keep a crash between two files from leaving half a change: elements that say a revision up to
+Four keys keep a crash between two files from leaving half a change: elements that say a revision up to
 ``rows_after`` are void (the session is being cleared); where ``needs_rows`` is true, the session exists only with
-an array (it was made by its first append); and where ``deleted`` is true, not even then.
+an array (it was made by its first append); where ``deleted`` is true, not even then; and ``pending`` is the title and
+the metadata that an append brings, which count from the revision on that it says.
 """
 
 from __future__ import annotations
@@ -25,13 +26,22 @@ _FIELDS: Final = tuple(field.name for field in fields(ChatSession))
 _TIMES: Final = ("created_at", "updated_at", "archived_at", "expires_at")
 
 
+class Pending(NamedTuple):
+    """What an append makes of the session's title and metadata, once the array says *revision*."""
+
+    revision: int
+    title: str | None
+    metadata: dict[str, Any]
+
+
 class Header(NamedTuple):
-    """A session's own data, and which array belongs to it."""
+    """A session's own data, which array belongs to it, and what becomes of it with the array's newest element."""
 
     session: ChatSession
     rows_after: int = 0
     needs_rows: bool = False
     deleted: bool = False
+    pending: Pending | None = None
 
 
 def read(path: str) -> Header:
@@ -41,7 +51,8 @@ def read(path: str) -> Header:
         given: dict[str, Any] = {name: value[name] for name in _FIELDS}
         times = {name: element.parse_time(given[name]) for name in _TIMES}
         flags = [value.get(name) is True for name in ("needs_rows", "deleted")]
-        header = Header(ChatSession(**given | times), value["rows_after"], *flags)
+        pending = Pending(**value["pending"]) if "pending" in value else None
+        header = Header(ChatSession(**given | times), value["rows_after"], flags[0], flags[1], pending)
         optional = {"archived_at", "expires_at"}
         known = all(times[name] or (name in optional and given[name] is None) for name in _TIMES)
         if not known or not _has_types(header) or file_name(header.session.session_id) != Path(path).stem:
@@ -62,6 +73,14 @@ def _has_types(header: Header) -> bool:
         and all(type(number) is int for number in numbers)
         and isinstance(session.metadata, dict)
         and isinstance(session.forked_at, int | None)
+        and (
+            header.pending is None
+            or (
+                type(header.pending.revision) is int
+                and isinstance(header.pending.title, str | None)
+                and isinstance(header.pending.metadata, dict)
+            )
+        )
     )
 
 
@@ -78,4 +97,6 @@ def write(path: str, header: Header) -> None:
     value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
     value["rows_after"] = header.rows_after
     value |= {name: True for name in ("needs_rows", "deleted") if getattr(header, name)}
+    if header.pending is not None:
+        value["pending"] = header.pending._asdict()
     filesystem.replace_file(path, [codec.dumps(value).encode(), b"\n"], mtime=1000 * header.session.revision)

@@ -23,6 +23,7 @@ from chatstore.backends.file.element import Entry
 from chatstore.backends.file.file_session import FilesCore, FileSession, FilesRepository
 from chatstore.backends.file.line_index import LineIndex
 from chatstore.codec import Appended, Row
+from chatstore.contract import STATES
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities
 from chatstore.strictjson import dump_checked
@@ -124,8 +125,10 @@ class SingleFileCore(FilesCore):
 
     dated = True
     capabilities = Capabilities(
-        denied=frozenset(
+        denied=STATES.union(
             {
+                "begin_answer",
+                "close_answers",
                 "create_session",
                 "update_session",
                 "delete_session",
@@ -142,6 +145,8 @@ class SingleFileCore(FilesCore):
             "search scans every message",
         ),
     )
+    begin_answer: Any = _deny
+    close_answers: Any = _deny
     create_session: Any = _deny
     update_session: Any = _deny
     delete_session: Any = _deny

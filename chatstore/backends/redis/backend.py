@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backend import Backend
+from chatstore.contract import STATES
 
 if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
@@ -23,4 +24,4 @@ def _open_async(target: Any, schema: str | None) -> AsyncRepository:  # noqa: AR
     return async_repository_for(target)
 
 
-BACKEND = Backend(open=_open, open_async=_open_async, clients=("redis",))
+BACKEND = Backend(open=_open, open_async=_open_async, clients=("redis",), denied=STATES)

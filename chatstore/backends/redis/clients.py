@@ -5,19 +5,25 @@ The one module that imports redis-py, at the first use. It refuses to know sessi
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from chatstore.backends.common.leases import Lease, shared
+from chatstore.deadlines import GRACE, left
 from chatstore.errors import Invalid
 from chatstore.extras import not_installed
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import ModuleType
 
     from chatstore.backends.redis.url import Target
 
-#: Seconds to wait for a server to accept a connection, and for it to answer.
+#: Seconds to wait for a server to accept a connection, and for it to answer, where the deadline does not come first.
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
+#: Seconds that a connection is waited for at least: none would mean not to wait at all.
+SHORTEST = 0.05
 
 
 def driver() -> ModuleType:
@@ -37,6 +43,8 @@ class Clients(Lease[Any, Any]):
         """Lend a *client* of the caller's, or make one for *target* at the first use."""
         self.target = target
         self.checked = False
+        #: The awaiting clients on whose idle connections an answer may still be to come.
+        self._distrusted: WeakSet[Any] = WeakSet()
         self.apart = target.cluster if target else is_cluster(client)
         super().__init__(client)
 
@@ -74,6 +82,11 @@ class Clients(Lease[Any, Any]):
                 protocol=2,
                 socket_timeout=ANSWER_SECONDS,
                 socket_connect_timeout=CONNECT_SECONDS,
+                **(
+                    {}
+                    if module.__name__.endswith("asyncio")
+                    else {"connection_class": _timed(self.target.url)}
+                ),
             )
         except (ValueError, TypeError):
             msg = "redis-py refuses an option of the URL: check the values in its query"
@@ -86,18 +99,57 @@ class Clients(Lease[Any, Any]):
         return client is self._thing and not self.given and not self.apart
 
     def distrust(self, client: Any) -> None:
-        """Use no connection of the blocking *client* again that an interrupt may have come upon.
+        """Use no connection of *client* again that an interrupt may have come upon.
 
         An answer may still be to come on one that is idle by now, where the next command would take it for its own;
-        and one that was lost on the way counts as in use for ever. Who awaits is cancelled where redis-py looks to it.
+        and one that was lost on the way counts as in use for ever. An awaiting client is seen to by `trusted`, when it
+        is used next.
         """
-        if client is None or is_awaiting(client):
+        if client is None:
+            return
+        if is_awaiting(client):
+            self._distrusted.add(client)
             return
         self.renounce(client)
         nodes = [node.redis_connection for node in client.get_nodes()] if self.apart else [client]
         for node in nodes:
             if node is not None:
                 node.connection_pool.disconnect(inuse_connections=False)
+
+    def trusted(self, client: Any) -> Generator[Any, Any, None]:
+        """Close what `distrust` found of an awaiting *client*, before anything else is sent."""
+        if client in self._distrusted:
+            yield from (
+                [node.disconnect() for node in client.get_nodes()]
+                if self.apart
+                else [client.connection_pool.disconnect(inuse_connections=False)]
+            )
+            self._distrusted.discard(client)
+
+
+@cache
+def _timed(url: str) -> Any:
+    """Return the class of blocking connections for *url* that wait no longer than the running call may."""
+    connection = driver().connection
+    kind: Any = connection.SSLConnection if url.startswith("rediss:") else connection.Connection
+
+    class Timed(kind):  # type: ignore[misc]
+        def _connect(self) -> Any:
+            told: Any = super().socket_connect_timeout
+            self.socket_connect_timeout = max(left(CONNECT_SECONDS if told is None else told), SHORTEST)
+            try:
+                return super()._connect()
+            finally:
+                self.socket_connect_timeout = told
+
+        def read_response(self, *args: Any, **options: Any) -> Any:
+            told = self.socket_timeout
+            seconds = left(ANSWER_SECONDS if told is None else told) + GRACE
+            if told is None or seconds < told:
+                options.setdefault("timeout", seconds)
+            return super().read_response(*args, **options)
+
+    return Timed
 
 
 def clients_for(target: Target) -> Clients:

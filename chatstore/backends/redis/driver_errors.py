@@ -30,7 +30,7 @@ Kind = Literal[
 _ADVICE: dict[Kind, tuple[type[ChatstoreError], str]] = {
     "busy": (
         StorageUnavailable,
-        "Redis stayed busy (loading, failing over, or running a long script) until the deadline: repeat the call later",
+        "Redis stayed busy (loading, failing over, or running a long script) all the time: repeat the call later",
     ),
     "lost": (
         StorageUnavailable,

@@ -161,11 +161,18 @@ def parse_row(stored: bytes | str) -> Row:
             generated = about != "{}"
         else:
             known = json.loads(about)
-            rest, generated = [known.get(name) for name in OPTIONAL], bool(known.get("id_generated"))
+            rest, generated = (
+                [_value(name, known.get(name)) for name in OPTIONAL],
+                bool(known.get("id_generated")),
+            )
         draft = Draft(created_at, message_id, generated, type_, content, payload, *rest)
         return Row(int(position), draft)
     except (ValueError, TypeError, AttributeError):
         return _mark_damaged(stored)
+
+
+def _value(name: str, value: Any) -> Any:
+    return datetime.fromisoformat(value) if value is not None and name.endswith("_at") else value
 
 
 def _mark_damaged(stored: bytes | str) -> Row:

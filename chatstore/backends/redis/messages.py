@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.common import rules
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.layout import extract_body, format_position, pack_draft, pack_row, parse_row
+from chatstore.backends.redis.layout import (
+    extract_body,
+    format_field,
+    format_position,
+    pack_draft,
+    pack_row,
+    parse_row,
+)
 from chatstore.codec import Appended, Row, messages_of, record_of, records_of, same_body
-from chatstore.contract import AddMessages
+from chatstore.contract import AddMessages, BeginAnswer
 from chatstore.errors import StorageUnavailable
 from chatstore.failures import another_body, no_message, stale
 
@@ -45,6 +52,7 @@ class Messages:
     def add_messages(self, call: AddMessages, positions: Sequence[int] = ()) -> Generator[Any, Any, Appended]:
         """Append the drafts of *call*, at *positions* if these are given."""
         rows = [pack_draft(draft) for draft in call.drafts]
+        own = [(name, format_field(name, value)) for name, value in call.changes.items()]
         args, expires_at = [*rows, *map(format_position, positions)], self.server.find_expiry(call.now)
         while True:
             word, answer = yield from self.server.run(
@@ -55,6 +63,8 @@ class Messages:
                 expires_at=expires_at,
                 rows=len(rows),
                 numbered=bool(positions),
+                after=call.after if isinstance(call, BeginAnswer) else None,
+                own=own,
             )
             if word == "done":
                 break
@@ -107,10 +117,10 @@ class Messages:
         for _ in range(CONTENDED):
             revision, found = yield from self._read_one(call)
             row = parse_row(found)
-            edited = row._replace(draft=rules.edited_draft(call.session_id, row.draft, call.draft))
+            edited = row._replace(draft=rules.edited_draft(call, row.draft))
             if call.expected_revision is not None and call.expected_revision != revision:
                 raise stale(call.session_id, call.expected_revision, revision)
-            if same_body(edited.draft, row.draft):
+            if edited.draft is row.draft:
                 return record_of(call.session_id, row)
             args = [found, pack_row(edited)]
             word, _ = yield from self.server.run(

@@ -15,8 +15,10 @@ from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
 from chatstore.backends.redis.sending import carry_out
+from chatstore.backends.redis.steps import Run
 from chatstore.backends.redis.url import check_ttl, parse_url
 from chatstore.contract import Answer, AskDurability, C, T, adrive, drive
+from chatstore.deadlines import awaited, writes
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -151,7 +153,8 @@ class AsyncRedisRepository(AsyncRepository):
             await asyncio.sleep(wanted.seconds)
             return None
         client = self._lease.lend_awaiting(self._user)
-        return await adrive(carry_out(self._lease, self._user, client, wanted), _await)
+        work = adrive(carry_out(self._lease, self._user, client, wanted), _await)
+        return await awaited(work, "Redis did not answer", unknown=isinstance(wanted, Run) and writes())
 
     async def close(self) -> None:
         """Give the client back; the last repository on a URL closes it, a passed-in client stays open.

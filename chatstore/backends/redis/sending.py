@@ -6,6 +6,7 @@ blocking and asynchronous clients.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from chatstore.backends.redis.steps import Settings
 
 
+#: What redis-py says, by either of two classes, where it did not get as far as sending anything.
+_NEVER_CONNECTED = "connecting to"
+
+
 def carry_out(
     lease: Clients, user: User, client: Any, step: Run | Many | Settings
 ) -> Generator[Any, Any, Any]:
@@ -32,6 +37,7 @@ def carry_out(
     sent = False
     try:
         client = lease.lend(user) if client is None else client
+        yield from lease.trusted(client)
         if isinstance(step, Run):
             if step.once:
                 yield from _connect(lease, client)
@@ -48,7 +54,10 @@ def carry_out(
             return (yield from _send_many(client, step))
         return (yield from _read_settings(redis, lease, client))
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
+        sent = sent and _NEVER_CONNECTED not in str(error)
         raise make_failed(classify(error), error, ambiguous=sent) from None
+    except CancelledError:  # redis-py closes the connection
+        raise
     except BaseException:
         lease.distrust(client)
         raise

@@ -75,13 +75,18 @@ class Server:
         expires_at: datetime | None = None,
         rows: int = 0,
         numbered: bool = False,
+        after: int | None = None,
+        own: Sequence[tuple[str, str | None]] = (),
+        asked: bool = False,
         repeatable: bool | None = None,
     ) -> Generator[Any, Any, tuple[str, list[Any]]]:
         """Run *script* on the session of *call*; return the first word of its answer and what the script says after it.
 
         *expected* is the revision that the session must have. *rows* is the number of messages in *args*; with
-        *numbered* their positions follow there. *repeatable* None: as *call* is. A script that refuses raises
-        `SessionNotFound`, `SessionExists`, `Conflict` or `OutcomeUnknown`.
+        *numbered* their positions follow there. An append deletes what is behind position *after* first, and puts
+        *own*, fields of the session, in place. *asked*: a deletion is of a session that is seen. *repeatable* None: as
+        *call* is. A script that refuses raises `SessionNotFound`, `SessionExists`, `Conflict` or
+        `OutcomeUnknown`.
         """
         scope, now, session_id = call.scope, call.now, call.session_id
         repeatable = call.repeatable if repeatable is None else repeatable
@@ -95,15 +100,20 @@ class Server:
             f"{format_time(now)}\n{format_score(now)}\n{scope.tenant_id or ''}\n{scope.user_id or ''}\n"
             f"{'' if self.lists.apart else self.keys.index}\n{session_id}\n{'' if expected is None else expected}\n"
             f"{'' if expires_at is None else format_time(expires_at)}\n{sweep}\n{rows}\n{'1' if numbered else ''}\n"
+            f"{'' if after is None else format_position(after)}\n{2 * len(own)}\n{'1' if asked else ''}\n"
         )
+        args = [
+            *args,
+            *(part for name, value in own for part in (name, "=" + value if value is not None else "")),
+        ]
         word, *answer = yield from attempts(
-            Run(script, keys, (words, *args), not repeatable), repeatable=repeatable
+            Run(script, keys, (words, *args), not repeatable), repeatable=repeatable, writes=True
         )
         word = to_text(word)
         if word == "enter":  # a session that is in no list would be lost there if this process died now
             yield from self.lists.enter(session_id, now, *scope)
             word, *answer = yield from attempts(
-                Run(script, keys, (f"{words}1", *args), not repeatable), repeatable=repeatable
+                Run(script, keys, (f"{words}1", *args), not repeatable), repeatable=repeatable, writes=True
             )
             word = to_text(word)
         if word in _REFUSALS:

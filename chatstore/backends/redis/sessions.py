@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from chatstore.arguments import Scope, Window
 from chatstore.backends.common import rules
 from chatstore.backends.redis import scripts
-from chatstore.backends.redis.layout import FIELDS, format_field, pack_session, parse_row, parse_session
+from chatstore.backends.redis.layout import (
+    FIELDS,
+    format_field,
+    pack_row,
+    pack_session,
+    parse_row,
+    parse_session,
+)
 from chatstore.contract import InSession
 from chatstore.failures import missing
 
@@ -54,7 +61,7 @@ class Sessions:
             and (yield from self.get_session(call)) is not None
         ):
             yield from lists.enter(call.session_id, call.now, values.get("tenant_id"), values.get("user_id"))
-        args: list[Any] = [len(FIELDS), *FIELDS]
+        args: list[Any] = [len(FIELDS), *FIELDS, "1" if call.only_unset else "", "1" if call.touch else ""]
         for name, value in values.items():
             stored = format_field(name, value)
             args += [name, "0" if stored is None else "1", stored or ""]
@@ -71,7 +78,8 @@ class Sessions:
         return changed
 
     def delete_session(self, call: DeleteSession) -> Generator[Any, Any, bool]:
-        word, answer = yield from self.server.run(scripts.DELETE, call)
+        expected = call.expected_revision
+        word, answer = yield from self.server.run(scripts.DELETE, call, expected=expected, asked=True)
         if word == "none":
             return False
         yield from self.server.lists.leave(call.session_id, answer[0])
@@ -84,13 +92,15 @@ class Sessions:
         if source is None or not rules.visible(source, call.scope, call.now):
             raise missing(call.session_id)
         rows = [parse_row(one) for one in members]
-        copy = (
-            rules.SessionState(source, rows)
-            .fork(call.new_session_id, call.through, call.scope, call.now)
-            .session
-        )
+        copy = rules.SessionState(source, rows).fork(call.new_session_id, call.through, call.scope, call.now)
+        members = [
+            member if copied is row else pack_row(copied)
+            for member, row, copied in zip(members, rows, copy.rows, strict=True)
+        ]
         return (
-            yield from self._put(call, replace(copy, expires_at=self.server.find_expiry(call.now)), members)
+            yield from self._put(
+                call, replace(copy.session, expires_at=self.server.find_expiry(call.now)), members
+            )
         )
 
     def _put(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from chatstore import deadlines
 from chatstore.backends.redis.layout import DEFAULT_PREFIX
 from chatstore.errors import Invalid
 
@@ -25,7 +26,7 @@ _PASSED_ON: Final = frozenset(
         "ssl_check_hostname",
     }
 )
-_OURS: Final = frozenset({"cluster", "key_prefix", "ttl", "strict"})
+_OURS: Final = frozenset({"cluster", "deadline", "key_prefix", "ttl", "strict"})
 #: The longest ttl, in seconds: a thousand years.
 _LONGEST: Final = 1000 * 365 * 86_400
 _SWITCH: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -44,7 +45,7 @@ class Target(NamedTuple):
 def parse_url(url: str) -> Target:
     """Return what *url* says. Raises `Invalid`, without repeating the URL, which may hold a password."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(deadlines.split(url)[0])
         _ = parts.port
     except ValueError:
         msg = "the Redis URL has no proper host and port: write redis://HOST:6379/0"

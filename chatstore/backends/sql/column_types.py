@@ -123,18 +123,19 @@ class JSONDocument(TypeDecorator[Any]):
     impl = JSON
     cache_ok = True
 
-    def __init__(self, *, binary: bool = False) -> None:
-        """Take ``jsonb`` for *binary* where there is such a thing."""
+    def __init__(self, *, binary: bool = False, objects: bool = True) -> None:
+        """Take ``jsonb`` for *binary* where there is such a thing; not only *objects* are stored if that is False."""
         super().__init__()
-        self.binary = binary
+        self.binary, self.objects = binary, objects
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Pick JSON where the stored text stays what was written, else long text."""
-        return dialect_for(dialect.name).json(dialect, binary=self.binary)
+        ours = dialect_for(dialect.name)
+        return ours.json(dialect, binary=self.binary) if self.objects else ours.json_value(dialect)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], str | None]:  # noqa: ARG002
         """Hand every driver JSON text."""
-        return _encode
+        return encode
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """Decode what the driver has not decoded by itself."""
@@ -143,7 +144,8 @@ class JSONDocument(TypeDecorator[Any]):
         return _decode
 
 
-def _encode(value: Any) -> str | None:
+def encode(value: Any) -> str | None:
+    """Return a JSON value as the text that is stored."""
     if value is None or isinstance(value, JSONText):
         return value
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
@@ -155,4 +157,6 @@ def _encode(value: Any) -> str | None:
 
 
 def _decode(text: str | bytes | None) -> Any:
+    if text == "{}":  # of most sessions
+        return {}
     return None if text is None else json.loads(text)

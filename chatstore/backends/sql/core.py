@@ -7,6 +7,7 @@ writes touches the session's row first: whoever holds that row is the only write
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from chatstore import codec
-from chatstore.arguments import NewSession
+from chatstore.arguments import NewSession, place_of
 from chatstore.backends.common import rules
-from chatstore.backends.sql import statements as rows
+from chatstore.backends.sql import execution, rows, states
 from chatstore.backends.sql.dialects.base import UNMEASURED
-from chatstore.backends.sql.statements import SESSION, row_of, session_of
+from chatstore.backends.sql.rows import SESSION, row_of, session_of
 from chatstore.codec import Appended, Row, record_of, records_of, same_body
+from chatstore.contract import BeginAnswer
 from chatstore.errors import CorruptRecord
-from chatstore.failures import another_body, missing, no_message, out_of_order, stale, taken
+from chatstore.failures import another_body, found_nowhere, missing, no_message, out_of_order, stale, taken
 from chatstore.messages import PurgeReport, Records
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from chatstore.contract import (
         AddMessages,
         AskDurability,
+        CloseAnswers,
         CountMessages,
         CreateSession,
         DeleteMessage,
         DeleteSession,
+        FindMessage,
         ForkSession,
         GetMessage,
         GetMessages,
@@ -57,6 +61,8 @@ if TYPE_CHECKING:
 
 #: Ids or sessions in one statement.
 MANY = 500
+#: From so many messages on, copying them saves more than the three more round trips take.
+COPIED = 500
 
 
 # ------------------------------------------------------------------------------------------------ finding and locking
@@ -64,7 +70,7 @@ MANY = 500
 
 def get_session(c: Connection, q: Statements, call: InSession) -> ChatSession | None:
     """Return the session if *scope* sees it."""
-    row = c.execute(q.session(call.scope), rows.parameters(call)).first()
+    row = q.session(call.scope, c.dialect).first_row(c, rows.parameters(call))
     return None if row is None else session_of(row)
 
 
@@ -168,11 +174,12 @@ def update_session(c: Connection, q: Statements, call: UpdateSession) -> ChatSes
     """As `Repository.update_session`."""
     session = _seen(c, q, call)
     _expect(session, call.expected_revision)
-    changed = rules.changed(session, call.changes, call.now)
+    changed = rules.changed(session, call)
     if changed is not session:
         # By identity: {"a": 1} and {"a": True} are equal for Python.
-        names = (name for name in SESSION if getattr(changed, name) is not getattr(session, name))
-        _store(c, q, session, {name: getattr(changed, name) for name in names})
+        names = [name for name in SESSION if getattr(changed, name) is not getattr(session, name)]
+        again = {"indexed_position": 0} if {"tenant_id", "user_id"} & set(names) else {}
+        _store(c, q, session, again | {name: getattr(changed, name) for name in names})
     return changed
 
 
@@ -181,6 +188,7 @@ def delete_session(c: Connection, q: Statements, call: DeleteSession) -> bool:
     session = locked(c, q, call.session_id)
     if session is None or not rules.visible(session, call.scope, call.now):
         return False
+    _expect(session, call.expected_revision)
     _drop(c, q, call.session_id)
     return True
 
@@ -193,14 +201,14 @@ def list_sessions(c: Connection, q: Statements, call: ListSessions) -> list[Chat
     start = call.start
     found: list[ChatSession] = []
     while True:
-        fetched = c.execute(
-            q.sessions(call.scope, call.wanted, start, call.limit), rows.parameters(call)
-        ).all()
-        page = [session_of(row) for row in fetched]
+        statement = q.sessions(call, more=start is not None, here=c.dialect)
+        page = [session_of(row) for row in statement.rows(c, rows.listing(call, start))]
+        if not call.wanted.metadata:
+            return page
         found += [session for session in page if rules.wanted(session, call.scope, call.wanted, call.now)]
         if len(found) >= call.limit or len(page) < call.limit:
             return found[: call.limit]
-        start = (page[-1].updated_at, page[-1].session_id)
+        start = place_of(page[-1], call.order)
 
 
 def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession:
@@ -223,36 +231,40 @@ def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession
 
 
 def append_once(c: Connection, q: Statements, call: AddMessages) -> Appended | None:
-    """Append without looking any id up; None where *scope* does not see a session of this id.
+    """Append without looking any id up; None where no session of this id is in scope, at the revision expected.
 
     A known id is a unique violation, which undoes all of it, the counter included.
     """
     _fit(c, q, call.drafts)
     size = len(call.drafts)
-    at_once = q.appends_at_once
-    row: Sequence[Any] | None
-    if at_once:
-        row = q.append_at_once(call.scope, size, c.dialect).first_row(c, rows.appending(call))
-    else:
-        row = _count_on(c, q, call)
+    copying = q.copying(c.dialect) if size >= COPIED and execution.can_copy(c) else None
+    at_once = q.appends_at_once and copying is None
+    row = _append_at_once(c, q, call) if at_once else _count_on(c, q, call)
     if row is None:
         return None
     last, revision = row
     stored = [Row(position, draft) for position, draft in enumerate(call.drafts, last - size + 1)]
-    if not at_once:
-        q.insert_many(c.dialect).run_many(c, rows.message_values(call.session_id, stored))
+    if copying is not None:
+        execution.copy(c, copying, rows.lines(call.session_id, stored))
+    elif not at_once:
+        q.insert_many(c.dialect).insert(c, rows.lines(call.session_id, stored))
+    if call.states:
+        states.write(c, q, call.scope, call.states, call.now)
     return Appended(revision, stored)
 
 
+def _append_at_once(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
+    return q.append_at_once(call, c.dialect).first_row(c, rows.appending(call))  # type: ignore[no-any-return]
+
+
 def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
-    """Make room for *size* messages; return (last_position, revision), or None where the session is not in scope."""
-    parameters = rows.counting(call)
+    """Make room for the messages of *call*; return (last_position, revision), or None as `append_once`."""
     upsert = q.dialect.upsert
     if upsert is not None and upsert.returns:
-        return q.upsert_returning(call.scope, c.dialect).first_row(c, parameters)  # type: ignore[no-any-return]
-    if upsert is not None:
-        c.execute(q.upsert(call.scope), parameters)
-    elif c.execute(q.count_on(call.scope), {"n": len(call.drafts), **rows.parameters(call)}).rowcount != 1:
+        return q.counting(call, c.dialect).first_row(c, rows.counting(call))  # type: ignore[no-any-return]
+    if upsert is not None and call.expected_revision is None:
+        c.execute(q.upsert(call.scope), rows.counting(call))
+    elif c.execute(q.count_on(call), rows.counting_on(call)).rowcount != 1:
         return None
     session = get_session(c, q, call)
     return None if session is None else (session.last_position, session.revision)
@@ -263,9 +275,24 @@ def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
     _fit(c, q, call.drafts)
     session, expected = _writable(c, q, call, call.expected_revision)
     known = _known(c, q, call.session_id, call.drafts)
+    changes = rules.differing(session, call.changes)
     if len(known) == len(call.drafts):
-        return Appended(session.revision, [known[draft.message_id] for draft in call.drafts])
+        revision = session.revision
+        if not call.drafts:
+            _expect(session, expected)
+        again = expected not in (None, revision)
+        if call.states and not again:
+            states.write(c, q, call.scope, call.states, call.now)
+        if changes and not again:
+            revision = _touch(c, q, session, call.now, **changes)
+        return Appended(revision, [known[draft.message_id] for draft in call.drafts])
     _expect(session, expected)
+    if call.states:
+        states.write(c, q, call.scope, call.states, call.now)
+    if isinstance(call, BeginAnswer) and call.after is not None:
+        gone = c.execute(q.delete_from, {"sid": call.session_id, "after": call.after}).rowcount
+        session = replace(session, message_count=session.message_count - gone)
+        known = {message_id: row for message_id, row in known.items() if row.position <= call.after}
     stored, position = [], session.last_position
     for draft in call.drafts:
         row = known.get(draft.message_id)
@@ -273,8 +300,8 @@ def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
             position += 1
             row = Row(position, draft)
         stored.append(row)
-    revision = _write(c, q, session, [row for row in stored if row.draft.message_id not in known], call.now)
-    return Appended(revision, stored)
+    new = [row for row in stored if row.draft.message_id not in known]
+    return Appended(_write(c, q, session, new, call.now, **changes), stored)
 
 
 def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
@@ -338,15 +365,11 @@ def get_messages(c: Connection, q: Statements, call: GetMessages) -> list[Messag
     """As `Repository.get_messages`."""
     if call.window.empty:
         return []
-    parameters = rows.parameters(call) | rows.windowed(call.window)
-    fetched = c.execute(q.messages(call.scope, call.window), parameters).all()
+    fetched = q.messages(call.scope, call.window, c.dialect).rows(c, rows.windowed(call))
     if call.window.last is not None:
         fetched = fetched[::-1]
     try:
-        return [
-            codec.decode(type_, content or "", payload, None if generated else message_id)
-            for type_, content, payload, message_id, generated, _ in fetched
-        ]
+        return codec.decode_all(fetched)
     except CorruptRecord:
         # Read again for an error that names the damaged ones and carries the others.
         return [record.message for record in get_records(c, q, call)]
@@ -357,8 +380,7 @@ def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
     if call.window.empty:
         session = get_session(c, q, call)
         return records_of(call.session_id, [], session.revision if session else 0)
-    parameters = rows.parameters(call) | rows.windowed(call.window)
-    fetched = c.execute(q.records(call.scope, call.window), parameters).all()
+    fetched = q.records(call.scope, call.window, c.dialect).rows(c, rows.windowed(call))
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.
     stored = sorted(
@@ -370,12 +392,22 @@ def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
 def get_message(c: Connection, q: Statements, call: GetMessage) -> MessageRecord:
     """As `Repository.get_message`."""
     # In one statement: between two, the session could be deleted and made again by another owner.
-    row = c.execute(q.visible_row(call.scope, call.key), rows.parameters(call) | {"key": call.key}).first()
+    row = q.visible_row(call.scope, call.key, c.dialect).first_row(
+        c, rows.parameters(call) | {"key": call.key}
+    )
     if row is not None:
         return record_of(call.session_id, row_of(row))
     raise (
         missing(call.session_id) if get_session(c, q, call) is None else no_message(call.session_id, call.key)
     )
+
+
+def find_message(c: Connection, q: Statements, call: FindMessage) -> MessageRecord:
+    """As `Repository.find_message`."""
+    row = q.found(call.scope, c.dialect).first_row(c, rows.parameters(call) | {"key": call.message_id})
+    if row is None:
+        raise found_nowhere(call.message_id)
+    return record_of(row[0], row_of(row[1:]))
 
 
 def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
@@ -399,13 +431,13 @@ def update_message(c: Connection, q: Statements, call: UpdateMessage) -> Message
     _fit(c, q, [call.draft])
     session = _seen(c, q, call)
     row = _row(c, q, call.session_id, call.key)
-    edited = row._replace(draft=rules.edited_draft(call.session_id, row.draft, call.draft))
+    edited = row._replace(draft=rules.edited_draft(call, row.draft))
     _expect(session, call.expected_revision)
-    if not same_body(edited.draft, row.draft):
+    if edited.draft is not row.draft:
         values = rows.message_values(call.session_id, [edited])[0]
         del values["session_id"], values["position"]
         c.execute(q.update_message.values(values), {"sid": call.session_id, "at": row.position})
-        _touch(c, q, session, call.now)
+        _touch(c, q, session, call.now, indexed_position=q.indexed_before(row.position))
     return record_of(call.session_id, edited)
 
 
@@ -486,6 +518,27 @@ def purge_some(c: Connection, q: Statements, call: Purge) -> tuple[int, int]:
         _drop(c, q, session_id)
         sessions, lost = sessions + 1, lost + session.message_count
     return sessions, lost
+
+
+def unattended(c: Connection, q: Statements, call: CloseAnswers) -> list[tuple[str, str]]:
+    """Return session and message id of each answer that *call* names."""
+    parameters = rows.parameters(call) | {"since": call.untouched_since}
+    return [
+        (session_id, message_id) for session_id, message_id in c.execute(q.unattended(call.scope), parameters)
+    ]
+
+
+def close_answer(c: Connection, q: Statements, call: CloseAnswers, session_id: str, message_id: str) -> bool:
+    """Close one of these answers, unless somebody was faster; tell whether it was closed."""
+    session = locked(c, q, session_id)
+    row = c.execute(q.row(message_id), {"sid": session_id, "key": message_id}).first()
+    if session is None or row is None:
+        return False
+    before = row_of(row)
+    if not rules.unattended(before.draft, call.untouched_since):
+        return False
+    update_message(c, q, rules.closing(call, session_id, before.draft))
+    return True
 
 
 def durability(c: Connection, q: Statements, _call: AskDurability) -> Durability:

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 
 def qualify(dialect: Dialect, name: str, schema: str | None) -> str:
-    """Return *name* within *schema*, quoted as *dialect* quotes where that is needed."""
-    quote = dialect.identifier_preparer.quote
-    return f"{quote(schema)}.{quote(name)}" if schema else quote(name)
+    """Return *name* within *schema*, quoted as *dialect* quotes where that is needed; a percent sign stands once."""
+    prepare = dialect.identifier_preparer
+
+    def quoted(part: str) -> str:
+        made = prepare.quote(part)
+        return made.replace("%%", "%") if prepare._double_percents else made
+
+    return f"{quoted(schema)}.{quoted(name)}" if schema else quoted(name)
 
 
 def verbatim(statement: str) -> TextClause:

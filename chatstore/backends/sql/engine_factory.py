@@ -45,15 +45,18 @@ def new_engine(url: str | URL, **options: Any) -> Engine:
     if dialect.embedded:
         return _begun_by(dialect, dialect.open(parsed, options))
     dialect_of(parsed)
-    options.setdefault("connect_args", dialect.arguments(parsed))
+    made_for, told = dialect.arguments(parsed)
+    options.setdefault("connect_args", told)
     options.setdefault("poolclass", LendingPool)
     if not dialect.begins_explicitly(parsed):
-        return _guarded(parsed, lambda: create_engine(parsed, **options))
+        engine = _guarded(parsed, lambda: create_engine(made_for, **options))
+        dialect.prepare_engine(engine, parsed)
+        return engine
     # Every transaction is ended where it was begun, and a connection where that failed does not come back.
     options["connect_args"]["autocommit"] = True
-    engine = _guarded(parsed, lambda: create_engine(parsed, pool_reset_on_return=None, **options))
+    engine = _guarded(parsed, lambda: create_engine(made_for, pool_reset_on_return=None, **options))
     event.listen(_begun_by(dialect, engine), "handle_error", _notice_broken)
-    dialect.prepare_engine(engine)
+    dialect.prepare_engine(engine, parsed)
     return engine
 
 
@@ -64,15 +67,16 @@ def new_async_engine(url: str | URL, **options: Any) -> AsyncEngine:
     parsed = parse_url(url, asynchronous=True)
     dialect = dialect_for(parsed.get_backend_name())
     options.setdefault("hide_parameters", True)
-    options.setdefault("connect_args", dialect.arguments(parsed))
+    made_for, told = dialect.arguments(parsed)
+    options.setdefault("connect_args", told)
     options.setdefault("poolclass", AwaitingPool)
     explicit = dialect.begins_explicitly(parsed) and not dialect.embedded
     if explicit:
         options["connect_args"]["autocommit"] = True
-    engine = _guarded(parsed, lambda: create_async_engine(parsed, **options))
+    engine = _guarded(parsed, lambda: create_async_engine(made_for, **options))
     if explicit:
         event.listen(_begun_by(dialect, engine.sync_engine), "handle_error", _notice_broken)
-    dialect.prepare_engine(engine.sync_engine)
+    dialect.prepare_engine(engine.sync_engine, parsed)
     return engine
 
 
@@ -87,19 +91,26 @@ def migration_engine(url: str | URL) -> Engine:
         # Looking whether somebody's file is ours must not turn it to WAL; the first repository on it will.
         return _begun_by(dialect, dialect.open(parsed, options, look_only=True))
     dialect_of(parsed)
-    options["connect_args"] = dialect.arguments(parsed)
-    return _guarded(parsed, lambda: create_engine(parsed, **options))
+    made_for, options["connect_args"] = dialect.arguments(parsed)
+    return _guarded(parsed, lambda: create_engine(made_for, **options))
 
 
 def dialect_of(url: URL) -> sa.Dialect:
-    """Return SQLAlchemy's dialect of *url*, whose driver must be installed, without making an engine."""
+    """Return SQLAlchemy's dialect of *url*, whose driver must be installed, without making an engine.
+
+    Raises `Invalid` for an option that its driver does not know, and for a database that cannot keep what is promised.
+    """
+    ours = dialect_for(url.get_backend_name())
+    ours.refuse(url)
 
     def load() -> sa.Dialect:
         kind = url.get_dialect()
         kind.import_dbapi()
         return kind()
 
-    return _guarded(url, load)
+    here = _guarded(url, load)
+    ours.translated(url)
+    return here
 
 
 def begins_explicitly(url: URL) -> bool:

@@ -7,18 +7,20 @@ the lease's (`chatstore.backends.common.leases`). It refuses to know sessions an
 from __future__ import annotations
 
 import logging
-from threading import RLock
+from threading import TIMEOUT_MAX, RLock
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
 
 from chatstore.backends.common.leases import Lease, shared
-from chatstore.backends.sql.dialects import dialect_for
+from chatstore.backends.sql.dialects import dialect_for, waiting
 from chatstore.backends.sql.dialects.base import autocommits
 from chatstore.backends.sql.engine_factory import begins_explicitly, new_async_engine, new_engine
 from chatstore.backends.sql.lending import DIRECT, WRITES
+from chatstore.backends.sql.levels import LEVEL
 from chatstore.backends.sql.url import is_memory, sqlite_path
+from chatstore.deadlines import left, passed
 from chatstore.forks import renewed_in_child, undivided
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
         """Lend an *engine* of the caller's, or make one for *url* at the first use."""
         self.url: URL = engine.url if engine is not None else cast("URL", url)
         #: Whether the database is in this process, and calls share its locks.
-        self.embedded = dialect_for(self.url.get_backend_name()).embedded
+        dialect = dialect_for(self.url.get_backend_name())
+        self.embedded = dialect.embedded
+        #: Has the database of an engine of ours keep the deadline of a call.
+        self.limit = dialect.limit if engine is None else None
         #: Whether all threads share one connection (SQLite in memory).
         self.one_connection = is_memory(self.url)
         #: The schemas that were found ready.
@@ -60,7 +65,10 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
         #: What a unit on a SQLite file holds, and any step on a connection that all threads share.
         self.turn: AbstractContextManager[object] | None = None
         views: Any = None if engine is None else _views(cast("Any", engine), ours=False)
+        #: What the caller's engine has open when it is passed in is this process's own.
+        self._may_have_crossed = False
         super().__init__(views)
+        self._may_have_crossed = self.given
 
     # ---- what `Lease` asks
 
@@ -109,7 +117,7 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
         """Begin anew in a forked child."""
         self.turn = None  # another thread of the parent may have had it
         super()._renew()
-        if self.given:
+        if self._may_have_crossed:
             self._look_for_crossed()
 
     def _look_for_crossed(self) -> None:
@@ -142,6 +150,27 @@ class _Turns:
 _turns = _Turns()
 
 
+def free(turn: Any) -> AbstractContextManager[object]:
+    """Wait until *turn* is free, or this thread's already, and return it; raise at the deadline.
+
+    Who takes it then, by a plain ``with``, which no interrupt can leave half done, may still wait for another thread's
+    call, which has a deadline too.
+    """
+    if turn._is_owned():
+        return turn  # type: ignore[no-any-return]
+    try:
+        taken = turn.acquire(blocking=False) or turn.acquire(timeout=left(TIMEOUT_MAX))
+        if taken:
+            turn.release()
+    except BaseException:
+        if turn._is_owned():  # an interrupt came in between
+            turn.release()
+        raise
+    if not taken:
+        raise passed("other threads of this process used the SQLite file")
+    return turn  # type: ignore[no-any-return]
+
+
 def engines_for(url: URL) -> Engines:
     """Return the engines for *url* in this process."""
     if is_memory(url):
@@ -153,11 +182,12 @@ def _connect_undivided(engine: Engine) -> None:
     """Have forks wait while a server is connected to: a child would find TLS's own locks held, and hang."""
     if not dialect_for(engine.dialect.name).embedded:  # whose calls are undivided as a whole
         event.listen(engine, "do_connect", _connect)
+        event.listen(engine, "invalidate", waiting.cut_off)
 
 
 def _connect(dialect: Dialect, _: object, args: Any, options: Any) -> Any:
     with undivided:
-        return dialect.connect(*args, **options)
+        return waiting.connect(dialect, args, options)
 
 
 def _views(engine: EngineT, *, ours: bool) -> Views[EngineT]:
@@ -174,6 +204,6 @@ def _views(engine: EngineT, *, ours: bool) -> Views[EngineT]:
             engine,
         )
     dialect = dialect_for(engine.dialect.name)
-    unit = engine.execution_options(isolation_level=dialect.isolation) if autocommits(engine) else engine
-    single = engine if dialect.embedded else engine.execution_options(isolation_level="AUTOCOMMIT")
+    unit = engine.execution_options(**{LEVEL: dialect.isolation}) if autocommits(engine) else engine
+    single = engine if dialect.embedded else engine.execution_options(**{LEVEL: "AUTOCOMMIT"})
     return Views(single, unit, engine)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection, Dialect
 
@@ -21,8 +21,11 @@ class Prepared(Protocol):
     def first_row(self, connection: Connection, given: dict[str, Any]) -> Any:
         """Execute it with the parameters *given*, and return its first row or None."""
 
-    def run_many(self, connection: Connection, given: Sequence[dict[str, Any]]) -> None:
-        """Execute it once for each of the parameters *given*."""
+    def rows(self, connection: Connection, given: dict[str, Any]) -> Sequence[Any]:
+        """Execute it with the parameters *given*, and return all rows."""
+
+    def insert(self, connection: Connection, lines: Iterable[tuple[Any, ...]]) -> None:
+        """Execute it for each of *lines*: values in the order it was prepared with, of which the first is a time."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,25 @@ class Ordinary:
     """A statement for SQLAlchemy."""
 
     statement: Any
+    names: Sequence[str] | None = None
 
     def first_row(self, connection: Connection, given: dict[str, Any]) -> Any:
         """Execute it with the parameters *given*, and return its first row or None."""
         return connection.execute(self.statement, given).first()
 
-    def run_many(self, connection: Connection, given: Sequence[dict[str, Any]]) -> None:
-        """Execute it once for each of the parameters *given*."""
-        connection.execute(self.statement, given)
+    def rows(self, connection: Connection, given: dict[str, Any]) -> Sequence[Any]:
+        """Execute it with the parameters *given*, and return all rows."""
+        return connection.execute(self.statement, given).all()
+
+    def insert(self, connection: Connection, lines: Iterable[tuple[Any, ...]]) -> None:
+        """Execute it for each of *lines*: values in the order it was prepared with, of which the first is a time."""
+        names = self.names or ()
+        connection.execute(self.statement, [dict(zip(names, line, strict=True)) for line in lines])
 
 
-def ordinary(statement: Any, _dialect: Dialect, _names: Sequence[str] | None = None) -> Prepared:
+def ordinary(statement: Any, _dialect: Dialect, names: Sequence[str] | None = None) -> Prepared:
     """Return *statement* for SQLAlchemy to execute."""
-    return Ordinary(statement)
+    return Ordinary(statement, names)
 
 
 def run_ordinarily(connection: Connection, sql: str) -> None:
@@ -50,12 +59,24 @@ def run_ordinarily(connection: Connection, sql: str) -> None:
     connection.exec_driver_sql(sql)
 
 
-#: How a statement is prepared, and how one without parameters is executed.
+def cannot_copy(_connection: Connection) -> bool:
+    """Tell whether lines can be copied: SQLAlchemy has no way to."""
+    return False
+
+
+def copy_nothing(connection: Connection, sql: str, lines: Iterable[tuple[Any, ...]]) -> None:
+    """Copy *lines*, of which the first values are times, by what a dialect's `copying` gave."""
+    raise NotImplementedError
+
+
+#: How a statement is prepared, how one without parameters is executed, and whether and how lines are copied.
 prepare: Callable[..., Prepared]
 run: Callable[[Connection, str], None]
+can_copy: Callable[[Connection], bool]
+copy: Callable[[Connection, str, Iterable[tuple[Any, ...]]], None]
 try:
-    from chatstore.backends.sql.fast_path import prepare, run
+    from chatstore.backends.sql.fast_path import can_copy, copy, prepare, run
 except ModuleNotFoundError:
-    prepare, run = ordinary, run_ordinarily
+    prepare, run, can_copy, copy = ordinary, run_ordinarily, cannot_copy, copy_nothing
 
-__all__ = ["Ordinary", "Prepared", "ordinary", "prepare", "run", "run_ordinarily"]
+__all__ = ["Ordinary", "Prepared", "can_copy", "copy", "ordinary", "prepare", "run", "run_ordinarily"]

@@ -24,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, SingletonThreadPool,
 from sqlalchemy.pool.base import _ConnectionRecord
 from sqlalchemy.util import await_only
 
+from chatstore.deadlines import left
 from chatstore.errors import ChatstoreError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ DIRECT = "chatstore_direct"
 _CLEAN = "chatstore_clean"
 #: Seconds after which who waits for a connection looks whether one was lost instead of given back.
 _LOOK_SECONDS = 0.1
+#: Seconds in which the garbage of the process is collected once for this: that may take a second by itself.
+_COLLECT_SECONDS = 5.0
 
 
 class Lent:
@@ -73,18 +76,11 @@ class Lent:
                 connection.connection.info[_CLEAN] = True
         except BaseException as another:  # noqa: BLE001 - or what it hides is raised
             connection.invalidate(another)
-            raise _what_kept_it(another) from None
+            raise interrupt_in(another) or another from None
         finally:
             # Of one that is given back, what SQLAlchemy knows may be half made.
             if not connection.invalidated:
                 connection.close()
-
-
-def _what_kept_it(error: BaseException) -> BaseException:
-    """Return what kept a transaction from ending, where SQLAlchemy's own check that it ended came on top of it."""
-    while isinstance(error, AssertionError | AttributeError) and error.__context__ is not None:
-        error = error.__context__
-    return error
 
 
 def undone(connection: Connection, error: BaseException) -> bool:
@@ -109,14 +105,25 @@ def _give_up(connection: Connection, error: BaseException) -> None:
         connection.invalidate(error)
 
 
-def interrupt_in(error: BaseException) -> BaseException | None:
-    """Return the interrupt that SQLAlchemy took for a fault in a statement's parameters; None for other errors."""
-    if type(error) is not StatementError:
+def still_open(connection: Connection) -> Any:
+    """Return the driver's connection where *connection* was neither given back nor given up, else None."""
+    if connection.closed or connection.invalidated:
         return None
-    orig = error.orig
-    return None if orig is None or isinstance(orig, _FAULTS) else orig
+    return connection.connection.driver_connection
 
 
+def interrupt_in(error: BaseException) -> BaseException | None:
+    """Return the interrupt that *error*, made by SQLAlchemy, came on top of or took for a fault; None for others."""
+    below = error
+    while isinstance(below, _CHECKS) and below.__context__ is not None:
+        below = below.__context__
+    if type(below) is StatementError and below.orig is not None and not isinstance(below.orig, _FAULTS):
+        return below.orig
+    return None if below is error or isinstance(below, SQLAlchemyError) else below
+
+
+#: What SQLAlchemy's own checks that a transaction has ended raise, also where an interrupt kept it from ending.
+_CHECKS = (AssertionError, AttributeError)
 #: What a parameter that cannot be written raises; anything else under a bare StatementError came from outside.
 _FAULTS = (SQLAlchemyError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
@@ -135,6 +142,7 @@ class LendingPool(QueuePool):
         self._idle: SimpleQueue[ConnectionPoolEntry] = SimpleQueue()
         self._records: WeakSet[ConnectionPoolEntry] = WeakSet()
         self._ended = False
+        self._collected = 0.0
 
     def _do_get(self) -> ConnectionPoolEntry:
         until: float | None = None
@@ -147,13 +155,21 @@ class LendingPool(QueuePool):
             if record is not None:
                 return record
             now = time.monotonic()
-            until = now + self._timeout if until is None else until
+            until = now + left(self._timeout) if until is None else until
             record = self._awaited(min(_LOOK_SECONDS, max(until - now, 0)))
             if record is not None:
                 return record
-            if now >= until and not gc.collect():  # an interrupt may have left some in a cycle
-                msg = f"all {len(self._records)} connections stayed in use for {self._timeout} s"
+            if now >= until and not self._collect(now):
+                msg = f"all {len(self._records)} connections stayed in use"
                 raise PoolTimeout(msg)
+
+    def _collect(self, now: float) -> bool:
+        """Free what an interrupt may have left in a cycle; once for all who stop waiting at about the same time."""
+        if now < self._collected + _COLLECT_SECONDS:
+            return False
+        freed = gc.collect()
+        self._collected = time.monotonic()
+        return freed > 0
 
     def _new(self) -> ConnectionPoolEntry | None:
         """Return a record that connects when it is used, or None where there are as many as may be."""
@@ -162,7 +178,17 @@ class LendingPool(QueuePool):
         if self._max_overflow < 0 or len(self._records) <= self.size() + self._max_overflow:
             return record
         self._records.discard(record)
+        self._forget_lost()
         return None
+
+    def _forget_lost(self) -> None:
+        """Close connections whose call lost them, where an interrupt kept SQLAlchemy from hearing of it.
+
+        Whoever loses one is told of by the garbage collector, in the midst of another call, which may be interrupted.
+        """
+        for record in filter(_is_lost, list(self._records)):
+            self._records.discard(record)
+            record.close()
 
     def _awaited(self, seconds: float) -> ConnectionPoolEntry | None:
         """Wait for a record to come back."""
@@ -179,6 +205,7 @@ class LendingPool(QueuePool):
             return
         if not clean:
             record.invalidate()
+        self._records.add(record)  # which may have been taken for lost just now
         self._idle.put(record)
 
     def dispose(self) -> None:
@@ -198,11 +225,17 @@ class LendingPool(QueuePool):
 
     def checkedout(self) -> int:
         """Return how many connections are lent."""
-        return len(self._records) - self._idle.qsize()
+        return len(self._records) - self._idle.qsize() - sum(map(_is_lost, list(self._records)))
 
     def overflow(self) -> int:
         """Return by how many the connections are more than the pool keeps."""
         return len(self._records) - self.size()
+
+
+def _is_lost(record: Any) -> bool:
+    """Tell whether nobody has the connection of *record* any more, though SQLAlchemy has not heard of it."""
+    call = record.fairy_ref
+    return call is not None and call() is None
 
 
 class AwaitingPool(LendingPool):

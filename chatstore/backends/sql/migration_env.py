@@ -8,7 +8,6 @@ one that only reads creates nothing.
 from __future__ import annotations
 
 import configparser
-import contextlib
 import logging.config
 import os
 import sys
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING
 from alembic import context
 from alembic.util import CommandError
 
-from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.migration_runner import (
+    adopt_strangers,
     prepare,
     readable,
-    refuse_strangers,
     refuse_unknown,
+    work_alone,
     write_for,
     write_schema,
 )
@@ -76,23 +75,26 @@ def _offline(url: URL, schema: str | None) -> None:
 def _online(schema: str | None) -> None:
     shared: Connection | None = context.config.attributes.get("connection")
     writes = _writes()
-    with (
-        readable(),
-        connected(_url() if shared is None else shared, create=writes) as connection,
-        dialect_for(connection.dialect.name).alone(connection, schema)
-        if writes
-        else contextlib.nullcontext(),
-    ):
-        context.configure(
-            connection=connection, dont_mutate=not writes, **options(connection.dialect, schema)
-        )
+    with readable(), connected(_url() if shared is None else shared, create=writes) as connection:
+
+        def work() -> None:
+            _run(connection, schema, writes=writes)
+
         if writes:
-            refuse_unknown(context.script, context.get_context())
-            if _upgrades():
-                refuse_strangers(connection, schema)
-            prepare(connection, schema)
-        with context.begin_transaction():
-            context.run_migrations()
+            work_alone(connection, schema, _wait(), work)
+        else:
+            work()
+
+
+def _run(connection: Connection, schema: str | None, *, writes: bool) -> None:
+    context.configure(connection=connection, dont_mutate=not writes, **options(connection.dialect, schema))
+    if writes:
+        refuse_unknown(context.script, context.get_context())
+        if _upgrades():
+            adopt_strangers(connection, schema)
+        prepare(connection, schema)
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 def _writes() -> bool:
@@ -107,6 +109,15 @@ def _writes() -> bool:
 def _upgrades() -> bool:
     """Tell an upgrade from a stamp, with which people say what tables of unknown origin are."""
     return getattr(context.get_context()._migrations_fn, "__name__", "") == "upgrade"
+
+
+def _wait() -> float | None:
+    """Return for how many seconds to wait for others: ``-x wait=``, None for the usual time."""
+    told = _argument("wait")
+    try:
+        return None if told is None else float(told)
+    except ValueError:
+        raise Invalid("wait is no number of seconds: pass -x wait=60 before the command") from None
 
 
 def _schema() -> str | None:

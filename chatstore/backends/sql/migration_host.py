@@ -1,4 +1,4 @@
-"""Take part in a host application's own Alembic: one line in its ``env.py``, and nothing else there.
+"""Take part in a host application's own Alembic: one line in its ``env.py``, or one where its `Config` is made.
 
 Knows how Alembic runs an ``env.py``, and by which of its commands. Refuses to know what a migration does, and
 where the line stands but for one thing: above the host's own run.
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, Final
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
@@ -21,8 +23,49 @@ from chatstore.errors import ChatstoreError, Invalid
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
+
+#: Under this name a `Config` says that chatstore takes part, and an environment that it does.
+_KEY: Final = "chatstore"
+
+
+@dataclass
+class _Part:
+    """What chatstore does in an ``env.py``: in which *schema*, and on which of several databases.
+
+    *strict*: somebody wrote it down there, so that what does not fit is a mistake. Otherwise None is the main database,
+    which the templates for several call "", and a database that ``env.py`` does not run is left alone. Without
+    *upgrades* the tables are hidden, and nothing else is done.
+    """
+
+    schema: str | None
+    engine_name: str | None
+    strict: bool
+    upgrades: bool = True
+
+    def chooses(self, given: Mapping[str, Any]) -> bool:
+        """Tell whether a run, by what ``run_migrations`` was *given*, is on chatstore's database."""
+        name = given.get("engine_name")
+        if not self.strict:
+            return self.upgrades and (name or None) == (self.engine_name or None)
+        if self.engine_name is None and "engine_name" in given:
+            raise Invalid(
+                "env.py works on several databases: say in which one chatstore's tables are, as in "
+                f"add_to(context, engine_name={name!r})"
+            )
+        if self.engine_name is not None and "engine_name" not in given:
+            raise Invalid("env.py calls run_migrations without engine_name: leave it out of add_to as well")
+        return self.engine_name is None or self.engine_name == name
+
+    def refuse_unseen(self, seen: set[Any]) -> None:
+        """Raise `CommandError` where what was written down named none of the databases that were *seen*."""
+        if self.strict and seen and self.engine_name not in seen:
+            raise CommandError(
+                f"chatstore's migrations did not run: engine_name={self.engine_name!r} is none of "
+                f"{', '.join(sorted(map(repr, seen)))}; correct it where env.py calls add_to"
+            )
 
 
 def add_to(context: Any, *, schema: str | None = None, engine_name: str | None = None) -> None:
@@ -31,18 +74,57 @@ def add_to(context: Any, *, schema: str | None = None, engine_name: str | None =
     Whenever the host is upgraded, by whatever it is that runs ``env.py``, its revisions are followed by
     chatstore's, up to the one that this release needs: on the host's connection, or with ``--sql`` in the host's
     script. A script that starts at a revision of the host's needs ``-x chatstore=REVISION`` too. No other command
-    touches chatstore's tables; autogenerate and ``check`` do not see them. In an ``env.py`` for several databases,
+    touches chatstore's tables; autogenerate and ``check`` do not see them. A host that has chatstore's revisions among
+    its own (``version_locations``) runs them itself, and they are only hidden. In an ``env.py`` for several databases,
     *engine_name* says in which one they are: the one of ``run_migrations(engine_name=...)``. Errors are Alembic's
     `CommandError`.
     """
     with _as_alembics():
-        environment = _environment(context)
+        _join(_environment(context), _Part(schema, engine_name, strict=True))
+
+
+def add_to_config(
+    config: Config, *, schema: str | None = None, engine_name: str | None = None, upgrades: bool = True
+) -> None:
+    """Do what `add_to` does in every ``env.py`` that is run with this *config*, for who makes it and not the file.
+
+    Where there are several databases, *engine_name* is the one with chatstore's tables, None the main one; if
+    ``env.py`` does not run that one, they are left to ``chatstore upgrade``. Without *upgrades* they always are, and
+    only hidden from autogenerate. A call of `add_to` in the file itself takes the place of this.
+    """
+    _watch()
+    config.attributes[_KEY] = _Part(schema, engine_name, strict=False, upgrades=upgrades)
+
+
+@cache
+def _watch() -> None:
+    """Let every environment look, when it begins, whether its `Config` wants chatstore in it.
+
+    Alembic has no hook there, and its command hands a `Config` on to nothing else that runs before ``env.py``.
+    """
+    begin = EnvironmentContext.__enter__
+
+    @wraps(begin)
+    def enter(environment: EnvironmentContext) -> EnvironmentContext:
+        if part := environment.config.attributes.get(_KEY):
+            _join(environment, part)
+        return begin(environment)
+
+    EnvironmentContext.__enter__ = enter  # type: ignore[method-assign]
+
+
+def _join(environment: EnvironmentContext, part: _Part) -> None:
+    """Wrap the one call by which every ``env.py`` migrates; a second time only what shall be done is replaced."""
+    joined, vars(environment)[_KEY] = _KEY in vars(environment), part
+    if joined:
+        return
     run, leave, seen = environment.run_migrations, environment._remove_proxy, set()
 
     def run_migrations(**given: Any) -> None:
+        part: _Part = vars(environment)[_KEY]
         host, went_up = environment.get_context(), list[bool]()
         with _as_alembics():
-            chosen = _is_chosen(engine_name, given)
+            chosen = part.chooses(given) and not _is_one_history(environment)
             if chosen and host.as_sql and _upgrades(environment, went_up):
                 _start(environment)  # before the host's part is written
         _hide_ours(host)
@@ -53,15 +135,12 @@ def add_to(context: Any, *, schema: str | None = None, engine_name: str | None =
         seen.add(given.get("engine_name"))
         if chosen and _upgrades(environment, went_up):
             with _as_alembics():
-                _write(environment, host, schema) if host.as_sql else _upgrade(host, schema)
+                _write(environment, host, part.schema) if host.as_sql else _upgrade(host, part.schema)
 
     def remove_proxy() -> None:
         leave()
-        if seen and engine_name not in seen and sys.exception() is None:
-            raise CommandError(
-                f"chatstore's migrations did not run: engine_name={engine_name!r} is none of "
-                f"{', '.join(sorted(map(repr, seen)))}; correct it where env.py calls add_to"
-            )
+        if sys.exception() is None:
+            vars(environment)[_KEY].refuse_unseen(seen)
 
     environment.run_migrations = run_migrations  # type: ignore[method-assign]
     environment._remove_proxy = remove_proxy  # type: ignore[method-assign]
@@ -90,16 +169,13 @@ def _environment(context: Any) -> EnvironmentContext:
     return environment
 
 
-def _is_chosen(engine_name: str | None, given: Mapping[str, Any]) -> bool:
-    """Tell whether a run is on chatstore's database."""
-    if engine_name is None and "engine_name" in given:
-        raise Invalid(
-            "env.py works on several databases: say in which one chatstore's tables are, as in "
-            f"add_to(context, engine_name={given['engine_name']!r})"
-        )
-    if engine_name is not None and "engine_name" not in given:
-        raise Invalid("env.py calls run_migrations without engine_name: leave it out of add_to as well")
-    return engine_name is None or engine_name == given["engine_name"]
+def _is_one_history(environment: EnvironmentContext) -> bool:
+    """Tell whether the host has our revisions among its own (``version_locations``), and runs them itself."""
+    try:
+        environment.script.get_revision(HEAD)
+    except CommandError:
+        return False
+    return True
 
 
 def _hide_ours(host: MigrationContext) -> None:

@@ -7,7 +7,7 @@ It does not use ``alembic.command``: that cannot run inside a host's ``env.py``,
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import alembic.context
 import alembic.op
@@ -18,27 +18,42 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
+from chatstore.backends.sql.ddl import qualify, verbatim
 from chatstore.backends.sql.dialects import dialect_for
-from chatstore.backends.sql.dialects.migrating import in_autocommit
+from chatstore.backends.sql.dialects.migrating import Waiting, in_autocommit
+from chatstore.backends.sql.driver_errors import kind_of
 from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.schema_check import stored_revision, upgrade_command
 from chatstore.backends.sql.visits import connected, current, translate_errors
-from chatstore.errors import SchemaError, SchemaTooNew
+from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
 from chatstore.provisioning import Moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from alembic.runtime.migration import RevisionStep
-    from sqlalchemy.engine import URL, Dialect
+    from sqlalchemy.engine import URL, Dialect, Engine
 
     Steps = Callable[[ScriptDirectory, Any], list[RevisionStep]]
 
 
-def move(target: str | URL | Connection, revision: str, schema: str | None, steps: Steps) -> Moved:
-    """Run the *steps* to *revision* on a database, alone; none, and no lock, where it is there already."""
+T = TypeVar("T")
+
+
+def move(
+    target: str | URL | Engine | Connection,
+    revision: str,
+    schema: str | None,
+    steps: Steps,
+    wait: float | None = None,
+) -> Moved:
+    """Run the *steps* to *revision* on a database, alone; none, and no lock, where it is there already.
+
+    *wait* is for how many seconds others are waited for, None for the usual time.
+    """
     with readable(), connected(target, create=True) as connection:
         end_reading(connection)
         ours = not connection.in_transaction()
@@ -47,10 +62,32 @@ def move(target: str | URL | Connection, revision: str, schema: str | None, step
             connection.rollback()
         if before == revision:
             return Moved(before, before)
-        with dialect_for(connection.dialect.name).alone(connection, schema):
-            before = current(connection, schema=schema)  # somebody else may have been faster
+
+        found: list[str | None] = []
+
+        def work() -> Moved:
+            found.append(current(connection, schema=schema))  # somebody else may have been faster
             _run(connection, schema, steps)
-            return Moved(before, current(connection, schema=schema))
+            return Moved(found[0], current(connection, schema=schema))
+
+        return work_alone(connection, schema, wait, work)
+
+
+def work_alone(connection: Connection, schema: str | None, wait: float | None, work: Callable[[], T]) -> T:
+    """Return what *work* does while no other migration runs; again where somebody held a lock on the tables.
+
+    It never waits for a lock long enough to hold an application up for more than a second, which would queue behind it.
+    """
+    dialect, waiting = dialect_for(connection.dialect.name), Waiting(wait)
+    while True:
+        try:
+            with dialect.alone(connection, schema, waiting), dialect.briefly(connection):
+                return work()
+        except (SQLAlchemyError, StorageUnavailable) as error:
+            cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+            if not isinstance(cause, SQLAlchemyError) or kind_of(cause) not in {"busy", "timeout"}:
+                raise
+        waiting.breathe(lambda: dialect.holders(connection))
 
 
 def _run(connection: Connection, schema: str | None, steps: Steps) -> None:
@@ -63,7 +100,7 @@ def _run(connection: Connection, schema: str | None, steps: Steps) -> None:
     }
     context = MigrationContext.configure(connection, opts=opts)
     refuse_unknown(script, context)
-    refuse_strangers(connection, schema)
+    adopt_strangers(connection, schema)
     prepare(connection, schema)
     with operations(context):
         context.run_migrations()
@@ -100,10 +137,11 @@ def refuse_unknown(script: ScriptDirectory, context: MigrationContext) -> None:
             )
 
 
-def refuse_strangers(connection: Connection, schema: str | None) -> None:
-    """Raise `SchemaError` for tables without our version table that are not what our migrations leave.
+def adopt_strangers(connection: Connection, schema: str | None) -> None:
+    """Make tables without our version table ready for the revisions; `SchemaError` where they are not as ours.
 
-    A migration that was killed half way has left the version table, and goes on.
+    Their views go: the revisions make them again, and PostgreSQL takes no column away from one. A migration that
+    was killed half way has left the version table, and goes on.
     """
     from chatstore.backends.sql.migrations import check
 
@@ -123,6 +161,9 @@ def refuse_strangers(connection: Connection, schema: str | None) -> None:
             f"them (chatstore check says where): correct them, restore {VERSION_TABLE} from a backup, or move "
             "the tables away"
         )
+    for view in inspector.get_view_names(schema=schema):
+        if view.startswith("chatstore_"):
+            connection.execute(verbatim(f"DROP VIEW {qualify(connection.dialect, view, schema)}"))
 
 
 def prepare(connection: Connection, schema: str | None) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.sql import quoted_name
 
-from chatstore.backends.sql import search_objects
 from chatstore.backends.sql.ddl import qualify, verbatim
 from chatstore.backends.sql.dialects import dialect_for
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 def schema() -> str | None:
     """Return the schema of every object that is created; None is the database's default.
 
-    It is the version table's schema, so that a database says by itself where its tables are.
+    It is the version table's schema, so that a database says by itself where its tables are. Marked as one name:
+    where a table is altered, Alembic takes a plain string with a dot in it for two.
     """
-    return op.get_context().version_table_schema
+    name = op.get_context().version_table_schema
+    return quoted_name(name, None) if name else None
 
 
 def dialect() -> sa.Dialect:
@@ -74,27 +76,60 @@ def drop_table(name: str) -> None:
         op.drop_table(name, schema=schema())
 
 
-def create_index(name: str, table: str, columns: Sequence[str]) -> None:
+def create_index(name: str, table: str, columns: Sequence[str], **options: Any) -> None:
     """Create an index, unless it is there."""
-    if offline() or name not in {index["name"] for index in _inspector().get_indexes(table, schema=schema())}:
-        op.create_index(name, table, list(columns), schema=schema())
+    if offline() or not _has_index(name, table):
+        op.create_index(name, table, list(columns), schema=schema(), **options)
+
+
+def drop_index(name: str, table: str) -> None:
+    """Drop an index, unless it is gone."""
+    if offline() or _has_index(name, table):
+        op.drop_index(name, table, schema=schema())
+
+
+def _has_index(name: str, table: str) -> bool:
+    return name in {index["name"] for index in _inspector().get_indexes(table, schema=schema())}
+
+
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column, which may be null or has a default, unless it is there: no database rewrites a table for it."""
+    if offline() or not _has_column(table, column.name):
+        op.add_column(table, column, schema=schema())
+
+
+def drop_column(table: str, name: str) -> None:
+    """Drop a column that no index, view or constraint names, unless it is gone."""
+    if offline() or _has_column(table, name):
+        op.drop_column(table, name, schema=schema())
+
+
+def _has_column(table: str, name: str) -> bool:
+    return name in {column["name"] for column in _inspector().get_columns(table, schema=schema())}
 
 
 @contextlib.contextmanager
 def altering(table: str) -> Iterator[BatchOperations]:
-    """Alter a table; SQLite copies it, which would lose the triggers that keep the search index in step.
+    """Alter a table; SQLite copies it, which would lose its triggers: they are made again.
 
-    The rows keep their ``id``, so the index stays right. A view that names a changed column must be dropped
-    before and created again after. SQLite's copy needs a look at the table, so this cannot be written down
-    offline for it.
+    The rows keep their ``id``. A view that names a changed column must be dropped before and created again after.
+    SQLite's copy needs a look at the table, so this cannot be written down offline for it.
     """
     looks = dialect_for(dialect().name).copies_tables and not offline()
-    indexed = looks and search_objects.search_index_exists(op.get_bind(), schema())
+    triggers = _triggers(table) if looks else []
     with op.batch_alter_table(table, schema=schema()) as batch:
         yield batch
-    if indexed:
-        for statement in search_objects.triggers(dialect(), schema()):
-            execute(statement)
+    for statement in triggers:
+        execute(statement)
+
+
+def _triggers(table: str) -> list[str]:
+    """Return the statements that make the triggers of a SQLite table, which it keeps without the schema."""
+    master = sa.table("sqlite_master", *map(sa.column, ("type", "tbl_name", "sql")), schema=schema()).c
+    found = sa.select(master.sql).where(master.type == "trigger", master.tbl_name == table)
+    begin = "CREATE TRIGGER "
+    within = qualify(dialect(), schema() or "", None) + "." if schema() else ""
+    return [f"{begin}{within}{sql.removeprefix(begin)}" for sql in op.get_bind().scalars(found)]
 
 
 def has_table(name: str) -> bool:

@@ -21,11 +21,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData
-from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.engine import URL, Dialect, Engine
 
 from chatstore.backends.sql import models
 from chatstore.backends.sql.dialects import dialect_for
-from chatstore.backends.sql.dialects.base import SEARCH_INDEX
 from chatstore.backends.sql.migration_runner import (
     know,
     move,
@@ -107,8 +106,18 @@ def alembic_ini() -> str:
 # ----------------------------------------------------------------------------------------- up, down, where
 
 
-def upgrade(target: str | URL | Connection, revision: str = "head", *, schema: str | None = None) -> Moved:
+def upgrade(
+    target: str | URL | Engine | Connection,
+    revision: str = "head",
+    *,
+    schema: str | None = None,
+    wait: float | None = None,
+) -> Moved:
     """Migrate a database to *revision*; return the revisions before and after. Concurrent calls wait for each other.
+
+    *wait* is for how many seconds this waits for others in all, 60 unless said otherwise: for another migration, and
+    for transactions that hold locks on the tables. For whom, the logger ``chatstore`` says. Statements of an
+    application are held up for less than a second while it waits.
 
     On a connection that is in a transaction nothing is committed (although MySQL and MariaDB themselves commit
     before each change of a table); otherwise it is committed here. On PostgreSQL a missing *schema* is created.
@@ -117,12 +126,18 @@ def upgrade(target: str | URL | Connection, revision: str = "head", *, schema: s
     """
     if revision in {"head", "heads"}:
         revision = HEAD
-    return move(target, revision, schema, lambda script, heads: script._upgrade_revs(revision, heads))
+    return move(target, revision, schema, lambda script, heads: script._upgrade_revs(revision, heads), wait)
 
 
-def downgrade(target: str | URL | Connection, revision: str, *, schema: str | None = None) -> Moved:
+def downgrade(
+    target: str | URL | Engine | Connection,
+    revision: str,
+    *,
+    schema: str | None = None,
+    wait: float | None = None,
+) -> Moved:
     """Take a database back to *revision* ("base" drops the tables with everything in them); otherwise as `upgrade`."""
-    return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads))
+    return move(target, revision, schema, lambda script, heads: script._downgrade_revs(revision, heads), wait)
 
 
 def refuse_unreachable(revision: str, before: str | None) -> None:
@@ -132,7 +147,7 @@ def refuse_unreachable(revision: str, before: str | None) -> None:
             ScriptDirectory.from_config(config())._downgrade_revs(revision, before)
 
 
-def check(target: str | URL | Connection, *, schema: str | None = None) -> list[Any]:
+def check(target: str | URL | Engine | Connection, *, schema: str | None = None) -> list[Any]:
     """Return how a database's tables differ from the models, in Alembic's terms; an empty list if they do not.
 
     Other tables of the database, views and the search index are not compared.
@@ -157,11 +172,35 @@ def write_upgrade(
     dialect: Dialect, revision: str, schema: str | None, into: TextIO, *, begins: bool = True
 ) -> None:
     """Write what `upgrade_sql` returns; without BEGIN and COMMIT where somebody else *begins*."""
+    script = ScriptDirectory.from_config(config())
     start, _, to = revision.rpartition(":")
+    with readable():
+        _refuse_backwards(script, start, to)
+    _write(dialect, start, schema, into, lambda heads: script._upgrade_revs(to, heads), begins=begins)
+
+
+def write_downgrade(
+    dialect: Dialect, revision: str, schema: str | None, into: TextIO, *, begins: bool = True
+) -> None:
+    """Write the SQL script of a downgrade, with ``from:to``; otherwise as `write_upgrade`."""
+    script = ScriptDirectory.from_config(config())
+    start, _, to = revision.rpartition(":")
+    _write(dialect, start, schema, into, lambda heads: script._downgrade_revs(to, heads), begins=begins)
+
+
+def _write(
+    dialect: Dialect,
+    start: str,
+    schema: str | None,
+    into: TextIO,
+    steps: Callable[[Any], Any],
+    *,
+    begins: bool,
+) -> None:
     script = ScriptDirectory.from_config(config())
     opts = options(dialect, schema) | {
         "as_sql": True,
-        "fn": lambda heads, _context: script._upgrade_revs(to, heads),
+        "fn": lambda heads, _context: steps(heads),
         "literal_binds": True,
         "output_buffer": into,
         "script": script,
@@ -169,11 +208,13 @@ def write_upgrade(
     }
     context = MigrationContext.configure(dialect=dialect, opts=opts)
     write_for(dialect)
-    with readable():
-        _refuse_backwards(script, start, to)
-        with operations(context), context.begin_transaction() if begins else contextlib.nullcontext():
-            write_schema(context, start)
-            context.run_migrations()
+    with (
+        readable(),
+        operations(context),
+        context.begin_transaction() if begins else contextlib.nullcontext(),
+    ):
+        write_schema(context, start)
+        context.run_migrations()
 
 
 def _refuse_backwards(script: ScriptDirectory, start: str, to: str) -> None:
@@ -196,8 +237,8 @@ def owns(name: str | None, type_: str, parent_names: Mapping[str, Any], *, schem
     if type_ == "schema":
         return name == schema
     if type_ == "table":
-        return name in models.Base.metadata.tables and parent_names.get("schema_name") == schema
-    return not (type_ == "index" and name == SEARCH_INDEX)
+        return name in models.METADATA.tables and parent_names.get("schema_name") == schema
+    return True
 
 
 def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> bool:
@@ -207,7 +248,7 @@ def ignore(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> boo
     """
     del parent_names
     if type_ == "table":
-        return name not in {*models.Base.metadata.tables, VERSION_TABLE, *SEARCH_TABLES}
+        return name not in {*models.METADATA.tables, VERSION_TABLE, *SEARCH_TABLES}
     # other packages that compare views and the like say where each is: public.chatstore_transcript
     return not (type_ in {"function", "trigger", "view"} and ".chatstore_" in f".{name}")
 
@@ -237,7 +278,8 @@ def run_env() -> None:
 def _metadata(dialect: Dialect, schema: str | None) -> MetaData:
     """Return the models' tables, in *schema*, as a comparison with a database of *dialect* wants them."""
     placed = MetaData(naming_convention=models.NAMING)
-    for table in models.Base.metadata.sorted_tables:
+    tables = models.complete() if dialect_for(dialect.name).table_options else models.METADATA
+    for table in tables.sorted_tables:
         copy = table.to_metadata(placed, schema=schema) if schema else table.to_metadata(placed)
         if not dialect.supports_identity_columns:  # Alembic before 1.18 would miss it there
             for column in copy.columns:
@@ -251,6 +293,7 @@ def _named(dialect: Dialect, schema: str | None) -> str | None:
 
 
 def _dialect(target: str | URL | Dialect) -> Dialect:
+    """Return the dialect to write a script in."""
     if isinstance(target, Dialect):
         return target
     url = target if isinstance(target, URL) or ":" in target else URL.create(target)

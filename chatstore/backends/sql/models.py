@@ -1,4 +1,4 @@
-"""The schema: two tables that a person can read, `sessions` and `messages`.
+"""The schema: tables that a person can read, `sessions` and `messages`, and `states` beside them.
 
 This module knows tables and columns. It refuses to know how rows are written, what a message is, and how a
 database comes to this schema: the migrations do that alone, and a test holds both together. Host applications
@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from chatstore.backends.sql.column_types import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.types import TypeEngine
 
-    from chatstore.backends.sql.orm import Base, MessageRow, SessionRow
+    from chatstore.backends.sql.orm import Base, MessageRow, SessionRow, StateRow
 
 __all__ = [
     "HEAD",
@@ -53,12 +54,14 @@ __all__ = [
     "LongText",
     "MessageRow",
     "SessionRow",
+    "StateRow",
     "messages",
     "sessions",
+    "states",
 ]
 
 #: The revision this release works on; a test compares it with the migrations. Reading it loads no Alembic.
-HEAD = "chatstore_0004"
+HEAD = "chatstore_0007"
 #: chatstore's own version table, beside a host's ``alembic_version``.
 VERSION_TABLE = "chatstore_alembic_version"
 #: How constraints and indexes are called: all columns in the name, so that composite keys cannot collide.
@@ -127,13 +130,19 @@ sessions = Table(
     Column("updated_at", Instant(), nullable=False, comment="When it was last changed, in UTC"),
     Column("archived_at", Instant(), comment="When it was archived, in UTC; lists leave archived ones out"),
     Column("expires_at", Instant(), comment="From when on it counts as missing, in UTC; null is never"),
+    Column(
+        "indexed_position",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="Up to which position the search index holds its messages; set it to 0 to have them indexed again",
+    ),
     Index(None, "user_id", "updated_at", "session_id"),
     Index(None, "tenant_id", "updated_at", "session_id"),
     Index(None, "updated_at", "session_id"),
     Index(None, "expires_at"),
     _json_check("metadata"),
     comment="One row a conversation",
-    **table_options(),
 )
 #: One message of a conversation.
 messages = Table(
@@ -208,16 +217,74 @@ messages = Table(
         comment="Everything else the message holds, as JSON, losslessly",
     ),
     Column("created_at", Instant(), nullable=False, comment="When it was stored, in UTC"),
+    Column(
+        "finish_reason",
+        ExactString(255),
+        comment="Why the model ended, as it says: a copy; of an incomplete answer, why it is incomplete",
+    ),
+    Column(
+        "state",
+        ExactString(16),
+        comment="Of an answer that was streamed: streaming, complete, incomplete; null for all others",
+    ),
+    Column("updated_at", Instant(), comment="When it was last changed, in UTC; null is never"),
+    Column("first_token_at", Instant(), comment="When the first text of a streamed answer came, in UTC"),
+    Column("last_token_at", Instant(), comment="When the last text of a streamed answer came, in UTC"),
     UniqueConstraint("session_id", "position"),
     UniqueConstraint("session_id", "message_id"),
+    Index(None, "message_id"),
+    # Small where an index may be of some rows only: answers that are streaming now.
     _json_check("payload"),
     comment="One row a message",
-    **table_options(),
 )
+#: One named state of an owner: what an application, or a framework, keeps beside conversations.
+states = Table(
+    "chatstore_states",
+    METADATA,
+    Column(
+        "state_id",
+        ExactString(255),
+        primary_key=True,
+        comment="Owner, namespace and key in one, as session_key joins them",
+    ),
+    Column("tenant_id", ExactString(255), comment="The tenant who owns it"),
+    Column("user_id", ExactString(255), comment="The user who owns it"),
+    Column("namespace", ExactString(255), nullable=False, comment="What kind of state it is"),
+    Column("state_key", ExactString(255), nullable=False, comment="Its name in the namespace"),
+    Column("value", JSONDocument(objects=False), nullable=False, comment="What it says, as JSON"),
+    Column(
+        "revision",
+        BigInteger,
+        nullable=False,
+        comment="Grows with every change; starts as the creation time in microseconds",
+    ),
+    Column("updated_at", Instant(), nullable=False, comment="When it was last changed, in UTC"),
+    Index(None, "namespace", "state_key"),
+    _json_check("value"),
+    comment="One row a named state",
+)
+#: Where a database can, only of the answers that stream now, which are few.
+_streaming = Index(None, messages.c.state)
+#: The same of sessions that are forks.
+_forks = Index(None, sessions.c.forked_from)
+
+
+def complete() -> MetaData:
+    """Give the tables the options that databases have for them (engines, partial indexes), and return their `MetaData`.
+
+    Whoever makes tables of the models calls this. SQLAlchemy imports a dialect to look at its options, which takes
+    25 ms; no query needs them.
+    """
+    for table in (sessions, messages, states):
+        table.dialect_kwargs.update(table_options())
+    for index, some in ((_streaming, "state = 'streaming'"), (_forks, "forked_from IS NOT NULL")):
+        where = text(some)
+        index.dialect_kwargs.update({"postgresql_where": where, "sqlite_where": where})
+    return METADATA
 
 
 def __getattr__(name: str) -> Any:
-    if name not in {"Base", "MessageRow", "SessionRow"}:
+    if name not in {"Base", "MessageRow", "SessionRow", "StateRow"}:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     from chatstore.backends.sql import orm

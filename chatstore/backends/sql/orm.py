@@ -1,6 +1,6 @@
-"""`SessionRow` and `MessageRow`: the tables as declarative classes, for applications that use SQLAlchemy's ORM.
+"""`SessionRow`, `MessageRow` and `StateRow`: the tables as declarative classes, for applications that use an ORM.
 
-This module knows the ORM, which nothing else of chatstore imports; the columns are those of
+This module knows SQLAlchemy's ORM, which nothing else of chatstore imports; the columns are those of
 `chatstore.backends.sql.models`, where the classes are public.
 """
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, relationship
 
-from chatstore.backends.sql.models import METADATA, messages, sessions
+from chatstore.backends.sql.models import complete, messages, sessions, states
 
 
 class Base(DeclarativeBase):
     """The base of chatstore's models, with a MetaData of its own."""
 
-    metadata = METADATA
+    metadata = complete()
 
 
 class SessionRow(Base):
@@ -39,6 +39,7 @@ class SessionRow(Base):
     updated_at: Mapped[datetime]
     archived_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    indexed_position: Mapped[int]
 
     messages: Mapped[list[MessageRow]] = relationship(
         back_populates="session",
@@ -68,5 +69,25 @@ class MessageRow(Base):
     source: Mapped[str | None]
     payload: Mapped[Any]
     created_at: Mapped[datetime]
+    finish_reason: Mapped[str | None]
+    state: Mapped[str | None]
+    updated_at: Mapped[datetime | None]
+    first_token_at: Mapped[datetime | None]
+    last_token_at: Mapped[datetime | None]
 
     session: Mapped[SessionRow] = relationship(back_populates="messages")
+
+
+class StateRow(Base):
+    """One named state of an owner."""
+
+    __table__ = states
+
+    state_id: Mapped[str]
+    tenant_id: Mapped[str | None]
+    user_id: Mapped[str | None]
+    namespace: Mapped[str]
+    state_key: Mapped[str]
+    value: Mapped[Any]
+    revision: Mapped[int]
+    updated_at: Mapped[datetime]

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from chatstore import deadlines
+from chatstore.backends.common import searching
 from chatstore.backends.common.retrying import Failed, Pause, attempts
-from chatstore.backends.sql import core, search
+from chatstore.backends.sql import core, search, states
 from chatstore.backends.sql.schema_check import schema_state, upgrade_empty
+from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
@@ -19,12 +22,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from chatstore.backends.common.searching import Found
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Appended
-    from chatstore.contract import AddMessages, C, Purge, Search
+    from chatstore.contract import AddMessages, BeginAnswer, C, CloseAnswers, Purge, Search
     from chatstore.messages import SearchHit
 
 R = TypeVar("R")
+#: Why a search may leave the index as it is, and read more instead: others are at it, or it may not be written to.
+UNREFRESHED = {
+    "busy", "duplicate", "exhausted", "lost", "limit", "timeout", "readonly", "refused", "rights", "full",
+}  # fmt: skip
 
 
 class Step(NamedTuple, Generic[R]):
@@ -33,6 +41,11 @@ class Step(NamedTuple, Generic[R]):
     function: Callable[..., R]
     args: tuple[Any, ...]
     unit: bool
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something; a step without a call looks at the schema."""
+        return not getattr(self.args[-1], "reads", True)
 
 
 #: An operation that waits: it yields steps and pauses, and returns its answer.
@@ -53,7 +66,9 @@ def _operation(
     function: Callable[[Connection, Statements, C], R], *, unit: bool
 ) -> Callable[[SQLCore, C], Plan[R]]:
     def operation(self: SQLCore, call: C, /) -> Plan[R]:
-        return attempts(Step(function, (self.q, call), unit), repeatable=call.repeatable)
+        return attempts(
+            Step(function, (self.q, call), unit), repeatable=call.repeatable, writes=not call.reads
+        )
 
     return operation
 
@@ -69,7 +84,8 @@ class SQLCore:
         """Work on the tables of *q*."""
         self.q = q
         self.inside = inside
-        self.capabilities = Capabilities(notes=q.dialect.notes)
+        denied = frozenset({"begin_answer"}) if inside else frozenset[str]()
+        self.capabilities = Capabilities(denied=denied, notes=q.dialect.notes)
 
     create_session = unit(core.create_session)
     get_session = single(core.get_session)
@@ -82,39 +98,113 @@ class SQLCore:
     get_messages = single(core.get_messages)
     get_records = single(core.get_records)
     get_message = single(core.get_message)
+    find_message = single(core.find_message)
     update_message = unit(core.update_message)
     delete_message = unit(core.delete_message)
     pop_message = unit(core.pop_message)
     count_messages = single(core.count_messages)
     truncate = unit(core.truncate)
     usage = single(core.usage)
+    get_states = single(states.get_states)
+    iter_states = single(states.iter_states)
+    set_states = unit(states.set_states)
+    delete_states = unit(states.delete_states)
     durability = single(core.durability)
 
     def add_messages(self, call: AddMessages) -> Plan[Appended]:
         """Append without a look-up first; only what that refuses is looked at under the session's lock."""
-        args = (self.q, call)
-        done: Appended | None = None
-        if call.expected_revision is None and not self.inside:
-            unit = not self.q.appends_at_once
-            try:
-                done = yield from attempts(
-                    Step(core.append_once, args, unit), repeatable=call.repeatable, raised="duplicate"
-                )
-            except Failed:
-                done = None
+        # What is changed without an expected revision may be a repeated call, which changes nothing.
+        plain = call.expected_revision is None and not call.changes
+        if call.drafts and (plain or call.expected_revision) and not self.inside:
+            done = yield from self._appended_once(call)
             if done is not None:
                 return done
         checked: Appended = yield from attempts(
-            Step(core.append_checked, args, unit=True), repeatable=call.repeatable
+            Step(core.append_checked, (self.q, call), unit=True), repeatable=call.repeatable, writes=True
         )
         return checked
 
+    def _appended_once(self, call: AddMessages) -> Plan[Appended | None]:
+        unit = not self.q.appends_at_once or len(call.drafts) >= core.COPIED or bool(call.states)
+        step = Step(core.append_once, (self.q, call), unit)
+        try:
+            done: Appended | None = yield from attempts(
+                step, repeatable=call.repeatable, raised="duplicate", writes=True
+            )
+        except Failed:
+            return None
+        return done
+
+    def begin_answer(self, call: BeginAnswer) -> Plan[Appended]:
+        """Append under the session's lock. Nothing streams inside somebody's transaction, which ends when they like."""
+        if self.inside:
+            msg = "an answer cannot stream inside a caller's transaction: begin it on the repository itself"
+            raise NotSupported(msg)
+        return attempts(Step(core.append_checked, (self.q, call), unit=True), repeatable=call.repeatable)
+
+    def close_answers(self, call: CloseAnswers) -> Plan[int]:
+        """Close one answer after the other, each in a transaction of its own."""
+        args = (self.q, call)
+        found = yield from attempts(Step(core.unattended, args, unit=False), repeatable=True)
+        if call.dry_run:
+            return len(found)
+        closed = 0
+        for session_id, message_id in found:
+            step = Step(core.close_answer, (*args, session_id, message_id), unit=True)
+            closed += yield from attempts(step, repeatable=call.repeatable)
+        return closed
+
     def search(self, call: Search) -> Plan[list[SearchHit]]:
-        """Search by the index, where it sees what this transaction sees."""
-        full_text = self.q.dialect.full_text
-        scan = self.inside and full_text is not None and not full_text.sees_own_writes
-        function = search.scan if scan else search.search
-        return attempts(Step(function, (self.q, call), unit=False), repeatable=call.repeatable)
+        """Ask the index, once it holds what there is; what it cannot be made to hold is read first."""
+        found: list[Found] = []
+        if not self.q.has_index or self.inside:
+            self.q.has_index = yield from self._asking(search.has_index)
+        if not self.q.has_index:
+            found = yield from self._asking(search.scan, call)
+            return searching.hits(found, call.wanted)
+        try:
+            more: list[Found] | None = yield from self._asking(search.if_indexed, call, raised="no_table")
+            if more is None:
+                ask = search.best
+                if not (yield from self._caught_up(call)):
+                    ask = search.indexed
+                    found = yield from self._asking(search.unindexed, call, raised="no_table")
+                more = yield from self._asking(ask, call, raised="no_table")
+        except Failed as failed:  # somebody dropped it
+            if self.inside:
+                raise failed.error from failed.cause
+            self.q.has_index = False
+            found = yield from self._asking(search.scan, call)
+        else:
+            # Of a message that was found twice, one reading is as good as the other.
+            found = list({one[:3]: one for one in (*found, *more)}.values()) if found else more
+        return searching.hits(found, call.wanted)
+
+    def _asking(self, function: Callable[..., R], *args: Any, raised: str = "") -> Plan[R]:
+        step = Step(function, (self.q, *args), unit=False)
+        answer: R = yield from attempts(step, repeatable=True, raised=raised)
+        return answer
+
+    def _caught_up(self, call: Search) -> Plan[bool]:
+        """Index what is new in the sessions that *call* is about; False where some of it is not.
+
+        Of much, some is left to be read, and for the next searches to index, so that no search waits for all of it.
+        In a caller's transaction nothing is written: it would hold the sessions until the caller ends it.
+        """
+        while True:
+            session_ids, missing = yield from self._asking(search.behind, call, raised="no_table")
+            if not session_ids or self.inside:
+                return not session_ids
+            try:
+                further: int = yield Step(search.refresh, (self.q, session_ids), unit=True)
+            except Failed as failed:
+                if failed.kind == "no_table":
+                    raise
+                if failed.kind not in UNREFRESHED:
+                    raise failed.error from failed.cause
+                return False
+            if not further or search.INDEXED < missing <= search.INDEXED + search.READ:
+                return False
 
     def purge(self, call: Purge) -> Plan[PurgeReport]:
         """Delete in transactions of a few hundred sessions, so that no lock is held for long."""
@@ -127,8 +217,9 @@ class SQLCore:
         sessions = messages = 0
         while True:
             some, lost = yield from attempts(
-                Step(core.purge_some, args, unit=True), repeatable=call.repeatable
+                Step(core.purge_some, args, unit=True), repeatable=call.repeatable, writes=True
             )
+            deadlines.renew()
             sessions, messages = sessions + some, messages + lost
             if not some:
                 return PurgeReport(sessions=sessions, messages=messages, dry_run=False)

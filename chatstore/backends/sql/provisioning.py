@@ -1,7 +1,7 @@
 """The tables of a database, for ``chatstore upgrade`` and its siblings: `chatstore.provisioning.Provisioner`.
 
 This module knows what a revision, or none, says about a database and its tables; it refuses to know how one is reached
-(`migrations`).
+(`migrations`), and imports that, and Alembic with it, only to migrate or compare.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, inspect, select, table
 
-from chatstore.backends.sql import migrations
 from chatstore.backends.sql.models import HEAD
-from chatstore.backends.sql.visits import connected, translate_errors
+from chatstore.backends.sql.visits import connected, current, translate_errors
 from chatstore.errors import SchemaError, SchemaMissing, SchemaOutdated
 from chatstore.provisioning import Checked, Held, Moved
 
@@ -34,27 +33,33 @@ class DatabaseProvisioner:
         """Do nothing: each call has a connection of its own."""
 
     def current(self) -> str | None:
-        return migrations.current(self._url, schema=self._schema)
+        return current(self._url, schema=self._schema)
 
-    def upgrade(self, revision: str) -> Moved:
-        return migrations.upgrade(self._url, revision, schema=self._schema)
+    def upgrade(self, revision: str, *, wait: float | None = None) -> Moved:
+        from chatstore.backends.sql import migrations
+
+        return migrations.upgrade(self._url, revision, schema=self._schema, wait=wait)
 
     def refuse_unreachable(self, revision: str, before: str | None) -> None:
+        from chatstore.backends.sql import migrations
+
         migrations.refuse_unreachable(revision, before)
 
-    def downgrade(self, revision: str) -> Moved:
-        return migrations.downgrade(self._url, revision, schema=self._schema)
+    def downgrade(self, revision: str, *, wait: float | None = None) -> Moved:
+        from chatstore.backends.sql import migrations
+
+        return migrations.downgrade(self._url, revision, schema=self._schema, wait=wait)
 
     def script(self, revision: str) -> str:
+        from chatstore.backends.sql import migrations
+
         return migrations.upgrade_sql(self._url, revision, schema=self._schema)
 
     def check(self) -> Checked:
         """Compare the tables; other tables, views and the search index are not looked at."""
         found = self.current()
         there = found is not None or self._has_sessions()
-        differences = (
-            [_difference(one) for one in migrations.check(self._url, schema=self._schema)] if there else []
-        )
+        differences = [_difference(one) for one in self._differences()] if there else []
         return Checked(found, differences, _fault(found, differences, there=there))
 
     def held(self) -> Held:
@@ -72,6 +77,11 @@ class DatabaseProvisioner:
                     for name in names
                 )
             )
+
+    def _differences(self) -> list[Any]:
+        from chatstore.backends.sql import migrations
+
+        return migrations.check(self._url, schema=self._schema)
 
     def _has_sessions(self) -> bool:
         """Tell whether there is a table of sessions, whatever is known about it."""

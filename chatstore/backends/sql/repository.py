@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Self
+from weakref import ref
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,16 +19,19 @@ from chatstore.aio import AsyncRepository
 from chatstore.backends.common.leases import User
 from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.sql.dialects import dialect_for, dialect_over
+from chatstore.backends.sql.driver_errors import unwrapped
 from chatstore.backends.sql.engine_factory import dialect_of
-from chatstore.backends.sql.engines import Engines, engines_for
+from chatstore.backends.sql.engines import Engines, engines_for, free
 from chatstore.backends.sql.failures import make_failed
-from chatstore.backends.sql.lending import Lent, interrupt_in, undone
+from chatstore.backends.sql.lending import Lent, interrupt_in, still_open, undone
+from chatstore.backends.sql.levels import set_level
 from chatstore.backends.sql.plans import SQLCore, Step
 from chatstore.backends.sql.schema_check import prepare_file, schema_state, upgrade_empty
 from chatstore.backends.sql.statements import Statements
 from chatstore.backends.sql.url import parse_url
 from chatstore.contract import Answer, C, T, adrive, drive
-from chatstore.errors import Invalid
+from chatstore.deadlines import awaited
+from chatstore.errors import ChatstoreError, Invalid
 from chatstore.forks import undivided
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository
@@ -35,15 +39,21 @@ from chatstore.threads import ThreadedRepository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy import Dialect as SQLAlchemyDialect
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session, scoped_session
 
     from chatstore.backends.sql.dialects import Dialect
 
 
+#: In the `info` of a connection: the transaction of the caller's in which the tables were made.
+_MADE = "chatstore_made"
+
+
 def repository_for(target: Any, schema: str | None) -> SQLRepository:
     """Return the repository of a URL or a SQLAlchemy Engine."""
     if isinstance(target, Engine):
+        dialect_for(target.dialect.name).refuse(target.url)
         return SQLRepository(target, schema=schema)
     _refuse_async(target)
     url = parse_url(target)
@@ -56,6 +66,7 @@ def repository_for(target: Any, schema: str | None) -> SQLRepository:
 def async_repository_for(target: Any, schema: str | None) -> AsyncRepository:
     """Return the asynchronous repository of a URL, an AsyncEngine, or (in threads) an Engine."""
     if type(target).__name__ == "AsyncEngine":
+        dialect_for(target.dialect.name).refuse(target.url)
         return AsyncSQLRepository(target, schema=schema)
     if isinstance(target, Engine):
         return ThreadedRepository(repository_for(target, schema=schema), owns=True)
@@ -82,10 +93,22 @@ def _refuse_async(target: Any) -> None:
         raise Invalid(msg)
 
 
-def _failed(
-    error: SQLAlchemyError, lease: Engines, *, ambiguous: bool = False, inside: bool = False
-) -> Failed:
-    failed = make_failed(error, ambiguous=ambiguous, inside=inside)
+def _meant(
+    error: Exception,
+    here: SQLAlchemyDialect,
+    lease: Engines,
+    *,
+    ambiguous: bool = False,
+    inside: bool = False,
+) -> BaseException:
+    """Return what *error* means: the interrupt below it, or what failed for a driver's, or itself."""
+    interrupt = interrupt_in(error)
+    if interrupt is not None:
+        return interrupt
+    told = error if isinstance(error, SQLAlchemyError) else unwrapped(error, here)
+    if told is None:
+        return error
+    failed = make_failed(told, ambiguous=ambiguous, inside=inside)
     if failed.kind == "no_table":
         lease.checked.clear()  # what was there is gone (a rollback, another database): look again the next time
     return failed
@@ -94,20 +117,31 @@ def _failed(
 # ------------------------------------------------------------------------------------- steps, on either kind of engine
 
 
-def _end_inside(error: SQLAlchemyError, lease: Engines) -> NoReturn:
+def _end_inside(error: Exception, here: SQLAlchemyDialect, lease: Engines) -> NoReturn:
     """Raise what *error* means in a caller's transaction, where nothing is tried again."""
-    interrupt = interrupt_in(error)
-    if interrupt is not None:
-        raise interrupt from None
-    failed = _failed(error, lease, inside=True)
-    raise failed.error from failed.cause
+    meant = _meant(error, here, lease, inside=True)
+    if meant is error:
+        raise error
+    if isinstance(meant, Failed):
+        raise meant.error from meant.cause
+    raise meant from None
 
 
-def _run_step(engine: Engine, step: Step[Any], lease: Engines) -> Any:
-    """Run *step* where each statement is its own transaction; a unit in one, of which only COMMIT is ambiguous."""
-    ambiguous = not step.unit
+def _run_step(
+    engine: Engine, step: Step[Any], lease: Engines, lent: Callable[[Connection], object] = bool
+) -> Any:
+    """Run *step* where each statement is its own transaction; a unit in one, of which only COMMIT is ambiguous.
+
+    *lent* is told of the connection.
+    """
+    ambiguous = False
     try:
         with Lent(engine) as connection:
+            lent(connection)
+            set_level(connection)
+            if lease.limit is not None:
+                lease.limit(connection)
+            ambiguous = not step.unit
             if not step.unit:
                 return step.function(connection, *step.args)
             try:
@@ -119,8 +153,13 @@ def _run_step(engine: Engine, step: Step[Any], lease: Engines) -> Any:
             except BaseException as error:
                 undone(connection, error)  # in here, where an interrupt of it is still met by `Lent`
                 raise
-    except SQLAlchemyError as error:
-        raise interrupt_in(error) or _failed(error, lease, ambiguous=ambiguous) from None
+    except ChatstoreError:
+        raise
+    except Exception as error:
+        meant = _meant(error, engine.dialect, lease, ambiguous=ambiguous)
+        if meant is error:
+            raise
+        raise meant from None
 
 
 # ------------------------------------------------------------------------------------------------ synchronous
@@ -168,7 +207,7 @@ class SQLRepository(Repository):
             return _run_step(engine, wanted, lease)
         # SQLite's own locks, too, must not be held by nobody in a forked child.
         if wanted.unit or lease.one_connection:
-            with lease.turn or lease.find_turn(), undivided:
+            with free(lease.turn or lease.find_turn()), undivided:
                 return _run_step(engine, wanted, lease)
         with undivided:
             return _run_step(engine, wanted, lease)
@@ -183,8 +222,10 @@ class SQLRepository(Repository):
             self._core.q.dialect.begin_for_savepoint(connection)
             with connection.begin_nested():
                 return step.function(connection, *step.args)
-        except SQLAlchemyError as error:
-            _end_inside(error, self._lease)
+        except ChatstoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what is not a driver's is raised again
+            _end_inside(error, connection.dialect, self._lease)
 
     # ---- the schema
 
@@ -233,9 +274,15 @@ def _connection_of(transaction: Any) -> Connection:
 
 
 def _ready_inside(connection: Connection, lease: Engines, schema: str | None) -> None:
-    if schema not in lease.checked:
-        if schema_state(connection, schema) == "empty":
-            upgrade_empty(connection, schema)
+    """Look whether the tables of *schema* are there; make them in the caller's transaction, whole or not at all."""
+    if schema in lease.checked:
+        return
+    if schema_state(connection, schema) == "empty":
+        dialect_for(connection.dialect.name).begin_for_savepoint(connection)
+        upgrade_empty(connection, schema)
+        connection.info[_MADE] = ref(connection.get_transaction())
+    made = connection.info.get(_MADE)
+    if made is None or made() is not connection.get_transaction():  # else a rollback takes them away
         lease.checked.add(schema)
 
 
@@ -276,7 +323,16 @@ class AsyncSQLRepository(AsyncRepository):
             return None
         views = self._lease.lend_awaiting(self._user)
         engine = views.unit if wanted.unit else views.single
-        return await greenlet_spawn(_run_step, engine.sync_engine, wanted, self._lease)
+        lent: list[Connection] = []
+        work = greenlet_spawn(_run_step, engine.sync_engine, wanted, self._lease, lent.append)
+        try:
+            return await awaited(work, "the database did not answer", unknown=wanted.writes)
+        except BaseException:
+            # An interrupt between the loop and the step leaves the step where it is, and with it a transaction.
+            for connection in lent:
+                if (driver := still_open(connection)) is not None:
+                    self._core.q.dialect.end(driver)
+            raise
 
     async def _inside(self, step: Step[Any]) -> Any:
         connection = await _async_connection_of(self._transaction)
@@ -287,8 +343,10 @@ class AsyncSQLRepository(AsyncRepository):
             await connection.run_sync(self._core.q.dialect.begin_for_savepoint)
             async with connection.begin_nested():
                 return await connection.run_sync(step.function, *step.args)
-        except SQLAlchemyError as error:
-            _end_inside(error, self._lease)
+        except ChatstoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what is not a driver's is raised again
+            _end_inside(error, connection.dialect, self._lease)
 
     async def _check(self) -> None:
         await adrive(self._core.ready(self._schema), self._lend)

@@ -44,7 +44,7 @@ def prepare_file(url: URL) -> None:
 def schema_state(connection: Connection, schema: str | None) -> str:
     """Return 'ready' or 'empty' (a SQLite database without any table), or raise a `SchemaError`."""
     if not connection.get_execution_options().get(DIRECT):
-        dialect_for(connection.dialect.name).warn(connection)
+        dialect_for(connection.dialect.name).look_at(connection)
     found, where = stored_revision(connection, schema)
     if found == models.HEAD:
         return "ready"
@@ -93,7 +93,7 @@ def upgrade_command(version_table: str) -> str:
 def _check_newer(connection: Connection, schema: str | None, found: str) -> None:
     """Accept a newer schema that has all we use and asks for nothing we do not know (a rolling deploy)."""
     inspector = inspect(connection)
-    for ours in (models.sessions, models.messages):
+    for ours in (models.sessions, models.messages, models.states):
         theirs = (
             {col["name"]: col for col in inspector.get_columns(ours.name, schema=schema)}
             if inspector.has_table(ours.name, schema=schema)

@@ -1,120 +1,367 @@
-"""Full text: from words to hits.
+"""Full text: which messages are looked into, by way of the index or one after another, and what the index lacks.
 
-This module knows what is selected and what to do where there is no index; it refuses to know how an index is asked,
-which a dialect does. Words are letters and digits only when they come here, so nothing in them is syntax.
+Appending leaves a session behind in the index. A search first brings the sessions that it is about up to date
+(`behind`, `refresh`), each under its row's lock, which is what keeps its position right among writers. What it may
+not or cannot bring up to date, it reads (`unindexed`) before it asks the index (`indexed`): in this order nothing
+falls between the two when somebody else refreshes. Whatever the index says, a message is a hit only if its text says
+what was asked for (`chatstore.words`) and its session is visible now: the index may say too much, of a text or an
+owner that has changed, and costs time then, not truth.
+
+Knows what is selected and written; refuses to know how an index is asked, which a dialect does.
 """
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, func, select, type_coerce
+from sqlalchemy import BigInteger, Text, bindparam, cast, func, literal_column, select, type_coerce, update
 
-from chatstore import arguments
-from chatstore.backends.common import rules
-from chatstore.backends.sql.dialects.base import RANKED
-from chatstore.backends.sql.statements import between, parameters
-from chatstore.messages import SearchHit
+from chatstore import words
+from chatstore.backends.common import searching
+from chatstore.backends.common.searching import Found
+from chatstore.backends.sql import execution, models
+from chatstore.backends.sql.dialects.base import Indexing
+from chatstore.backends.sql.rows import parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
-    from chatstore.arguments import Scope, SearchFilter
+    from chatstore.arguments import SearchFilter
+    from chatstore.backends.sql.dialects.base import FullText
+    from chatstore.backends.sql.execution import Prepared
     from chatstore.backends.sql.statements import Statements
     from chatstore.contract import Search
 
+#: Messages that are indexed, and sessions that are locked for it, in one transaction.
+INDEXED, LOCKED = 2_000, 500
+#: Up to this many messages a search reads rather than indexing them first, which takes four times as long.
+READ = 10_000
+#: Up to this many messages of a session or an owner, a database that reads whole posting lists looks at each of these.
+FEW = 20_000
+#: Messages that a scan fetches at a time.
+PAGE = 1_000
+#: What a better match has more of.
+_WORTH = ("times", "created_at", "session_id", "position")
 
-def search(c: Connection, q: Statements, call: Search) -> list[SearchHit]:
-    """As `Repository.search`."""
-    full_text, wanted = q.dialect.full_text, call.wanted
-    if full_text is None or not full_text.exists(c, q.schema):
-        return scan(c, q, call)
-    found = full_text.select(_base(q, call.scope, wanted), q.m, wanted, q.schema)
-    if found is None:
-        return scan(c, q, call)
-    asked = parameters(call)
-    if full_text.answers:
-        return _hits(c.execute(found, asked), wanted)
-    lines = c.execute(found, asked).all()
-    hits = _best(lines, wanted)
-    if len(lines) == RANKED and len(hits) < wanted.limit:
-        # What the index does not know decides: look at all.
-        hits = _best(_scanned(c, q, found.order_by(None).limit(None), asked), wanted)
-    return hits
+# ------------------------------------------------------------------------------------------------ what is found
 
 
-def scan(c: Connection, q: Statements, call: Search) -> list[SearchHit]:
-    """As `search`, without asking an index."""
-    return _best(_scanned(c, q, _scan(q, call.scope, call.wanted), parameters(call)), call.wanted)
+def scan(c: Connection, q: Statements, call: Search) -> list[Found]:
+    """Read every message that *call* is about."""
+    return searching.newest(_read(c, q, call, _every, "scan"), call.wanted)
 
 
-def _best(lines: Iterable[Any], wanted: SearchFilter) -> list[SearchHit]:
-    best = heapq.nlargest(wanted.limit, _verified(lines, wanted), key=lambda line: (line[-1], line[5]))
-    return _hits(best, wanted)
+def unindexed(c: Connection, q: Statements, call: Search) -> list[Found]:
+    """Read the messages that *call* is about and the index does not hold."""
+    return searching.newest(_read(c, q, call, _behind_in, "unindexed"), call.wanted)
 
 
-def _base(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
-    m = q.m.c
-    columns = (
-        m.session_id,
-        m.position,
-        m.message_id,
-        m.type,
-        type_coerce(m.content, Text),
-        q.read(m.created_at),
-    )
-    statement = q.filtered(select(*columns), scope, wanted.tenant_id, wanted.user_id)
-    if wanted.session_id is not None:
-        statement = statement.where(m.session_id == wanted.session_id)
-    if wanted.types is not None:
-        statement = statement.where(m.type.in_(wanted.types))
-    return between(statement, m.created_at, wanted.since, wanted.until)
-
-
-def _scan(q: Statements, scope: Scope, wanted: SearchFilter) -> Select[Any]:
-    """Read what may hold the words; ``lower`` in a database may know ASCII only, so only such words narrow it."""
-    statement = _base(q, scope, wanted)
-    for word in wanted.words:
-        if word.isascii():
-            statement = statement.where(func.lower(q.m.c.content).contains(word, autoescape=True))
-    return statement
-
-
-def _scanned(c: Connection, q: Statements, scan: Select[Any], asked: dict[str, Any]) -> Iterator[Any]:
-    """Yield what *scan* selects, the newest first, a page at a time: a cursor would need a transaction."""
-    last = None
+def indexed(c: Connection, q: Statements, call: Search) -> list[Found]:
+    """Ask the index, for more and more of what it finds until enough of it is so."""
+    full_text, wanted = _full_text(q), call.wanted
+    asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
+    statement = _select(c, q, call, full_text, 0)
+    enough = size = searching.needed(wanted)
     while True:
-        page = scan if last is None else scan.where(q.m.c.id < last)
-        lines = c.execute(page.add_columns(q.m.c.id).order_by(q.m.c.id.desc()).limit(RANKED), asked).all()
-        yield from (line[:-1] for line in lines)
-        if len(lines) < RANKED:
+        lines = statement.rows(c, asked | {"n": size})
+        found = list(_verified(lines, wanted))
+        if len(found) >= enough or len(lines) < size:
+            return found
+        size *= 8
+
+
+def if_indexed(c: Connection, q: Statements, call: Search) -> list[Found] | None:
+    """Ask the index, or return None where it does not hold all of what *call* is about: the common case in one go."""
+    return None if behind(c, q, call)[0] else best(c, q, call)
+
+
+def best(c: Connection, q: Statements, call: Search) -> list[Found]:
+    """As `indexed` where nothing was found beside it: have the index count, and read the best only."""
+    full_text, wanted = _full_text(q), call.wanted
+    counted = full_text.counts(wanted.query) if wanted.order == "best" else None
+    if counted is None:
+        return indexed(c, q, call)
+    asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
+    asked |= {f"said_{number}": word for number, word in enumerate(counted)}
+    statement = _select(c, q, call, full_text, len(counted))
+    lines = statement.rows(c, asked | {"n": searching.needed(wanted), "best": wanted.limit})
+    found = list(_verified((line[:-1] for line in lines), wanted))
+    # Where the index and a text differ, or a text is not all in the index, the texts decide.
+    if [one.rank for one in found] != [line[-1] for line in lines]:
+        return indexed(c, q, call)
+    return found
+
+
+def _best_first(newest: Select[Any]) -> Select[Any]:
+    """Select the best of these, those first that the index could not count."""
+    found = newest.subquery("newest").c
+    order = (found.times.is_not(None), *(found[name].desc() for name in _WORTH))
+    return select(*found).order_by(*order).limit(bindparam("best", type_=BigInteger()))
+
+
+def _select(c: Connection, q: Statements, call: Search, full_text: FullText, counted: int) -> Prepared:
+    def finished(statement: Select[Any]) -> Select[Any]:
+        return _best_first(statement) if counted else statement
+
+    if full_text.may_be_few and _narrow(call):
+        held = _prepared(c, q, call, "held", lambda: _held(q, call))
+        if int(held.first_row(c, _asked(call))[0]) <= FEW:
+            few = full_text.select_few(_base(q, call), q.m, q.schema, call.wanted.query, counted)
+            return execution.ordinary(finished(few), c.dialect)
+    return _prepared(
+        c,
+        q,
+        call,
+        f"indexed {counted}",
+        lambda: finished(full_text.select(_base(q, call), q.m, q.schema, counted)),
+    )
+
+
+def _held(q: Statements, call: Search) -> Select[Any]:
+    """Count the messages of the sessions that *call* is about."""
+    return select(func.coalesce(func.sum(q.s.c.message_count), 0)).where(*_sessions(q, call))
+
+
+def _every(q: Statements, call: Search) -> Select[Any]:
+    return _base(q, call)
+
+
+def _behind_in(q: Statements, call: Search) -> Select[Any]:
+    s = q.s.c
+    return _base(q, call).where(s.last_position > s.indexed_position, q.m.c.position > s.indexed_position)
+
+
+def _read(
+    c: Connection, q: Statements, call: Search, build: Callable[[Statements, Search], Select[Any]], name: str
+) -> Iterator[Found]:
+    """Yield what matches of the messages that *build* selects, a page at a time: a cursor would need a transaction."""
+    number = q.m.c.id
+    statement = _prepared(
+        c,
+        q,
+        call,
+        name,
+        lambda: (
+            build(q, call)
+            .add_columns(number)
+            .where(number > bindparam("behind"))
+            .order_by(number)
+            .limit(literal_column(str(PAGE)))
+        ),
+    )
+    last = 0
+    while True:
+        lines = statement.rows(c, _asked(call) | {"behind": last})
+        yield from _verified((line[:-1] for line in lines), call.wanted)
+        if len(lines) < PAGE:
             return
         last = lines[-1][-1]
 
 
-def _verified(lines: Iterable[Any], wanted: SearchFilter) -> Iterator[tuple[Any, ...]]:
-    """Keep the lines that hold all words as words, and add how often they do."""
-    sought = set(wanted.words)
+def _prepared(
+    c: Connection, q: Statements, call: Search, name: str, build: Callable[[], Select[Any]]
+) -> Prepared:
+    """Return what *build* makes, made once for what *call* asks; a list of types is written anew each time."""
+    how = execution.prepare if call.wanted.types is None else execution.ordinary
+    return q.once((name, *_shape(call), c.dialect.driver), lambda: how(build(), c.dialect))
+
+
+def _verified(lines: Any, wanted: SearchFilter) -> Iterator[Found]:
+    rank_of = wanted.query.rank
     for line in lines:
-        words = arguments.WORD.findall((line[4] or "").lower())
-        if sought <= set(words):
-            yield (*line, float(sum(word in sought for word in words)))
+        content = line[3] or ""
+        rank = rank_of(content)
+        if rank is not None:
+            created_at, session_id, position, _, message_id, type_, *owner = line
+            yield Found(created_at, session_id, position, rank, message_id, type_, content, *owner)
 
 
-def _hits(lines: Iterable[Any], wanted: SearchFilter) -> list[SearchHit]:
-    return [
-        SearchHit(
-            session_id=session_id,
-            position=position,
-            message_id=message_id,
-            type=type_,
-            content=content or "",
-            snippet=rules.snippet(content or "", wanted.words),
-            rank=float(rank),
-            created_at=created_at,
+def _base(q: Statements, call: Search) -> Select[Any]:
+    """Select the messages that *call* is about, with their sessions."""
+    m, s, wanted = q.m.c, q.s.c, call.wanted
+    columns = (
+        q.read(m.created_at),
+        m.session_id,
+        m.position,
+        type_coerce(m.content, Text).label("content"),
+        m.message_id,
+        m.type,
+        s.title,
+        s.tenant_id,
+        s.user_id,
+    )
+    statement = select(*columns).where(m.session_id == s.session_id, *_sessions(q, call))
+    if wanted.types is not None:
+        types: Any = bindparam("types", expanding=True, type_=models.ExactString(32))
+        statement = statement.where(m.type.in_(types))
+    for moment, name in ((wanted.since, "since"), (wanted.until, "until")):
+        if moment is not None:
+            at = bindparam(name, type_=models.Instant())
+            statement = statement.where(m.created_at >= at if name == "since" else m.created_at < at)
+    return statement
+
+
+def _sessions(q: Statements, call: Search) -> list[ColumnElement[bool]]:
+    """Tell which sessions *call* is about."""
+    s, wanted = q.s.c, call.wanted
+    conditions = [q.visible(call.scope)]
+    for col, value, name in (
+        (s.session_id, wanted.session_id, "only_session"),
+        (s.tenant_id, wanted.tenant_id, "only_tenant"),
+        (s.user_id, wanted.user_id, "only_user"),
+    ):
+        if value is not None:
+            conditions.append(col == bindparam(name))
+    return conditions
+
+
+def _asked(call: Search) -> dict[str, Any]:
+    wanted = call.wanted
+    given = {
+        "only_session": wanted.session_id,
+        "only_tenant": wanted.tenant_id,
+        "only_user": wanted.user_id,
+        "types": wanted.types,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+    return parameters(call) | {name: value for name, value in given.items() if value is not None}
+
+
+def _shape(call: Search) -> tuple[bool, ...]:
+    scope, wanted = call.scope, call.wanted
+    parts = (scope.tenant_id, scope.user_id, *wanted[1:7])
+    return tuple(part is not None for part in parts)
+
+
+def _marks(call: Search) -> list[str]:
+    """Return the marks of the session and the owners that *call* is about."""
+    scope, wanted = call.scope, call.wanted
+    named = (
+        ("s", wanted.session_id),
+        *(("u", user) for user in (scope.user_id, wanted.user_id)),
+        *(("t", tenant) for tenant in (scope.tenant_id, wanted.tenant_id)),
+    )
+    return list(dict.fromkeys(words.mark(kind, name) for kind, name in named if name is not None))
+
+
+def _narrow(call: Search) -> bool:
+    return bool(_marks(call))
+
+
+def _full_text(q: Statements) -> FullText:
+    full_text = q.dialect.full_text
+    if full_text is None:
+        raise LookupError(q.dialect.name)
+    return full_text
+
+
+# ------------------------------------------------------------------------------------------------ what is indexed
+
+
+def has_index(c: Connection, q: Statements) -> bool:
+    """Tell whether the index is there."""
+    return q.dialect.full_text is not None and q.dialect.full_text.exists(c, q.schema)
+
+
+def behind(c: Connection, q: Statements, call: Search) -> tuple[list[str], int]:
+    """Return sessions that *call* is about and the index does not hold all of, at most `LOCKED`.
+
+    With them comes how many messages it lacks of all there are, at most.
+    """
+    s = q.s.c
+    some: Any = literal_column(str(LOCKED))
+    first = _prepared(c, q, call, "behind", lambda: _lacking(q, call, s.session_id).limit(some))
+    session_ids = [session_id for (session_id,) in first.rows(c, _asked(call))]
+    if not session_ids:
+        return [], 0
+    missing = func.sum(s.last_position - s.indexed_position)
+    counted = _prepared(c, q, call, "missing", lambda: _lacking(q, call, missing))
+    return session_ids, int(counted.first_row(c, _asked(call))[0] or 0)
+
+
+def _lacking(q: Statements, call: Search, what: ColumnElement[Any]) -> Select[Any]:
+    """Select *what* of the sessions that *call* is about and the index does not hold all of."""
+    s = q.s.c
+    return select(what).where(s.last_position > s.indexed_position, *_sessions(q, call))
+
+
+def behind_anywhere(c: Connection, q: Statements, after: str) -> list[str]:
+    """Return sessions that the index does not hold all of, expired ones too, by their ids behind *after*."""
+    s = q.s.c
+    statement = select(s.session_id).where(s.last_position > s.indexed_position, s.session_id > after)
+    return list(c.execute(statement.order_by(s.session_id).limit(LOCKED)).scalars())
+
+
+def refresh(c: Connection, q: Statements, session_ids: Sequence[str]) -> int:
+    """Index what is new in these sessions, at most `INDEXED` messages of it; return how many sessions got further.
+
+    A session that somebody holds is left out: who reads must not wait for who writes.
+    """
+    states = _held_now(c, q, session_ids)
+    if not states:
+        return 0
+    m, s = q.m.c, q.s.c
+    ids: Any = bindparam("ids", expanding=True, type_=models.ExactString(255))
+    new = (
+        # The time as text: a driver may not read the last hours of 9999 in the session's zone.
+        select(m.session_id, m.position, m.id, cast(m.created_at, Text), type_coerce(m.content, Text))
+        .where(m.session_id == s.session_id, m.position > s.indexed_position, m.session_id.in_(ids))
+        .order_by(m.session_id, m.position)
+        .limit(INDEXED)
+    )
+    lines = c.execute(new, {"ids": sorted(states)}).all()
+    if lines:
+        marks = {session_id: _marks_of(session_id, *owner) for session_id, (owner, _) in states.items()}
+        _full_text(q).write(
+            c,
+            q.schema,
+            [
+                Indexing(number, created_at, f"{marks[session_id]} {words.indexed(content or '')}")
+                for session_id, _, number, created_at, content in lines
+            ],
         )
-        for session_id, position, message_id, type_, content, created_at, rank in lines
-    ]
+    reached = {session_id: last for session_id, (_, last) in states.items()}
+    if len(lines) == INDEXED:  # of the last one there may be more, and there are none of those behind it
+        last_id, last_position = lines[-1][:2]
+        reached = {session_id: last for session_id, last in reached.items() if session_id < last_id}
+        reached[last_id] = last_position
+    _store(c, q, reached)
+    return len(reached)
+
+
+def _held_now(
+    c: Connection, q: Statements, session_ids: Sequence[str]
+) -> dict[str, tuple[tuple[Any, Any], int]]:
+    """Lock those of the sessions that are behind; return the owner and the last position of each."""
+    s = q.s.c
+    ids: Any = bindparam("ids", expanding=True, type_=models.ExactString(255))
+    if not q.dialect.locks_rows:
+        c.execute(
+            update(q.s).where(s.session_id.in_(ids)).values(revision=s.revision), {"ids": list(session_ids)}
+        )
+    statement = (
+        select(s.session_id, s.tenant_id, s.user_id, s.last_position)
+        .where(s.session_id.in_(ids), s.last_position > s.indexed_position)
+        .order_by(s.session_id)
+    )
+    if q.dialect.locks_rows:
+        statement = statement.with_for_update(skip_locked=True)
+    lines = c.execute(statement, {"ids": list(session_ids)}).all()
+    return {session_id: ((tenant, user), last) for session_id, tenant, user, last in lines}
+
+
+def _store(c: Connection, q: Statements, reached: dict[str, int]) -> None:
+    s = q.s.c
+    at: Any = bindparam("at")
+    c.execute(
+        update(q.s).where(s.session_id == bindparam("sid")).values(indexed_position=at),
+        [{"sid": session_id, "at": position} for session_id, position in reached.items()],
+    )
+
+
+def _marks_of(session_id: str, tenant_id: str | None, user_id: str | None) -> str:
+    named = (("s", session_id), ("t", tenant_id), ("u", user_id))
+    return " ".join(words.mark(kind, name) for kind, name in named if name is not None)

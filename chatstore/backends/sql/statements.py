@@ -1,12 +1,11 @@
-"""Statements and rows, pure: arguments in, statement out; rows in, values out.
+"""Statements, pure: what is asked in, statement out.
 
-This module knows the two tables and how each way of appending is written; it refuses to execute anything.
-`chatstore.backends.sql.core` executes these, `chatstore.backends.sql.search` has the statements of full text.
+This module knows the tables and how each way of appending is written; it refuses to execute anything. `rows` binds
+values and reads results, `core` executes, `search` has the statements of full text.
 """
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -34,14 +33,14 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 from sqlalchemy import column as named_column
 
-from chatstore.arguments import Scope, microseconds
+from chatstore.arguments import EVERYTHING, Scope
+from chatstore.backends.common import rules
 from chatstore.backends.sql import execution, models
-from chatstore.codec import Draft, Row
-from chatstore.contract import InSession
-from chatstore.messages import ChatSession
+from chatstore.backends.sql.rows import DRAFT, LINE, SENT, SESSION, SMALL_BATCH
+from chatstore.records import INCOMPLETE, STREAMING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -49,19 +48,13 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import Delete, Insert, Update
     from sqlalchemy.sql.elements import KeyedColumnElement
 
-    from chatstore.arguments import Keyset, PurgeRule, SessionFilter, UsageFilter, Window
+    from chatstore.arguments import PurgeRule, UsageFilter, Window
     from chatstore.backends.sql.dialects import Dialect
     from chatstore.backends.sql.dialects.base import Upsert
     from chatstore.backends.sql.execution import Prepared
-    from chatstore.contract import AddMessages, Call
+    from chatstore.contract import AddMessages, ListSessions
 
 S = TypeVar("S")
-#: The columns of a message that its draft fills, in the draft's order.
-DRAFT = Draft._fields
-#: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
-SMALL_BATCH = 8
-#: What an append sends of each draft: all but its time, the first field, which is the append's.
-_SENT = DRAFT[1:]
 
 
 class Statements:
@@ -74,7 +67,10 @@ class Statements:
         #: Whether an append is one statement.
         self.appends_at_once = dialect.upsert is not None and dialect.upsert.with_messages
         self.schema = schema
+        #: Whether the search index was there when somebody looked last.
+        self.has_index = False
         self.s: Table = models.sessions.to_metadata(metadata, schema=cast("str", schema))
+        self.t: Table = models.states.to_metadata(metadata, schema=cast("str", schema))
         self.m: Table = models.messages.to_metadata(metadata, schema=cast("str", schema))
         self._built: dict[Any, Any] = {}
 
@@ -109,10 +105,12 @@ class Statements:
         """The columns of a session, in the order of `ChatSession`."""
         return [self.read(self.s.c[name]) for name in SESSION]
 
-    def session(self, scope: Scope) -> Select[Any]:
+    def session(self, scope: Scope, here: sa.Dialect) -> Prepared:
         """Select one session that *scope* sees."""
-        key = ("session", *_shape(scope))
-        return self.once(key, lambda: select(*self.session_columns).where(self.one(scope)))
+        key = ("session", *_shape(scope), here.driver)
+        return self.once(
+            key, lambda: execution.prepare(select(*self.session_columns).where(self.one(scope)), here)
+        )
 
     @cached_property
     def locked(self) -> Select[Any]:
@@ -143,32 +141,69 @@ class Statements:
         """Update the session ``:sid`` with the values given."""
         return update(self.s).where(self.s.c.session_id == bindparam("sid"))
 
+    def indexed_before(self, position: int) -> ColumnElement[int]:
+        """Return up to where a session is indexed whose message at *position* has changed."""
+        indexed = self.s.c.indexed_position
+        return case((indexed < position, indexed), else_=position - 1)
+
     @cached_property
     def delete_session(self) -> Delete:
         """Delete the session's row; its messages first, since a cascade may be off."""
         return delete(self.s).where(self.s.c.session_id == bindparam("sid"))
 
-    def sessions(self, scope: Scope, wanted: SessionFilter, start: Keyset | None, limit: int) -> Select[Any]:
-        """Select sessions, newest first, behind *start*."""
-        s = self.s
+    def sessions(self, call: ListSessions, *, more: bool, here: sa.Dialect) -> Prepared:
+        """Select ``:n`` sessions in the order of *call*; *more*: behind (``:moment``, ``:last_id``)."""
+        scope, wanted = call.scope, call.wanted
+        if wanted.metadata:  # whose keys are part of the statement
+            return execution.ordinary(self._sessions(call, more=more), here)
+        filters = (
+            wanted.tenant_id is None,
+            wanted.user_id is None,
+            wanted.forked_from is None,
+            wanted.archived,
+        )
+        key = (
+            "sessions",
+            *_shape(scope),
+            *filters,
+            wanted.updated_since is None,
+            more,
+            call.order,
+            here.driver,
+        )
+        return self.once(key, lambda: execution.prepare(self._sessions(call, more=more), here))
+
+    def _sessions(self, call: ListSessions, *, more: bool) -> Select[Any]:
+        s, scope, wanted = self.s.c, call.scope, call.wanted
+        down, sorted_by = call.order.startswith("-"), s[call.order.removeprefix("-")]
         statement = select(*self.session_columns).where(self.visible(scope))
-        for col, value in ((s.c.tenant_id, wanted.tenant_id), (s.c.user_id, wanted.user_id)):
-            if value is not None:
-                statement = statement.where(col == value)
+        if wanted.tenant_id is not None:
+            statement = statement.where(s.tenant_id == bindparam("of_tenant"))
+        if wanted.user_id is not None:
+            statement = statement.where(s.user_id == bindparam("of_user"))
+        if wanted.forked_from is not None:
+            statement = statement.where(s.forked_from == bindparam("of_source"))
         if wanted.archived is not None:
             statement = statement.where(
-                s.c.archived_at.is_not(None) if wanted.archived else s.c.archived_at.is_(None)
+                s.archived_at.is_not(None) if wanted.archived else s.archived_at.is_(None)
             )
         if wanted.updated_since is not None:
-            statement = statement.where(s.c.updated_at >= wanted.updated_since)
+            statement = statement.where(s.updated_at >= bindparam("since"))
         if wanted.metadata and self.dialect.narrow_metadata is not None:  # the caller checks every row again
-            statement = statement.where(self.dialect.narrow_metadata(s.c.metadata, dict(wanted.metadata)))
-        if start is not None:
-            moment, last_id = start
-            behind = and_(s.c.updated_at == moment, s.c.session_id < last_id)
+            statement = statement.where(self.dialect.narrow_metadata(s.metadata, dict(wanted.metadata)))
+        if more:
+            moment = bindparam("moment", type_=sorted_by.type)
+            last_id: Any = bindparam("last_id")
+            behind = s.session_id < last_id if down else s.session_id > last_id
+            later = sorted_by < moment if down else sorted_by > moment
             # The first condition is implied by the second; it is what an index scan can begin at.
-            statement = statement.where(s.c.updated_at <= moment, or_(s.c.updated_at < moment, behind))
-        return statement.order_by(s.c.updated_at.desc(), s.c.session_id.desc()).limit(limit)
+            statement = statement.where(
+                sorted_by <= moment if down else sorted_by >= moment,
+                or_(later, and_(sorted_by == moment, behind)),
+            )
+        size = bindparam("n", type_=BigInteger)
+        places = [place.desc() if down else place for place in (sorted_by, s.session_id)]
+        return statement.order_by(*places).limit(size)
 
     # ---- messages: reading
 
@@ -189,10 +224,10 @@ class Statements:
         }
         return [self.m.c.position, *(plain.get(name, self.read(self.m.c[name])) for name in DRAFT)]
 
-    def messages(self, scope: Scope, window: Window) -> Select[Any]:
-        """Select what a message is made of: type, content, payload, message_id, id_generated, position."""
-        key = ("messages", *_shape(scope), *_window_shape(window))
-        return self.once(key, lambda: self._messages(scope, window))
+    def messages(self, scope: Scope, window: Window, here: sa.Dialect) -> Prepared:
+        """Select what a message is made of: type, content, payload, message_id, id_generated."""
+        key = ("messages", *_shape(scope, window), here.driver)
+        return self.once(key, lambda: execution.prepare(self._messages(scope, window), here))
 
     def _messages(self, scope: Scope, window: Window) -> Select[Any]:
         m = self.m.c
@@ -202,16 +237,15 @@ class Statements:
             self.payload,
             m.message_id,
             self.dialect.read_flag(m.id_generated),
-            m.position,
         ]
         # Not a join: the planner would sort all messages where an index scan from one end is enough.
         seen = exists(select(self.s.c.session_id).where(self.one(scope)))
         return self._within(select(*columns).where(seen), window)
 
-    def records(self, scope: Scope, window: Window) -> Select[Any]:
+    def records(self, scope: Scope, window: Window, here: sa.Dialect) -> Prepared:
         """Select the session's revision beside each row inside *window*; one line of nulls where there is none."""
-        key = ("records", *_shape(scope), *_window_shape(window))
-        return self.once(key, lambda: self._records(scope, window))
+        key = ("records", *_shape(scope, window), here.driver)
+        return self.once(key, lambda: execution.prepare(self._records(scope, window), here))
 
     def _records(self, scope: Scope, window: Window) -> Select[Any]:
         inner = self._within(select(self.m.c.session_id, *self._row_columns), window).subquery("r")
@@ -238,16 +272,38 @@ class Statements:
         """Select one row of ``:sid`` by its ``:key``, a position or a message id, visible or not."""
         return self.once(("row", type(key)), lambda: self._fresh(self._row(key)))
 
-    def visible_row(self, scope: Scope, key: int | str) -> Select[Any]:
+    def visible_row(self, scope: Scope, key: int | str, here: sa.Dialect) -> Prepared:
         """Select the row of `row` if *scope* sees its session."""
         seen = exists(select(self.s.c.session_id).where(self.one(scope)))
-        return self.once(("visible_row", *_shape(scope), type(key)), lambda: self._row(key).where(seen))
+        return self.once(
+            ("visible_row", *_shape(scope), type(key), here.driver),
+            lambda: execution.prepare(self._row(key).where(seen), here),
+        )
 
     def _row(self, key: int | str) -> Select[Any]:
         what = self.m.c.position if isinstance(key, int) else self.m.c.message_id
         return select(*self._row_columns).where(
             self.m.c.session_id == bindparam("sid"), what == bindparam("key")
         )
+
+    def found(self, scope: Scope, here: sa.Dialect) -> Prepared:
+        """Select the session and the row of the message with the id ``:key`` that `visible` sees, the first made."""
+        joined = self.m.join(self.s, self.s.c.session_id == self.m.c.session_id)
+        statement = select(self.m.c.session_id, *self._row_columns).select_from(joined)
+        statement = statement.where(self.m.c.message_id == bindparam("key"), self.visible(scope))
+        statement = statement.order_by(self.s.c.created_at, self.s.c.session_id).limit(1)
+        return self.once(("found", *_shape(scope), here.driver), lambda: execution.prepare(statement, here))
+
+    def unattended(self, scope: Scope) -> Select[Any]:
+        """Select session and message id of answers that are streaming and were not written to since ``:since``."""
+        m = self.m.c
+        # Not a parameter: a planner must see that the index of these rows will do.
+        streaming = m.state == literal_column(f"'{STREAMING}'")
+        statement = select(m.session_id, m.message_id).select_from(
+            self.m.join(self.s, self.s.c.session_id == m.session_id)
+        )
+        since = bindparam("since", type_=models.Instant())
+        return statement.where(streaming, m.updated_at <= since, self.visible(scope))
 
     @cached_property
     def newest(self) -> Select[Any]:
@@ -300,9 +356,15 @@ class Statements:
     def copy_messages(self) -> Insert:
         """Copy the messages of ``:sid`` up to position ``:through`` into the session ``:new``."""
         names = ["session_id", "position", *DRAFT]
+        # As `rules.copied`: nobody writes to the copy of an answer that is streaming.
+        streaming = self.m.c.state == STREAMING
+        changed = {"state": INCOMPLETE, "finish_reason": rules.FORKED}
         source = select(
             bindparam("new", type_=models.ExactString(255)).label("session_id"),
-            *(self.m.c[name] for name in names[1:]),
+            *(
+                case((streaming, changed[name]), else_=self.m.c[name]) if name in changed else self.m.c[name]
+                for name in names[1:]
+            ),
         ).where(self.m.c.session_id == bindparam("sid"), self.m.c.position <= bindparam("through"))
         return insert(self.m).from_select(names, source.order_by(self.m.c.position))
 
@@ -336,65 +398,88 @@ class Statements:
             "updated_at": case((s.updated_at < new.updated_at, new.updated_at), else_=s.updated_at),
         }
 
-    def upsert_returning(self, scope: Scope, here: sa.Dialect) -> Prepared:
-        """`upsert`, giving one row (last_position, revision), or none where *scope* does not see the session."""
-        key = ("upsert_returning", *_shape(scope), here.driver)
-        return self.once(key, lambda: execution.prepare(self._upsert(scope), here))
+    def counting(self, call: AddMessages, here: sa.Dialect) -> Prepared:
+        """`upsert` or `count_on`, giving one row (last_position, revision), or none where nothing was written."""
+        key = ("counting", *_counted_by(call), here.driver)
+        return self.once(key, lambda: execution.prepare(self._counting(call), here))
+
+    def _counting(self, call: AddMessages) -> Any:
+        if call.expected_revision is None:
+            return self._upsert(call.scope)
+        return self.count_on(call).returning(self.s.c.last_position, self.s.c.revision)
 
     def insert_many(self, here: sa.Dialect) -> Prepared:
-        """`insert_messages`, for one line after the other."""
+        """`insert_messages`, for `lines`."""
         return self.once(("insert_many", here.driver), lambda: self._insert_many(here))
+
+    def copying(self, here: sa.Dialect) -> str | None:
+        """Return what copies `lines` faster than `insert_many` stores them; None where nothing does."""
+        key = ("copying", here.driver)
+        return self.once(key, lambda: self.dialect.copying(here, self.m, LINE))
 
     def _insert_many(self, here: sa.Dialect) -> Prepared:
         upsert = self.dialect.upsert
-        if upsert is None or not upsert.returns:  # whose drivers may not take the values as they are
-            return execution.ordinary(self.insert_messages, here)
-        return execution.prepare(self.insert_messages, here, ["session_id", "position", *DRAFT])
+        past = execution.prepare is not execution.ordinary
+        if (
+            not past or upsert is None or not upsert.returns
+        ):  # whose drivers may not take the values as they are
+            types = {name: self.m.c[name].type for name in LINE} | {"payload": Text()}  # JSON already
+            made = {name: bindparam(f"new_{name}", type_=kind) for name, kind in types.items()}
+            return execution.ordinary(insert(self.m).values(made), here, [bind.key for bind in made.values()])
+        return execution.prepare(self.insert_messages, here, LINE)
 
-    def count_on(self, scope: Scope) -> Update:
-        """Count ``:n`` messages onto the session, if *scope* sees it: the plain way."""
+    def count_on(self, call: AddMessages) -> Update:
+        """Count ``:n`` messages onto the session that *call* sees, at ``:expected`` if it expects a revision."""
+        return self.once(("count_on", *_counted_by(call)), lambda: self._count_on(call))
+
+    def _count_on(self, call: AddMessages) -> Update:
+        s = self.s.c
         counted = {
-            "message_count": self.s.c.message_count + bindparam("n"),
-            "last_position": self.s.c.last_position + bindparam("n"),
-            "revision": self.s.c.revision + 1,
-            "updated_at": case((self.s.c.updated_at < _now(), _now()), else_=self.s.c.updated_at),
+            "message_count": s.message_count + bindparam("n"),
+            "last_position": s.last_position + bindparam("n"),
+            "revision": s.revision + 1,
+            "updated_at": case((s.updated_at < _now(), _now()), else_=s.updated_at),
         }
-        key = ("count_on", *_shape(scope))
-        return self.once(key, lambda: update(self.s).where(self.one(scope)).values(counted))
+        given: dict[str, Any] = {name: bindparam(f"set_{name}") for name in call.changes}
+        seen = self.one(call.scope)
+        if call.expected_revision is not None:
+            seen = and_(seen, s.revision == bindparam("expected"))
+        return update(self.s).where(seen).values(counted | given)
 
-    def append_at_once(self, scope: Scope, size: int, here: sa.Dialect) -> Prepared:
-        """Count the session on and insert *size* messages in one statement; both or neither.
+    def append_at_once(self, call: AddMessages, here: sa.Dialect) -> Prepared:
+        """Count the session on and insert the messages of *call* in one statement; both or neither.
 
-        Gives one row (last_position, revision), or none where *scope* does not see the session: no id is looked
-        up, a known one is a unique violation that undoes all of it, the counter included.
+        Gives one row (last_position, revision), or none where the session is not in scope or not at the revision
+        expected: no id is looked up, a known one is a unique violation that undoes all of it, the counter included.
         """
-        many = size > SMALL_BATCH
-        key = ("append", *_shape(scope), 0 if many else size, here.driver)
-        return self.once(key, lambda: execution.prepare(self._append_at_once(scope, size, many=many), here))
+        size = len(call.drafts)
+        rows = 0 if size > SMALL_BATCH else size
+        key = ("append", *_counted_by(call), rows, here.driver)
+        return self.once(key, lambda: execution.prepare(self._append_at_once(call, rows), here))
 
-    def _append_at_once(self, scope: Scope, size: int, *, many: bool) -> Any:
-        counted = self._upsert(scope).returning(self.s.c.session_id).cte("counted")
-        new: Any = self._recordset() if many else self._value_rows(size)
+    def _append_at_once(self, call: AddMessages, rows: int) -> Any:
+        counted = self._counting(call).returning(self.s.c.session_id).cte("counted")
+        new: Any = self._value_rows(rows) if rows else self._recordset()
         position = counted.c.last_position - bindparam("n") + new.c.ord
-        body = [self._typed(new.c[name], self.m.c[name].type) for name in _SENT]
+        body = [self._typed(new.c[name], self.m.c[name].type) for name in SENT]
         source = select(counted.c.session_id, position, *body, _now())
-        names = ["session_id", "position", *_SENT, "created_at"]
+        names = ["session_id", "position", *SENT, "created_at"]
         added = insert(self.m).from_select(names, source.select_from(counted.join(new, true()))).cte("added")
         return select(counted.c.last_position, counted.c.revision).add_cte(added)
 
     def _value_rows(self, size: int) -> Any:
-        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in _SENT)]
+        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in SENT)]
         rows = [
             (
                 literal_column(str(number + 1)),
-                *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in _SENT),
+                *(bindparam(f"{name}_{number}", type_=_plain(name)) for name in SENT),
             )
             for number in range(size)
         ]
         return values(*columns, name="new").data(rows).alias("new")
 
     def _recordset(self) -> Any:
-        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in _SENT)]
+        columns = [named_column("ord", Integer), *(named_column(name, _plain(name)) for name in SENT)]
         return self.dialect.rows_of(bindparam("rows", type_=Text()), columns)
 
     def _typed(self, col: KeyedColumnElement[Any], kind: Any) -> Any:
@@ -453,93 +538,6 @@ class Statements:
         return and_(true(), *conditions)
 
 
-# ------------------------------------------------------------------------------------------------ rows and values
-
-SESSION = tuple(name for name in ChatSession.__dataclass_fields__)
-
-
-def session_of(row: Sequence[Any]) -> ChatSession:
-    """Return the session of a row of `Statements.session_columns`."""
-    return ChatSession(*row)
-
-
-def session_values(session: ChatSession) -> dict[str, Any]:
-    """Return the columns of *session*."""
-    return {name: getattr(session, name) for name in SESSION}
-
-
-def row_of(row: Sequence[Any]) -> Row:
-    """Return the stored row of a line that begins with its position."""
-    position, created_at, message_id, generated, type_, content, *rest = row
-    return Row(position, Draft(created_at, message_id, bool(generated), type_, content or "", *rest))
-
-
-def message_values(session_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return the columns of each of *rows*; the payload is JSON already."""
-    made = []
-    for position, draft in rows:
-        line: dict[str, Any] = dict(zip(DRAFT, draft, strict=True))
-        line["payload"] = models.JSONText(draft.payload)
-        line["session_id"], line["position"] = session_id, position
-        made.append(line)
-    return made
-
-
-def parameters(call: Call) -> dict[str, Any]:
-    """Return the parameters of every statement about what *call* sees, in its session or in all of them."""
-    made: dict[str, Any] = {"now": call.now}
-    if isinstance(call, InSession):
-        made["sid"] = call.session_id
-    if call.scope.tenant_id is not None:
-        made["tenant"] = call.scope.tenant_id
-    if call.scope.user_id is not None:
-        made["user"] = call.scope.user_id
-    return made
-
-
-def windowed(window: Window) -> dict[str, Any]:
-    """Return the parameters of *window*."""
-    made: dict[str, Any] = {}
-    if window.after is not None:
-        made["after"] = window.after
-    if window.before is not None:
-        made["before"] = window.before
-    size = window.last if window.last is not None else window.limit
-    if size is not None:
-        made["n"] = size
-    return made
-
-
-def counting(call: AddMessages) -> dict[str, Any]:
-    """Return the parameters of an upsert that makes room for the messages of *call*."""
-    return {
-        "sid": call.session_id,
-        "tenant": call.scope.tenant_id,
-        "user": call.scope.user_id,
-        "meta": _EMPTY,
-        "n": len(call.drafts),
-        "rev": microseconds(call.now),
-        "now": call.now,
-    }
-
-
-_EMPTY = models.JSONText("{}")
-_NUMBERED = [[f"{name}_{number}" for name in _SENT] for number in range(SMALL_BATCH)]
-
-
-def appending(call: AddMessages) -> dict[str, Any]:
-    """Return the parameters of `Statements.append_at_once`, for drafts made at the time of *call*."""
-    made = counting(call)
-    if len(call.drafts) > SMALL_BATCH:
-        rows = (dict(zip(_SENT, draft[1:], strict=True)) for draft in call.drafts)
-        numbered = [{**row, "ord": number} for number, row in enumerate(rows, 1)]
-        made["rows"] = json.dumps(numbered, ensure_ascii=False)
-        return made
-    for names, draft in zip(_NUMBERED, call.drafts, strict=False):
-        made.update(zip(names, draft[1:], strict=True))
-    return made
-
-
 def between(statement: Select[Any], col: Any, since: datetime | None, until: datetime | None) -> Select[Any]:
     """Narrow to *since* (inclusive) until *until* (exclusive)."""
     if since is not None:
@@ -559,12 +557,16 @@ def _now() -> Any:
     return bindparam("now", type_=models.Instant())
 
 
-def _shape(scope: Scope) -> tuple[bool, bool]:
-    return scope.tenant_id is not None, scope.user_id is not None
+def _counted_by(call: AddMessages) -> tuple[Any, ...]:
+    """Return what of *call* decides how its session is counted on."""
+    return (*_shape(call.scope), call.expected_revision is not None, *call.changes)
 
 
-def _window_shape(window: Window) -> tuple[bool, bool, bool, bool]:
+def _shape(scope: Scope, window: Window = EVERYTHING) -> tuple[bool, ...]:
+    """Return what of *scope* and *window* decides how a statement is written."""
     return (
+        scope.tenant_id is not None,
+        scope.user_id is not None,
         window.last is not None,
         window.after is not None,
         window.before is not None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from chatstore import deadlines
 from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.dialects.base import no_url
 
@@ -31,7 +32,7 @@ def parse_url(url: str | URL, *, asynchronous: bool = False) -> URL:
     *asynchronous*), and the latter two stand for each other. Any other driver that is named stays, but for aiosqlite:
     files are read and written in threads of our own. Raises `Invalid` for text that is no URL; never shows it.
     """
-    parsed = _made(url)
+    parsed = _made(deadlines.split(url)[0])
     if parsed is None:
         raise no_url()
     return dialect_for(parsed.get_backend_name()).complete(parsed, asynchronous=asynchronous)

@@ -38,7 +38,8 @@ class Appender:
         revision = call.expected_revision
 
         def change(part: Sequence[Draft], found: SessionState, expected: int | None) -> Appended:
-            return found.append(part, expected, call.now)
+            last = not part or part[-1] is call.drafts[-1]
+            return found.append(part, expected, call.now, changes=call.changes if last else rules.NOTHING)
 
         pieces = self.committer.cut(call.session_id, call.drafts, lambda draft: draft)
         if len(pieces) > 1 and (named or revision is not None):
@@ -115,10 +116,11 @@ class Appender:
             known = yield from reading.known_in(call.session_id, base, ids)
         found = SessionState(base.data, list(known))
         answer = change(items, found, expected)
-        if found.session is base.session:
+        if found.session is base.session and base is header:
             return None, (answer, False)
         after = base.counted(found, len(known)) if base is header else base.now(session=found.session)
-        after = self.committer.prolong(base, after, call.now)
+        if items or base is not header:
+            after = self.committer.prolong(base, after, call.now)
         return Commit(call.session_id, header, after, added=found.rows[len(known) :]), (answer, True)
 
 

@@ -1,7 +1,7 @@
 """When a change of a session is tried again that lost a race, or did not get through.
 
-Other failures wait as everywhere (`chatstore.backends.common.retrying`). In each race somebody succeeds, so these have
-more time and shorter pauses. This module refuses to know what is tried.
+Other failures wait as everywhere (`chatstore.backends.common.retrying`). In each race somebody succeeds, so the pauses
+are shorter. This module refuses to know what is tried.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chatstore import deadlines
 from chatstore.backends.common.documents.steps import Lost
 from chatstore.backends.common.retrying import Failed, Patience, Pause, outcome_unknown
 from chatstore.errors import StorageUnavailable
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds after which a change that others are always faster than is an error.
-RACE_DEADLINE = 120.0
 #: Pauses in seconds after a lost race: where the header is known that won, and at most.
 _SHORTEST, _LONGEST = 0.01, 0.1
 
@@ -33,11 +32,13 @@ class PatienceInRaces(Patience):
             return self.after(failure, unknown=unknown)
         # The refusal carried the current header. The longer the pause, the surer it is out of date.
         seconds = random.uniform(0, _SHORTEST) if failure.header is not None else self.seconds(_LONGEST)  # noqa: S311 - jitter
-        if not self.is_over(seconds, RACE_DEADLINE):
+        if not self.is_over(seconds):
             return Pause(seconds)
         if unknown:
             raise outcome_unknown()
-        msg = "other writers changed the same session until the deadline: repeat the call later"
+        msg = (
+            f"other writers changed the same session all the time: repeat the call later ({deadlines.said()})"
+        )
         raise StorageUnavailable(msg)
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from chatstore import deadlines
 from chatstore.arguments import microseconds
 from chatstore.backends.common.documents.attempts import PatienceInRaces, repeated
 from chatstore.backends.common.documents.header import END, NOTHING, Header, Leftover
@@ -88,10 +89,10 @@ class Committer:
                 stored: Header | None = yield commit
             except Lost as lost:
                 fresh, doubt = lost.header, doubt or lost.taken
-                pause = patience.after_any(lost, unknown=unclear and not repeatable)
+                pause = patience.after_any(lost, unknown=unclear)
             except Failed as failed:
                 unclear, doubt = unclear or failed.ambiguous, doubt or failed.ambiguous
-                pause = patience.after_any(failed, unknown=unclear and not repeatable)
+                pause = patience.after_any(failed, unknown=unclear)
             else:
                 yield from self._sweep(session_id, commit, stored, now)
                 return answer
@@ -117,6 +118,7 @@ class Committer:
             raise
         for first in range(0, len(rows), STAGED_ROWS):
             part = rows[first : first + STAGED_ROWS]
+            deadlines.renew()
             yield from repeated(partial(_yield_step, Stage(session_id, generation, part, after.sweep_at)))
         return Commit(session_id, announced, after)
 

@@ -10,18 +10,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chatstore.arguments import EVERYTHING, Window
+from chatstore.arguments import EVERYTHING, Scope, Window
 from chatstore.backends.common import rules
 from chatstore.backends.common.documents import reading
 from chatstore.backends.common.documents.appending import Appender, check_free, require, start
 from chatstore.backends.common.documents.attempts import repeated
 from chatstore.backends.common.documents.committing import Committer
 from chatstore.backends.common.documents.header import begin, sweep_time
-from chatstore.backends.common.documents.listing import Lister, drop
+from chatstore.backends.common.documents.listing import Lister, Pages, drop
 from chatstore.backends.common.documents.steps import Commit, Count
 from chatstore.backends.common.rules import SessionState
 from chatstore.codec import Appended, messages_of, record_of, records_of
-from chatstore.failures import missing
+from chatstore.contract import InSession, WithoutStates
+from chatstore.failures import found_nowhere, missing
 from chatstore.messages import Records
 
 if TYPE_CHECKING:
@@ -34,15 +35,17 @@ if TYPE_CHECKING:
     from chatstore.codec import Row
     from chatstore.contract import (
         AskDurability,
+        BeginAnswer,
+        CloseAnswers,
         CountMessages,
         CreateSession,
         DeleteMessage,
         DeleteSession,
+        FindMessage,
         ForkSession,
         GetMessage,
         GetMessages,
         GetRecords,
-        InSession,
         PopMessage,
         ReplaceMessages,
         Truncate,
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
     from chatstore.messages import ChatSession, Durability, Message, MessageRecord
 
 
-class DocumentsCore:
+class DocumentsCore(WithoutStates):
     """Every operation, on the steps of a store."""
 
     def __init__(self, store: Store, ttl: int | None = None) -> None:
@@ -87,7 +90,7 @@ class DocumentsCore:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
             found = require(call, header)
             SessionState(found.data).expect(call.expected_revision)
-            changed = rules.changed(found.data, call.changes, call.now)
+            changed = rules.changed(found.data, call)
             if changed is found.session:
                 return None, rules.handed_out(changed)
             commit = yield from self._plan_update(call.session_id, found, changed, call.now)
@@ -113,6 +116,7 @@ class DocumentsCore:
         def attempt(header: Header | None) -> Plan:
             if header is None or not rules.visible(header.session, call.scope, call.now):
                 return None, False
+            SessionState(header.data).expect(call.expected_revision)
             return drop(call.session_id, header, call.now), True
 
         return self.committer.write(call.session_id, attempt, call.now)
@@ -134,6 +138,46 @@ class DocumentsCore:
         return done
 
     # ---- messages
+
+    def begin_answer(self, call: BeginAnswer) -> Generator[Any, Any, Appended]:
+        if call.after is None:
+            return (yield from self.add_messages(call))
+        self.committer.check_sizes(call.session_id, call.drafts)
+
+        def attempt(header: Header | None) -> Generator[Any, Any, Plan]:
+            base, revision = start(call, header, call.expected_revision)
+            new = base is not header
+            rows = [] if new else (yield from reading.rows_in(call.session_id, base, EVERYTHING))
+            found = SessionState(base.data, list(rows))
+            done = found.append(call.drafts, revision, call.now, after=call.after)
+            if found.session is base.session:
+                return None, done
+            after = base.now(session=found.session) if new else base.emptied(found.session, 0, call.now)
+            after = self.committer.prolong(base, after, call.now)
+            commit = yield from self.committer.make_reachable(call.session_id, header, after, found.rows)
+            return commit, done
+
+        done: Appended = yield from self.committer.write(
+            call.session_id, attempt, call.now, repeatable=call.repeatable
+        )
+        return done
+
+    def close_answers(self, call: CloseAnswers) -> Generator[Any, Any, int]:
+        """Read session by session, so that only one session's messages are in memory at a time."""
+        closed = 0
+        pages = Pages(call.scope, Scope(), None)
+        while (page := (yield from pages.next())) is not None:
+            for session_id, header in page.headers:
+                if header.session is None:
+                    continue
+                read = partial(reading.snapshot, InSession(call.scope, call.now, session_id), EVERYTHING)
+                found = yield from repeated(read)
+                for row in found.rows if found else ():
+                    if rules.unattended(row.draft, call.untouched_since):
+                        closed += 1
+                        if not call.dry_run:
+                            yield from self.update_message(rules.closing(call, session_id, row.draft))
+        return closed
 
     def replace_messages(self, call: ReplaceMessages) -> Generator[Any, Any, Appended]:
         self.committer.check_sizes(call.session_id, call.drafts)
@@ -170,6 +214,22 @@ class DocumentsCore:
         row = yield from repeated(attempt)
         return record_of(call.session_id, row)
 
+    def find_message(self, call: FindMessage) -> Generator[Any, Any, MessageRecord]:
+        """Ask every session for the id, one after another."""
+        found: list[tuple[datetime, str, Row]] = []
+        pages = Pages(call.scope, Scope(), None)
+        while (page := (yield from pages.next())) is not None:
+            for session_id, header in page.headers:
+                if header.session is None or not rules.visible(header.session, call.scope, call.now):
+                    continue
+                begun = header.session.created_at
+                if not found or (begun, session_id) < found[0][:2]:
+                    known = partial(reading.known_in, session_id, header, [call.message_id])
+                    found = [(begun, session_id, row) for row in (yield from repeated(known))] or found
+        if not found:
+            raise found_nowhere(call.message_id)
+        return record_of(found[0][1], found[0][2])
+
     def update_message(self, call: UpdateMessage) -> Generator[Any, Any, MessageRecord]:
         self.committer.check_sizes(call.session_id, [call.draft])
 
@@ -177,13 +237,13 @@ class DocumentsCore:
             before = require(call, header)
             generation, row = yield from reading.row_at(call.session_id, before, call.key)
             found = SessionState(before.data, [row])
-            record = found.edit(call.key, call.draft, call.expected_revision, call.now)
+            record = found.edit(call)
             if found.session is before.session:
                 return None, record
             edited = [(generation, found.rows[0])]
             return Commit(call.session_id, before, before.counted(found, 1), put=edited), record
 
-        return self.committer.write(call.session_id, attempt, call.now)
+        return self.committer.write(call.session_id, attempt, call.now, repeatable=call.repeatable)
 
     def delete_message(self, call: DeleteMessage) -> Generator[Any, Any, None]:
         def attempt(header: Header | None) -> Generator[Any, Any, Plan]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chatstore import deadlines
 from chatstore.arguments import EVERYTHING, Scope
 from chatstore.backends.common import rules
 from chatstore.backends.common.documents import reading
@@ -14,6 +14,7 @@ from chatstore.backends.common.documents.steps import Commit, Listing
 from chatstore.contract import InSession
 from chatstore.errors import NotSupported
 from chatstore.messages import PurgeReport
+from chatstore.records import NEWEST_FIRST
 from chatstore.schemes import schemes_where
 
 if TYPE_CHECKING:
@@ -37,18 +38,19 @@ class Lister:
     def list_sessions(self, call: ListSessions) -> Generator[Any, Any, list[ChatSession]]:
         found: list[ChatSession] = []
         owner = Scope(call.wanted.tenant_id, call.wanted.user_id)
-        pages = _Pages(call.scope, owner, call.start[0] if call.start else None)
+        forth = call.order == NEWEST_FIRST  # as the services keep them; else all must be read
+        pages = Pages(call.scope, owner, call.start[0] if call.start and forth else None)
         while (page := (yield from pages.next())) is not None:
             found += [
                 header.session
                 for _, header in page.headers
                 if header.session is not None
                 and rules.wanted(header.session, call.scope, call.wanted, call.now)
-                and (call.start is None or _place(header.session) < call.start)
             ]
-            found = heapq.nlargest(call.limit, {one.session_id: one for one in found}.values(), key=_place)
+            once = {one.session_id: one for one in found}
+            found = rules.sort_sessions(once.values(), call.order, call.start, call.limit)
             full = len(found) == call.limit
-            if full and page.reached is not None and page.reached < found[-1].updated_at:
+            if forth and full and page.reached is not None and page.reached < found[-1].updated_at:
                 break
         return [rules.handed_out(session) for session in found]
 
@@ -60,7 +62,7 @@ class Lister:
         """Sum up session by session, so that only one session's messages are in memory at a time."""
         sums: dict[tuple[Any, ...], list[int]] = {}
         owner = Scope(call.wanted.tenant_id, call.wanted.user_id)
-        pages = _Pages(call.scope, owner, None)
+        pages = Pages(call.scope, owner, None)
         while (page := (yield from pages.next())) is not None:
             for session_id, header in page.headers:
                 if header.session is None or not owner.sees(header.session.tenant_id, header.session.user_id):
@@ -78,9 +80,10 @@ class Lister:
     def purge(self, call: Purge) -> Generator[Any, Any, PurgeReport]:
         """Delete session by session; what others left over goes too."""
         sessions = messages = 0
-        pages = _Pages(call.scope, Scope(), None)
+        pages = Pages(call.scope, Scope(), None)
         while (page := (yield from pages.next())) is not None:
             for session_id, header in page.headers:
+                deadlines.renew()
                 if header.session is not None and rules.purged(
                     header.session, call.scope, call.rule, call.now
                 ):
@@ -106,7 +109,7 @@ class Lister:
         return self.committer.write(session_id, attempt, call.now, repeatable=call.repeatable)
 
 
-class _Pages:
+class Pages:
     """The headers of an owner, page by page."""
 
     def __init__(self, scope: Scope, owner: Scope, until: datetime | None) -> None:
@@ -133,7 +136,3 @@ def drop(session_id: str, header: Header, now: datetime) -> Commit:
     if not header.data.message_count and not header.leftovers:
         return Commit(session_id, header, None)
     return Commit(session_id, header, header.emptied(None, 0, now))
-
-
-def _place(session: ChatSession) -> tuple[datetime, str]:
-    return session.updated_at, session.session_id

@@ -15,7 +15,9 @@ from chatstore.messages import ChatSession
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TIMES = frozenset({"created_at", "updated_at", "archived_at", "expires_at"})
+_TIMES = frozenset(
+    {"created_at", "updated_at", "archived_at", "expires_at", "first_token_at", "last_token_at"}
+)
 #: These can be above 2**53. A store whose numbers are floats writes them as text; they are read back from either.
 WHOLE = frozenset({"position", "last_position", "revision", "forked_at", "message_count"})
 

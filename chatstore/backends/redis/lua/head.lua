@@ -12,6 +12,9 @@
 --   SWEEP          in how many milliseconds the server takes it away then
 --   ROWS           how many messages are passed
 --   NUMBERED       '1' if their positions are passed too
+--   AFTER          behind which position an append deletes first, '' for nothing
+--   OWN            how many of the last arguments are the session's own fields, each with '=' and its new value, or ''
+--   ASKED          '1' if a deletion is of a session that is seen
 --   ENTERED        '1' once the client has put the session into its lists
 --
 -- An answer begins with a word. After 'done' comes what `name_owner` returns, then what the script has to say, as after
@@ -20,8 +23,9 @@
 -- Numbers that matter are text throughout: Lua counts in doubles, and positions may be larger than those can hold.
 
 local SESSION, MESSAGES, IDS, ONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local NOW, SCORE, TENANT, USER, INDEX, ID, EXPECTED, EXPIRES, SWEEP, ROWS, NUMBERED, ENTERED =
-  string.match(ARGV[1], '^(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
+local NOW, SCORE, TENANT, USER, INDEX, ID, EXPECTED, EXPIRES, SWEEP, ROWS, NUMBERED, AFTER,
+  OWN, ASKED, ENTERED =
+  string.match(ARGV[1], '^' .. string.rep('(.-)\n', 14) .. '(.*)$')
 local call = redis.call
 
 if ONCE and call('EXISTS', ONCE) == 1 then return {'repeated'} end
@@ -79,6 +83,15 @@ end
 
 local function parse_id(member)
   return read_line(member, 21)
+end
+
+-- delete the messages behind a position; return how many there were
+local function cut_after(position)
+  local from, ids = '[' .. position .. '\11', {}
+  for i, found in ipairs(call('ZRANGEBYLEX', MESSAGES, from, '+')) do ids[i] = parse_id(found) end
+  call('ZREMRANGEBYLEX', MESSAGES, from, '+')
+  call_in_parts('HDEL', IDS, ids)
+  return #ids
 end
 
 -- the member at a position, or nil
@@ -140,6 +153,19 @@ local function sweep_together()
     call('PEXPIRE', MESSAGES, left)
     call('PEXPIRE', IDS, left)
   end
+end
+
+-- put the session's own fields that are passed in place; tell whether one of them differs
+local function change_own()
+  local changed = false
+  for i = #ARGV - OWN + 1, #ARGV, 2 do
+    local field, value = ARGV[i], ARGV[i + 1] ~= '' and string.sub(ARGV[i + 1], 2)
+    if call('HGET', SESSION, field) ~= value then
+      changed = true
+      if value then call('HSET', SESSION, field, value) else call('HDEL', SESSION, field) end
+    end
+  end
+  return changed
 end
 
 -- note that the script ran

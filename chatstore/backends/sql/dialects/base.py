@@ -7,40 +7,40 @@ which knows what its server told it.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from sqlalchemy import DateTime, String, Text, create_engine, extract, type_coerce
+from sqlalchemy import DateTime, String, Text, bindparam, create_engine, extract, type_coerce
 
-from chatstore.backends.sql.dialects.migrating import transaction
+from chatstore.backends.sql.dialects.migrating import Waiting, transaction
 from chatstore.errors import Invalid, MessageTooLarge
-from chatstore.messages import Durability
+from chatstore.records import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
 
     import sqlalchemy as sa
     from sqlalchemy.types import TypeEngine
 
-    from chatstore.arguments import SearchFilter
+    from chatstore.words import Query
 
 Kind = Literal[
-    "duplicate", "busy", "exhausted", "lost", "readonly", "no_table", "full", "too_large", "refused",
-    "no_database", "damaged", "other",
+    "duplicate", "busy", "exhausted", "lost", "limit", "timeout", "readonly", "no_table", "full", "too_large",
+    "refused", "rights", "tls", "encoding", "option", "no_database", "damaged", "other",
 ]  # fmt: skip
 #: Seconds to wait for a server to accept a connection.
 CONNECT_SECONDS = 10
 #: Characters up to which a message is within every limit, and is not measured.
 UNMEASURED = 200_000
-#: The table that is searched.
-MESSAGES = "chatstore_messages"
-#: The index of a database that has its full text in one.
-SEARCH_INDEX = "ix_chatstore_messages_words"
-#: Matches that are ranked: the newest, where the database has to read each of them for that.
-RANKED = 1000
+#: The table that is searched, and the one that holds what its messages say.
+MESSAGES, SEARCH_TABLE = "chatstore_messages", "chatstore_search"
+#: The index on the words in that, where it is an index.
+SEARCH_INDEX = "ix_chatstore_search_words"
 
 
 def no_url() -> Invalid:
@@ -87,17 +87,27 @@ class Upsert:
         return made.returning(table.c.last_position, table.c.revision)
 
 
-class FullText:
-    """The full-text index of a database: how it is made, seen, asked and taken away; every step may be repeated."""
+class Indexing(NamedTuple):
+    """A message for the index: what `chatstore.words.indexed` makes of its text, and marks of its session and owner.
 
-    #: Whether what the index finds and ranks is the answer; else each message is looked into.
-    answers: bool = True
-    #: Whether it sees what the transaction has written that asks.
-    sees_own_writes: bool = True
+    Its time is as the driver gives it.
+    """
+
+    message: int
+    created_at: datetime | str
+    words: str
+
+
+class FullText:
+    """The full-text index of a database: how it is made, seen, written, asked and taken away.
+
+    It stands in tables of its own, which nothing but a refresh writes to. Every step may be repeated.
+    """
+
     #: The tables behind it.
-    tables: tuple[str, ...] = ()
-    #: Whether taking away what is not there is an error.
-    drops_once: bool = False
+    tables: tuple[str, ...] = (SEARCH_TABLE,)
+    #: Whether it reads all that it has of each word, whoever said it, so that few messages are read quicker one by one.
+    may_be_few: bool = False
 
     def is_possible(self, connection: sa.Connection) -> bool:  # noqa: ARG002
         """Tell whether this server or library can have the index."""
@@ -108,25 +118,47 @@ class FullText:
         raise NotImplementedError
 
     def creation(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        """Return the statements that create the index over all that is stored."""
+        """Return the statements that create an empty index."""
         raise NotImplementedError
 
     def removal(self, here: sa.Dialect, schema: str | None) -> list[str]:
         """Return the statements that take the index away."""
         raise NotImplementedError
 
-    def triggers(self, here: sa.Dialect, schema: str | None) -> list[str]:  # noqa: ARG002
-        """Return the statements that create what keeps the index in step, where the table loses it when altered."""
-        return []
+    def write(self, connection: sa.Connection, schema: str | None, lines: Sequence[Indexing]) -> None:
+        """Put messages into the index, each in the place of what it holds of that message."""
+        raise NotImplementedError
+
+    def asks_for(self, query: Query, marks: Sequence[str]) -> str:
+        """Return what the index is asked, so that it finds at least what *query* finds where all *marks* are."""
+        raise NotImplementedError
+
+    def counts(self, query: Query) -> Sequence[str] | None:  # noqa: ARG002
+        """Return what the index counts in a text to know how often it says *query*: ``:said_0`` and so on, in `select`.
+
+        None where it cannot.
+        """
+        return None
 
     def select(
-        self, found: sa.Select[Any], messages: sa.Table, wanted: SearchFilter, schema: str | None
-    ) -> sa.Select[Any] | None:
-        """Narrow *found*, which selects hits among *messages*, to those with all words; the best ones first.
+        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, counted: int = 0
+    ) -> sa.Select[Any]:
+        """Narrow *found*, which selects messages, to what the index finds for ``:asked``: the newest ``:n``.
 
-        The rank is the last column where the index `answers`. None where the index knows none of these words.
+        Where so many words are *counted*, a last column says how often; null where it does not hold a whole text.
         """
         raise NotImplementedError
+
+    def select_few(
+        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, query: Query, counted: int = 0
+    ) -> sa.Select[Any]:
+        """As `select`, by reading the index's lines of *found*, which are few; asked where that `may_be_few`."""
+        raise NotImplementedError
+
+
+def said(counted: int) -> list[Any]:
+    """Return the parameters that are *counted*."""
+    return [bindparam(f"said_{number}", type_=Text()) for number in range(counted)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,10 +232,19 @@ class Dialect:
         """Return *url* with the driver and the options chatstore uses where none are named."""
         return url
 
-    def arguments(self, url: sa.URL) -> dict[str, Any]:
-        """Return what the driver of *url* is told when it connects; the URL's own options go first."""
-        told = self.connect_args.get(url.get_driver_name(), {})
-        return {name: value for name, value in told.items() if name not in url.query}
+    def translated(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+        """Return *url* without the options that its driver is told in its own way, and what it is told.
+
+        Raises `Invalid`, which names the option that the driver has not, or whose value is none.
+        """
+        return url, {}
+
+    def arguments(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+        """Return *url* as SQLAlchemy takes it, and what the driver is told beside; the URL's own options go first."""
+        given = url.query
+        url, told = self.translated(url)
+        patience = self.connect_args.get(url.get_driver_name(), {})
+        return url, {name: value for name, value in patience.items() if name not in given} | told
 
     def is_memory(self, url: sa.URL) -> bool:  # noqa: ARG002
         """Tell whether *url* is a database that ends with its connection."""
@@ -217,15 +258,28 @@ class Dialect:
         """Tell whether an engine of ours is in autocommit, and begins only transactions that are asked for."""
         return url.get_driver_name() in self.autocommitting
 
+    def end(self, driver: Any) -> None:
+        """Close an awaiting driver's connection at once, where that can be done without awaiting it."""
+
     def open(self, url: sa.URL, options: dict[str, Any], *, look_only: bool = False) -> sa.Engine:  # noqa: ARG002
         """Return an engine for an `embedded` database; *look_only* leaves a file as it is."""
         return create_engine(url, **options)
 
-    def prepare_engine(self, engine: sa.Engine) -> None:
-        """Hang onto an engine of ours what its new connections need."""
+    def lent(self, kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ARG002
+        """Return what SQLAlchemy's dialect *kind* must have, and is made with, for connections that are lent to it."""
+        return {}, {}
 
-    def warn(self, connection: sa.Connection) -> None:
-        """Log what is wrong with a connection of an engine that was passed in."""
+    def refuse(self, url: sa.URL) -> None:
+        """Raise `Invalid` for the *url* of a database that cannot keep what is promised."""
+
+    def prepare_engine(self, engine: sa.Engine, url: sa.URL) -> None:
+        """Hang onto an engine of ours for *url* what its new connections need."""
+
+    def limit(self, connection: sa.Connection) -> None:
+        """Have the database give up on what a connection of ours asks of it when the running call is over."""
+
+    def look_at(self, connection: sa.Connection) -> None:
+        """Log what is wrong with an engine that was passed in, by a *connection* of it; `Invalid` if it cannot do."""
 
     def begin_for_savepoint(self, connection: sa.Connection) -> None:
         """Make sure that a transaction is open on a caller's connection, in which a savepoint can be made."""
@@ -268,6 +322,10 @@ class Dialect:
         """Return the type of JSON that keeps the text as written, unless *binary*."""
         return self.long_text(here)
 
+    def json_value(self, here: sa.Dialect) -> TypeEngine[Any]:
+        """Return the same for any value, a number by itself among them."""
+        return self.json(here, binary=False)
+
     # ---- columns in statements
 
     def read_moment(self, col: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -286,9 +344,25 @@ class Dialect:
         """Return the year, month and day of *moment* in UTC."""
         return [extract(part, type_coerce(moment, DateTime)) for part in ("year", "month", "day")]
 
+    def hour(self, moment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Return the hour of *moment* in UTC, from 0 to 23."""
+        return extract("hour", type_coerce(moment, DateTime))
+
+    def seconds_between(
+        self,
+        begin: sa.ColumnElement[Any],  # noqa: ARG002
+        end: sa.ColumnElement[Any],  # noqa: ARG002
+    ) -> sa.ColumnElement[Any] | None:
+        """Return the seconds from *begin* to *end*, with their fraction; None where it is not known how."""
+        return None
+
     def rows_of(self, document: Any, columns: list[Any]) -> Any:
         """Return a table of *columns* from a JSON *document*, for an `Upsert` that is `with_messages`."""
         raise NotImplementedError
+
+    def copying(self, here: sa.Dialect, table: sa.Table, names: Sequence[str]) -> str | None:  # noqa: ARG002
+        """Return what has a driver's ``cursor.copy`` take lines of these columns; None where there is no such thing."""
+        return None
 
     # ---- limits and promises
 
@@ -316,9 +390,18 @@ class Dialect:
         self,
         connection: sa.Connection,
         schema: str | None,  # noqa: ARG002
+        waiting: Waiting,  # noqa: ARG002
     ) -> AbstractContextManager[None]:
         """Keep other migrations out, in one transaction where the database can roll DDL back; no lock here."""
         return transaction(connection)
+
+    def briefly(self, connection: sa.Connection) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Have changes of tables give up soon where a lock is held, since others queue behind them."""
+        return nullcontext()
+
+    def holders(self, connection: sa.Connection) -> str:  # noqa: ARG002
+        """Say who holds locks on the tables, by what a person can end them."""
+        return "another connection"
 
 
 def autocommits(lender: Any) -> bool:

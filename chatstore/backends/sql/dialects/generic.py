@@ -5,7 +5,6 @@ Knows how CockroachDB, Oracle and SQL Server spell the column types; refuses to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, func
@@ -14,6 +13,7 @@ from chatstore.backends.sql.dialects import mysql as mysql_dialect
 from chatstore.backends.sql.dialects import poolers
 from chatstore.backends.sql.dialects import postgresql as postgresql_dialect
 from chatstore.backends.sql.dialects.base import Dialect
+from chatstore.errors import NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,6 @@ _CONNECT_ARGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class _CockroachDB(Dialect):
     """Speaks like PostgreSQL where types are concerned."""
 
@@ -43,11 +42,13 @@ class _CockroachDB(Dialect):
     def day(self, moment: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
         return super().day(func.timezone("UTC", moment))
 
-    def warn(self, connection: sa.Connection) -> None:
+    def hour(self, moment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return super().hour(func.timezone("UTC", moment))
+
+    def look_at(self, connection: sa.Connection) -> None:
         poolers.warn_of_names(connection)
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Oracle(Dialect):
     def moment(self) -> TypeEngine[Any]:
         from sqlalchemy.dialects import oracle
@@ -60,7 +61,6 @@ class _Oracle(Dialect):
         return oracle.CLOB()
 
 
-@dataclass(frozen=True, kw_only=True)
 class _SQLServer(Dialect):
     def moment(self) -> TypeEngine[Any]:
         from sqlalchemy.dialects import mssql
@@ -78,9 +78,34 @@ class _SQLServer(Dialect):
         return mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2")
 
 
+#: Databases that SQLAlchemy knows and that cannot keep the contract, and why.
+_LACKING: Mapping[str, str] = {
+    "duckdb": "it deletes nothing by cascade, and its writers fail instead of waiting for each other",
+    "bigquery": "it keeps no id unique",
+    "snowflake": "it keeps no id unique",
+    "redshift": "it keeps no id unique",
+    "databricks": "it keeps no id unique",
+    "clickhouse": "it keeps no id unique and has no transactions",
+    "clickhousedb": "it keeps no id unique and has no transactions",
+    "trino": "it keeps no id unique",
+    "awsathena": "it keeps no id unique and has no transactions",
+    "hive": "it keeps no id unique and has no transactions",
+}
+
+
+class _Other(Dialect):
+    def refuse(self, url: sa.URL) -> None:  # noqa: ARG002
+        if self.name in _LACKING:
+            msg = (
+                f"{self.name} cannot keep what chatstore promises, since {_LACKING[self.name]}: keep conversations in "
+                "sqlite, postgresql, mysql or mariadb"
+            )
+            raise NotSupported(msg)
+
+
 def of(name: str) -> Dialect:
     """Return the dialect of a database about which nothing is known but that SQLAlchemy can speak to it."""
-    return Dialect(name=name, connect_args=_CONNECT_ARGS)
+    return _Other(name=name, connect_args=_CONNECT_ARGS)
 
 
 COCKROACHDB = _CockroachDB(

@@ -9,6 +9,8 @@ concurrently waits for every snapshot: a deadlock that several libraries shipped
 from __future__ import annotations
 
 import contextlib
+import logging
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,55 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-#: Seconds to wait for somebody else's migration.
-WAIT_SECONDS = 600.0
+#: Seconds to wait for somebody else: another migration, or an application's transaction that holds a lock.
+WAIT_SECONDS = 60.0
+#: Seconds that a change of a table may wait for its lock. Whoever comes after it queues behind it, so it gives up, lets
+#: them through, and tries again. A migration takes locks one after the other: all of these together end in a second.
+LOCK_SECONDS = 0.2
 _POLL_SECONDS = 0.05
+#: Seconds between two attempts at locks, at least and at most.
+_BREATH = (0.25, 1.0)
+#: Seconds of waiting after which it is said for whom, and between two such lines.
+_SAID_AFTER, _SAID_EVERY = 1.0, 10.0
+_log = logging.getLogger("chatstore")
+
+
+class Waiting:
+    """The time that one migration spends on waiting for others."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        """Wait for *seconds* in all, None for `WAIT_SECONDS`."""
+        self.seconds = WAIT_SECONDS if seconds is None else seconds
+        self._began = time.monotonic()
+        self._said: float | None = None
+
+    def poll(self, attempt: Callable[[], bool], who: Callable[[], str]) -> None:
+        """Repeat *attempt* until it succeeds; say that *who* is migrating, and raise when time is over."""
+        while not attempt():
+            self._go_on(who, "another migration runs", "wait for it or end it, then run this again")
+            time.sleep(_POLL_SECONDS)
+
+    def breathe(self, who: Callable[[], str]) -> None:
+        """Let those through who queued behind a lock that *who* holds; say so, and raise when time is over."""
+        self._go_on(
+            who,
+            "a lock on the tables is held",
+            "end that transaction, or wait longer (--wait), then run this again, which goes on from there",
+            at_once=True,
+        )
+        time.sleep(random.uniform(*_BREATH))  # noqa: S311 - jitter
+
+    def _go_on(self, who: Callable[[], str], what: str, advice: str, *, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if now - self._began >= self.seconds:
+            raise StorageUnavailable(f"{what} by {who()} for {self.seconds:g} s: {advice}")
+        due = (
+            self._began + (0 if at_once else _SAID_AFTER) if self._said is None else self._said + _SAID_EVERY
+        )
+        if now >= due:
+            self._said = now
+            left = self._began + self.seconds - now
+            _log.warning("waiting, %.0f s more at most: %s by %s", left, what, who())
 
 
 @contextlib.contextmanager
@@ -40,18 +88,6 @@ def begun(connection: Connection) -> Iterator[None]:
         connection.rollback()
         raise
     connection.commit()
-
-
-def poll(attempt: Callable[[], bool]) -> None:
-    """Repeat *attempt* until it succeeds; raise `StorageUnavailable` after `WAIT_SECONDS`."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not attempt():
-        if time.monotonic() > deadline:
-            raise StorageUnavailable(
-                f"another process has been migrating this database for {WAIT_SECONDS:.0f} s: wait for it or "
-                "end it, then run this again"
-            )
-        time.sleep(_POLL_SECONDS)
 
 
 def in_autocommit(connection: Connection) -> bool:

@@ -1,6 +1,6 @@
 """MySQL and MariaDB: what chatstore does there in its own way.
 
-Knows their types and collations, their drivers' errors, their full text (a FULLTEXT index that knows some words only)
+Knows their types and collations, their drivers' errors, their full text (a table of words with a FULLTEXT index)
 and their named locks; refuses to know sessions and messages beyond the columns it is handed.
 """
 
@@ -9,78 +9,123 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+import math
+import operator
+import threading
+import time
+from functools import reduce
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Text, func, select, text, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    event,
+    func,
+    not_,
+    or_,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatstore import words
 from chatstore.backends.sql.ddl import qualify
+from chatstore.backends.sql.dialects import options, waiting
 from chatstore.backends.sql.dialects.base import (
     CONNECT_SECONDS,
     MESSAGES,
-    RANKED,
     SEARCH_INDEX,
+    SEARCH_TABLE,
     Dialect,
     FullText,
+    Indexing,
     Kind,
     Upsert,
     insert_by,
+    said,
 )
-from chatstore.backends.sql.dialects.migrating import poll, transaction
-from chatstore.messages import Durability
+from chatstore.backends.sql.dialects.migrating import LOCK_SECONDS, Waiting, transaction
+from chatstore.deadlines import allowed
+from chatstore.errors import Invalid, StorageError
+from chatstore.forks import undivided
+from chatstore.records import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
     from sqlalchemy.types import TypeEngine
 
-    from chatstore.arguments import SearchFilter
+    from chatstore.words import Query
 
 _SYNC, _AWAITING = "pymysql", "aiomysql"
 _CODES: dict[int, Kind] = {
     1062: "duplicate", 1048: "other", 1451: "other", 1452: "other", 3819: "other", 4025: "other",
     1213: "busy", 1305: "busy", 1205: "busy", 1020: "busy", 1180: "busy", 1047: "busy",
     1290: "readonly", 1792: "readonly", 1836: "readonly", 1146: "no_table", 1054: "no_table",
-    1021: "full", 1114: "full", 1153: "too_large", 1406: "too_large", 1045: "refused", 1044: "refused", 1049: "refused",
-    1142: "refused", 1040: "lost", 1053: "lost", 2002: "lost", 2003: "lost", 2006: "lost", 2013: "lost", 2014: "lost",
+    1021: "full", 1114: "full", 1153: "too_large", 1406: "too_large",
+    1045: "refused", 1049: "refused", 1130: "refused", 1251: "refused", 1275: "refused", 1698: "refused",
+    1820: "refused", 1862: "refused", 2058: "refused", 2059: "refused", 2061: "refused",
+    1044: "rights", 1142: "rights", 1143: "rights", 1227: "rights", 1370: "rights",
+    1040: "limit", 1203: "limit", 1226: "limit", 1317: "timeout", 1969: "timeout", 3024: "timeout",
+    2026: "tls", 3159: "tls", 1300: "encoding", 1366: "encoding", 1267: "encoding", 3988: "encoding",
+    1115: "option", 1193: "option", 1231: "option",
+    1053: "lost", 1158: "lost", 1159: "lost", 1160: "lost", 1161: "lost", 1927: "lost", 2002: "lost", 2003: "lost",
+    2005: "lost", 2006: "lost", 2013: "lost", 2014: "lost", 2055: "lost", 4031: "lost",
 }  # fmt: skip
 _NOTE = (
-    "search on MySQL and MariaDB scans for queries of short words and stopwords only: the FULLTEXT index leaves out "
-    "words under innodb_ft_min_token_size (3), and holds snake_case as one word, which snake or case does not find, "
-    "and what is written with combining marks or mathematical letters as the database splits it"
+    "search on MySQL and MariaDB needs innodb_ft_min_token_size to be 3 or less, which is its default, or words of one "
+    "letter are not found"
 )
-#: InnoDB leaves these out of its index, and words outside of these lengths.
-_STOPWORDS = frozenset((
-    "a", "about", "an", "are", "as", "at", "be", "by", "com", "de", "en", "for", "from", "how", "i", "in", "is", "it",
-    "la", "of", "on", "or", "that", "the", "this", "to", "was", "what", "when", "where", "who", "will", "with", "und",
-    "www",
-))  # fmt: skip
-_SHORTEST, _LONGEST = 3, 84
+# Tried on a bare table of MariaDB 10.11: one query in eight, in a row of inserts of 160 kB each.
+_LATE = (
+    "search over more than 20,000 messages may miss the newest for up to a second while InnoDB writes its full-text "
+    "index; one user's chats are searched without it"
+)
+#: Terms of a query that the index is asked for, and that it counts.
+_TERMS, _COUNTED = 64, 8
 #: Bytes of a statement left for everything but a message's content and payload.
 _AROUND = 16_384
+#: In the `info` of a connection: the limit that its server was told.
+_LIMITED = "chatstore_limit"
 _ESCAPED = "\0\n\r\x1a\"'\\"
 
 
-async def _connected_in_time(*args: Any, **options: Any) -> Any:
-    """Connect by aiomysql, whose own limit ends before the greeting of the server."""
-    import asyncio
+def _in_time(module: str) -> Callable[..., Any]:
+    """Return how to connect by a driver that awaits, whose own limit ends before the greeting of the server."""
 
-    import aiomysql
+    async def connect(*args: Any, **options: Any) -> Any:
+        import asyncio
 
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await aiomysql.connect(*args, **options)
-    except TimeoutError:
-        raise aiomysql.OperationalError(2003, f"no greeting within {CONNECT_SECONDS} s") from None
+        driver = import_module(module)
+        seconds = options.get("connect_timeout") or CONNECT_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                return await driver.connect(*args, **options)
+        except TimeoutError:
+            raise driver.OperationalError(2003, f"no greeting within {seconds} s") from None
+
+    return connect
 
 
-#: InnoDB waits for a lock for 50 s. aiomysql cannot be told a limit for statements: who awaits may set one of their
-#: own, by `asyncio.timeout`.
+#: For what runs outside of calls, which have a deadline. InnoDB waits for a lock for 50 s.
+_WAITING: Mapping[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 120, "write_timeout": 120}
 CONNECT_ARGS: Mapping[str, Mapping[str, Any]] = {
-    _SYNC: {"connect_timeout": CONNECT_SECONDS, "read_timeout": 120, "write_timeout": 120},
-    _AWAITING: {"async_creator_fn": _connected_in_time},
+    _SYNC: _WAITING,
+    _AWAITING: {"async_creator_fn": _in_time("aiomysql")},
+}
+_MORE_ARGS: Mapping[str, Mapping[str, Any]] = {
+    "mysqldb": {"connect_timeout": CONNECT_SECONDS},
+    "mysqlconnector": _WAITING,
+    "asyncmy": {"async_creator_fn": _in_time("asyncmy")},
 }
 
 
@@ -106,13 +151,9 @@ class _Upsert(Upsert):
 
 
 class _Fulltext(FullText):
-    """A FULLTEXT index, which finds candidates."""
+    """A table of words with a FULLTEXT index."""
 
-    answers = False
-    #: InnoDB shows it what is committed only.
-    sees_own_writes = False
-    #: There is no DROP INDEX IF EXISTS.
-    drops_once = True
+    may_be_few = True
 
     def exists(self, connection: sa.Connection, schema: str | None) -> bool:
         found = connection.execute(
@@ -120,41 +161,117 @@ class _Fulltext(FullText):
                 "SELECT count(*) FROM information_schema.statistics WHERE table_name = :table "
                 "AND index_name = :index AND table_schema = coalesce(:schema, database())"
             ),
-            {"table": MESSAGES, "index": SEARCH_INDEX, "schema": schema},
+            {"table": SEARCH_TABLE, "index": SEARCH_INDEX, "schema": schema},
         )
         return bool(found.scalar_one())
 
     def creation(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        """Return the index, by a copy of the table: made in place a second time, it knows no old row."""
-        on = qualify(here, MESSAGES, schema)
-        return [f"ALTER TABLE {on} ADD FULLTEXT INDEX {SEARCH_INDEX} (content), ALGORITHM=COPY"]
+        lines, on = qualify(here, SEARCH_TABLE, schema), qualify(here, MESSAGES, schema)
+        return [
+            (
+                f"CREATE TABLE IF NOT EXISTS {lines} (message BIGINT NOT NULL PRIMARY KEY, "
+                "words LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
+                f"CONSTRAINT fk_chatstore_search_message FOREIGN KEY (message) REFERENCES {on} (id) ON DELETE CASCADE, "
+                f"FULLTEXT INDEX {SEARCH_INDEX} (words)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
+            )
+        ]
 
     def removal(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        # FORCE rebuilds the table without the hidden column that the index needed
-        return [f"ALTER TABLE {qualify(here, MESSAGES, schema)} DROP INDEX {SEARCH_INDEX}, FORCE"]
+        return [f"DROP TABLE IF EXISTS {qualify(here, SEARCH_TABLE, schema)}"]
 
-    def select(
-        self,
-        found: sa.Select[Any],
-        messages: sa.Table,
-        wanted: SearchFilter,
-        schema: str | None,  # noqa: ARG002
-    ) -> sa.Select[Any] | None:
-        """Ask for the words that can be in the index; the caller looks for the others."""
+    def write(self, connection: sa.Connection, schema: str | None, lines: Sequence[Indexing]) -> None:
         from sqlalchemy.dialects import mysql
 
-        known = [f"+{word}" for word in wanted.words if _is_indexed(word)]
-        if not known:
+        made = mysql.insert(self._table(schema))
+        connection.execute(
+            made.on_duplicate_key_update(words=made.inserted.words),
+            [{"message": line.message, "words": f" {line.words} "} for line in lines],
+        )
+
+    def asks_for(self, query: Query, marks: Sequence[str]) -> str:
+        """Write it for a search in boolean mode."""
+        wanted = [part for term in query.wanted[:_TERMS] for part in _in_boolean_mode(term)]
+        unwanted = [
+            f"-{' -'.join(_in_boolean_mode(term)[:1])}" for term in query.unwanted[:_TERMS] if _exact(term)
+        ]
+        said = " ".join([*(f"+{part}" for part in wanted), *unwanted])
+        return " ".join([*(f"+{mark}" for mark in marks), f"+(({said}) {words.MORE})"])
+
+    def counts(self, query: Query) -> Sequence[str] | None:
+        if len(query.wanted) > _COUNTED or any(
+            len(term.words) > 1 or not words.is_exact(term) for term in query.wanted
+        ):
             return None
-        score = mysql.match(messages.c.content, against=" ".join(known)).in_boolean_mode()
-        return found.where(score).order_by(score.desc()).limit(RANKED)
+        return [_padded(term) for term in query.wanted]
+
+    def select(
+        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, counted: int = 0
+    ) -> sa.Select[Any]:
+        from sqlalchemy.dialects import mysql
+
+        search = self._table(schema)
+        matching = mysql.match(search.c.words, against=bindparam("asked", type_=Text())).in_boolean_mode()
+        found = found.where(matching, messages.c.id == search.c.message)
+        return self._newest(found, messages, search, counted)
+
+    def select_few(
+        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, query: Query, counted: int = 0
+    ) -> sa.Select[Any]:
+        """Read each line of words: InnoDB reads all that it has of each word, whoever else said it."""
+        search = self._table(schema)
+        says = and_(*(_says(search.c.words, term) for term in query.wanted[:_TERMS]))
+        for term in query.unwanted[:_TERMS]:
+            if _exact(term):
+                says = and_(says, not_(_says(search.c.words, term)))
+        found = found.where(messages.c.id == search.c.message, or_(says, _has_more(search.c.words)))
+        return self._newest(found, messages, search, counted)
+
+    def _newest(self, found: sa.Select[Any], messages: sa.Table, search: Any, counted: int) -> sa.Select[Any]:
+        m = messages.c
+        newest = (m.created_at.desc(), m.session_id.desc(), m.position.desc())
+        if counted:
+            times = reduce(operator.add, (_times(search.c.words, word) for word in said(counted)))
+            found = found.add_columns(case((_has_more(search.c.words), None), else_=times).label("times"))
+        return found.order_by(*newest).limit(bindparam("n", type_=BigInteger()))
+
+    def _table(self, schema: str | None) -> Any:
+        columns = (Column("message", BigInteger, primary_key=True), Column("words", Text))
+        return Table(SEARCH_TABLE, MetaData(), *columns, schema=schema)
 
 
-def _is_indexed(word: str) -> bool:
-    return _SHORTEST <= len(word) <= _LONGEST and word not in _STOPWORDS
+def _exact(term: words.Term) -> bool:
+    """Tell whether the index knows exactly what says *term*; else looking into the texts decides."""
+    return words.is_exact(term) and not (term.begins and len(term.words) > 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+def _in_boolean_mode(term: words.Term) -> list[str]:
+    """Return what is asked for *term*: a phrase cannot end with the beginning of a word."""
+    term = words.in_index(term)
+    front, last = (term.words[:-1], f"{term.words[-1]}*") if term.begins else (term.words, None)
+    return [part for part in (f'"{" ".join(front)}"' if front else None, last) if part]
+
+
+def _says(column: sa.Column[Any], term: words.Term) -> sa.ColumnElement[bool]:
+    return column.contains(_padded(term))
+
+
+def _padded(term: words.Term) -> str:
+    """Return what stands in a line that says *term*: its words between spaces."""
+    term = words.in_index(term)
+    return f" {' '.join(term.words)}" + ("" if term.begins else " ")
+
+
+def _has_more(column: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    return column.contains(f" {words.MORE} ")
+
+
+def _times(column: sa.Column[Any], word: Any) -> Any:
+    """Return how often *word*, which is padded, stands in a line: by how much shorter that is without it."""
+    apart = func.replace(column, " ", "  ")  # or the same word twice would share the space between
+    shorter = func.length(apart) - func.length(func.replace(apart, word, ""))
+    return func.round(shorter / func.length(word))
+
+
 class _MySQL(Dialect):
     """Both servers, by PyMySQL or aiomysql; SQLAlchemy's dialect says which one it is."""
 
@@ -167,12 +284,59 @@ class _MySQL(Dialect):
             url = url.set(drivername=f"{name}+{_AWAITING if asynchronous else _SYNC}")
         return url if "charset" in url.query else url.update_query_dict({"charset": "utf8mb4"})
 
+    def end(self, driver: Any) -> None:
+        driver.close()
+
+    def translated(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+        """Translate what is said of TLS; every engine of ours speaks utf8mb4, whatever the URL says."""
+        return options.for_mysql(url)
+
+    def prepare_engine(self, engine: sa.Engine, url: sa.URL) -> None:
+        """Have connecting end in time, and in TLS where *url* asks for it: drivers do without, if need be."""
+        if engine.dialect.driver in _GREETED:
+            event.listen(engine, "do_connect", _greeted_in_time)
+        if url.get_driver_name() in options.NATIVE and options.tls_mode(url) in options.ENFORCED:
+            event.listen(engine, "connect", _refuse_plain)
+
+    def look_at(self, connection: sa.Connection) -> None:
+        """Refuse an engine that does not speak utf8mb4: it writes question marks where the server's mode is lax."""
+        found = connection.exec_driver_sql("SELECT @@character_set_client, @@character_set_connection").one()
+        spoken = next((str(name) for name in found if name != "utf8mb4"), None)
+        if spoken is not None:
+            msg = (
+                f"this engine speaks {spoken} with the database, which cannot hold every text: pass one that speaks "
+                "utf8mb4, as with ?charset=utf8mb4 in its URL"
+            )
+            raise Invalid(msg)
+
     # ---- errors
 
     def error_kind(self, error: Any) -> Kind | None:
-        """Read the number; PyMySQL's errors have a SQLSTATE too, which says less."""
+        """Read the number; a SQLSTATE, which PyMySQL's errors have too, says less."""
         args = getattr(error, "args", ())
-        return _CODES.get(args[0]) if args and isinstance(args[0], int) else None
+        number = getattr(error, "errno", None) if hasattr(error, "sqlstate") else None
+        if not isinstance(number, int) or number < 0:
+            number = args[0] if args and isinstance(args[0], int) else None
+        said = str(error).lower()
+        if number in {2003, 2005, 2013, 2055} and "certificate" in said:
+            return "tls"
+        if (
+            "'cryptography' package is required" in said
+        ):  # how MySQL 8 asks for a password, where there is no TLS
+            return "refused"
+        if "operation timed out" in said:  # mysql-connector's own patience, under the number of the server's
+            return "lost"
+        return None if isinstance(error, OSError) else _CODES.get(number or 0)
+
+    def limit(self, connection: sa.Connection) -> None:
+        """Tell the server, once for each connection, when to give up a statement, or waiting for a lock."""
+        info, seconds = connection.connection.info, allowed()
+        if info.get(_LIMITED) != seconds:
+            from chatstore.backends.sql import execution  # which knows the dialects
+
+            execution.run(connection, _limits(connection.dialect, seconds))
+            connection.rollback()  # of what SQLAlchemy begins by itself, but for drivers that begin explicitly
+            info[_LIMITED] = seconds
 
     # ---- column types
 
@@ -196,6 +360,13 @@ class _MySQL(Dialect):
 
         return mysql.LONGTEXT(collation="utf8mb4_bin")
 
+    # ---- columns in statements
+
+    def seconds_between(
+        self, begin: sa.ColumnElement[Any], end: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[Any]:
+        return func.timestampdiff(text("MICROSECOND"), begin, end) / 1_000_000
+
     # ---- limits and promises
 
     def measured(self, connection: sa.Connection, *texts: str) -> tuple[int, int, str]:
@@ -213,12 +384,15 @@ class _MySQL(Dialect):
     # ---- migrations
 
     @contextlib.contextmanager
-    def alone(self, connection: sa.Connection, schema: str | None) -> Iterator[None]:
+    def alone(self, connection: sa.Connection, schema: str | None, waiting: Waiting) -> Iterator[None]:
         """Take a named lock; the server frees it when the connection ends, however it ends."""
         ours = not connection.in_transaction()
         database = schema or connection.scalar(select(func.database()))
         name = "chatstore:" + hashlib.sha256(str(database).encode()).hexdigest()[:40]
-        poll(lambda: connection.scalar(select(func.get_lock(name, 0))) == 1)
+        waiting.poll(
+            lambda: connection.scalar(select(func.get_lock(name, 0))) == 1,
+            lambda: f"connection {connection.scalar(select(func.is_used_lock(name)))}",
+        )
         try:
             # A snapshot from before the lock would show an old version table, and a version that is written but
             # not committed would be invisible to the next in line. A change of a table commits here in any case.
@@ -232,6 +406,128 @@ class _MySQL(Dialect):
                 connection.scalar(select(func.release_lock(name)))
                 if ours:
                     connection.rollback()
+
+    @contextlib.contextmanager
+    def briefly(self, connection: sa.Connection) -> Iterator[None]:
+        """Set the limits for locks to a second, the least that there is, and have a watch that ends waits earlier."""
+        names = ", ".join(f"@@SESSION.{name}" for name in _LOCK_LIMITS)
+        before = connection.exec_driver_sql(f"SELECT {names}").one()
+        number = int(connection.scalar(select(func.connection_id())) or 0)
+        _set(connection, [1] * len(_LOCK_LIMITS))
+        over = threading.Event()
+        watch = threading.Thread(target=_end_waits, args=(connection.engine, number, over), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watch.join(1)
+            with contextlib.suppress(SQLAlchemyError):  # the connection is gone
+                _set(connection, before)
+
+    def holders(self, connection: sa.Connection) -> str:
+        """Name the connections to this database, those first whose transactions are the oldest."""
+        ours = not connection.in_transaction()
+        try:
+            found = connection.exec_driver_sql(_HOLDING).all()
+        except SQLAlchemyError:  # without the right PROCESS, InnoDB's transactions are not shown
+            found = connection.exec_driver_sql(_CONNECTED).all()
+        if ours:
+            connection.rollback()
+        said = [
+            f"connection {number} (user {user}, {str(command).lower()}"
+            f"{'' if age is None else f', in a transaction for {age} s'})"
+            for number, user, command, age in found
+        ]
+        return " or ".join(said) or "another connection"
+
+
+_WATCH_SECONDS = 0.05
+_LOCK_LIMITS = ("lock_wait_timeout", "innodb_lock_wait_timeout")
+_CONNECTED = (
+    "SELECT id, user, command, NULL FROM information_schema.processlist "
+    "WHERE db = database() AND id <> connection_id() ORDER BY time DESC LIMIT 3"
+)
+_HOLDING = (
+    "SELECT p.id, p.user, p.command, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) "
+    "FROM information_schema.processlist p LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id "
+    "WHERE p.db = database() AND p.id <> connection_id() "
+    "ORDER BY t.trx_started IS NULL, t.trx_started, p.time DESC LIMIT 3"
+)
+
+
+def _end_waits(engine: sa.Engine, number: int, over: threading.Event) -> None:
+    """End what connection *number* waits for in the queue for a table, before a second of that is full.
+
+    Without a connection for this, or the right to it, the server's own limit has to do.
+    """
+    asked = (
+        f"SELECT count(*) FROM information_schema.processlist WHERE id = {number} "  # noqa: S608 - a number
+        "AND state = 'Waiting for table metadata lock'"
+    )
+    since: float | None = None
+    with (
+        contextlib.suppress(SQLAlchemyError),
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as link,
+    ):
+        while not over.wait(_WATCH_SECONDS):
+            now = time.monotonic()
+            since = (since or now) if link.exec_driver_sql(asked).scalar() else None
+            if since is not None and now - since >= 2 * LOCK_SECONDS:
+                link.exec_driver_sql(f"KILL QUERY {number}")
+                since = None
+
+
+def _set(connection: sa.Connection, seconds: Any) -> None:
+    limits = (f"{name} = {value:d}" for name, value in zip(_LOCK_LIMITS, seconds, strict=True))
+    connection.exec_driver_sql(f"SET {', '.join(limits)}")
+
+
+def _limits(here: Any, seconds: float) -> str:
+    """Return the statement that sets the limits; lower ones of the server, the user or the URL stay, and are kept.
+
+    MySQL has a limit of time for reads only.
+    """
+    name, value, number = (
+        ("max_statement_time", f"{seconds:g}", "DECIMAL(20, 6)")
+        if here.is_mariadb
+        else ("max_execution_time", f"{1000 * seconds:.0f}", "UNSIGNED")
+    )
+    before = {
+        one: f"CAST(COALESCE(@chatstore_{one}, @@SESSION.{one}) AS {kind})"
+        for one, kind in ((name, number), *((lock, "UNSIGNED") for lock in _LOCK_LIMITS))
+    }
+    kept = (f"@chatstore_{one} = {told}" for one, told in before.items())
+    locks = (f"{one} = LEAST({before[one]}, {max(1, math.ceil(seconds))})" for one in _LOCK_LIMITS)
+    statements = f"{name} = IF({before[name]} > 0 AND {before[name]} < {value}, {before[name]}, {value})"
+    return f"SET {', '.join([*kept, statements, *locks])}"
+
+
+#: Drivers whose limit for connecting ends before the greeting of the server, and where the limit of a read is kept.
+_GREETED = {"pymysql": "_read_timeout", "mysqlconnector": "_read_timeout"}
+
+
+def _greeted_in_time(dialect: sa.Dialect, _record: object, arguments: Any, options: Any) -> Any:
+    """Connect with the limit of connecting for every read; afterwards reads may take what they may."""
+    patience = options.get("read_timeout")
+    with undivided:  # a forked child would find TLS's own locks held, and hang
+        first = {**options, "read_timeout": options.get("connect_timeout", CONNECT_SECONDS)}
+        made = waiting.connect(dialect, arguments, first)
+    setattr(made, _GREETED[dialect.driver], patience)
+    return made
+
+
+def _refuse_plain(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+        if not cursor.fetchone()[1]:
+            raise StorageError(
+                "the database server has no TLS, and the URL asks for it: switch it on there, or take the option out "
+                "of the URL if nobody can listen in"
+            )
+    finally:
+        cursor.close()
 
 
 def _collation(here: Any, *, exact: bool) -> str:
@@ -253,12 +549,12 @@ MYSQL = _MySQL(
     locks_rows=True,
     full_text=_Fulltext(),
     narrow_metadata=_narrow_metadata,
-    notes=(_NOTE,),
+    notes=(_NOTE, _LATE),
     begin="START TRANSACTION",
     autocommitting=frozenset(CONNECT_ARGS),
     isolation="REPEATABLE READ",
     reads_snapshot=True,
-    connect_args=CONNECT_ARGS,
+    connect_args={**CONNECT_ARGS, **_MORE_ARGS},
     checks_json=True,
     table_options={
         f"{name}_{option}": value

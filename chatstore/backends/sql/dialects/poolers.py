@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
+from chatstore.backends.sql.dialects import waiting
+from chatstore.deadlines import allowed
 from chatstore.forks import undivided
 
 if TYPE_CHECKING:
@@ -39,7 +41,15 @@ UNNAMED: dict[str, dict[str, Any]] = {
 }
 #: How often psycopg runs a statement before it prepares it; its own default.
 _PREPARED_AFTER = 5
+#: In the `info` of a direct connection: after how many seconds its server gives a statement up.
+LIMITED = "chatstore_limit"
 _ASK = "SELECT pg_backend_pid(), host(inet_client_addr()), inet_client_port()"
+#: Sets the limit of statements, unless a lower one is set for the role or the database.
+_LIMIT = (
+    "SELECT set_config('statement_timeout', "
+    "CASE WHEN reset_val::bigint BETWEEN 1 AND {0} THEN reset_val ELSE '{0}' END, false) "
+    "FROM pg_settings WHERE name = 'statement_timeout'"
+)
 _log = logging.getLogger("chatstore")
 
 
@@ -49,13 +59,16 @@ def prepare_where_direct(engine: Engine) -> None:
         event.listen(engine, "do_connect", _connect)
 
 
-def _connect(dialect: Dialect, _record: object, arguments: Any, options: Any) -> Any:
+def _connect(dialect: Dialect, record: Any, arguments: Any, options: Any) -> Any:
     """Connect, with names where the connection is direct and the URL does not say otherwise."""
     with undivided:  # a forked child would find TLS's own locks held, and hang
-        made: Any = dialect.connect(*arguments, **options)
+        made: Any = waiting.connect(dialect, arguments, options)
     try:
         if not UNNAMED[dialect.driver].items() <= options.items() or not _is_direct(dialect, made):
             return made
+        seconds = allowed()
+        _tell(made, seconds)
+        record.info[LIMITED] = seconds
     except BaseException:  # an interrupt: nobody else knows of this connection
         dialect.do_terminate(made)
         raise
@@ -63,6 +76,25 @@ def _connect(dialect: Dialect, _record: object, arguments: Any, options: Any) ->
         return type(made)(made.dbapi, made.driver_connection, prepared_statement_name_func=_numbered())
     _driver_of(made).prepare_threshold = _PREPARED_AFTER
     return made
+
+
+def limit(connection: Connection, seconds: float) -> None:
+    """Have a direct connection's server give statements up after *seconds*."""
+    from chatstore.backends.sql import execution  # which knows the dialects
+
+    execution.run(connection, _LIMIT.format(round(1000 * seconds)))
+    connection.connection.info[LIMITED] = seconds
+
+
+def _tell(made: Any, seconds: float) -> None:
+    before, made.autocommit = made.autocommit, True
+    cursor = made.cursor()
+    try:
+        cursor.execute(_LIMIT.format(round(1000 * seconds)))
+        cursor.fetchone()
+    finally:
+        cursor.close()
+        made.autocommit = before
 
 
 def _numbered() -> Callable[[], str]:

@@ -1,39 +1,73 @@
 """SQLite: what chatstore does there in its own way.
 
-Knows its types and errors, its full text (an FTS5 table kept by triggers) and how a migration has it to itself;
+Knows its types and errors, its full text (an FTS5 table of words) and how a migration has it to itself;
 refuses to know sessions and messages beyond the columns it is handed. ``sqlite_engine.py`` opens it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Integer, Text, and_, cast, column, exists, func, select, table, type_coerce
+from sqlalchemy import (
+    JSON,
+    Float,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    exists,
+    func,
+    insert,
+    select,
+    table,
+    type_coerce,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatstore import words
 from chatstore.backends.sql.ddl import qualify
-from chatstore.backends.sql.dialects import sqlite_engine
-from chatstore.backends.sql.dialects.base import MESSAGES, Dialect, FullText, Kind, Upsert, insert_by, no_url
-from chatstore.backends.sql.dialects.migrating import begun, poll
-from chatstore.errors import SchemaError
-from chatstore.messages import Durability
+from chatstore.backends.sql.dialects import options, sqlite_engine
+from chatstore.backends.sql.dialects.base import (
+    MESSAGES,
+    SEARCH_TABLE,
+    Dialect,
+    FullText,
+    Indexing,
+    Kind,
+    Upsert,
+    insert_by,
+    no_url,
+)
+from chatstore.backends.sql.dialects.migrating import Waiting, begun
+from chatstore.backends.sql.dialects.sqlite_engine import ABOUT, BUSY_SECONDS, WAITS
+from chatstore.deadlines import running
+from chatstore.errors import NotSupported, SchemaError
+from chatstore.records import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
     from sqlalchemy.types import TypeEngine
 
-    from chatstore.arguments import SearchFilter
+    from chatstore.words import Query
 
-#: The FTS5 table; its rowid is the message's ``id``.
-SEARCH_TABLE = "chatstore_messages_fts"
-#: What keeps it in step.
-SEARCH_TRIGGERS = tuple(f"{SEARCH_TABLE}_{event}" for event in ("insert", "delete", "update"))
+#: The FTS5 table.
+SEARCH_WORDS = f"{SEARCH_TABLE}_words"
+_EPOCH, _MILLISECOND = datetime(1, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+#: Numbers that each millisecond has.
+_NUMBERS = 1 << 14
+#: Terms of a query that the index is asked for.
+_TERMS = 64
 _BEGIN = "BEGIN IMMEDIATE"
 _TABLES = ("chatstore_sessions", MESSAGES)
 _CODES: dict[int, Kind] = {
@@ -43,19 +77,29 @@ _CODES: dict[int, Kind] = {
     sqlite3.SQLITE_CONSTRAINT_UNIQUE: "duplicate", sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "duplicate",
     sqlite3.SQLITE_CONSTRAINT_ROWID: "duplicate", sqlite3.SQLITE_CONSTRAINT: "other",
 }  # fmt: skip
-_NOTE = (
-    "search on SQLite holds combining marks as part of their word, so that an e and an accent are not found by e, and "
-    "folds case by a table of its own, which differs from Python's for a few letters (\u0130, \u017f)"
-)
+_VAGUE = frozenset((sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT))
+_WORDS: dict[str, Kind] = {
+    "no such table": "no_table", "no such column": "no_table", "has no column named": "no_table",
+    "UNIQUE constraint failed": "duplicate",
+    "database is locked": "busy", "database table is locked": "busy", "readonly database": "readonly",
+    "file is not a database": "no_database", "database disk image is malformed": "damaged",
+    "database or disk is full": "full", "unable to open database file": "refused",
+}  # fmt: skip
 
 
 class _FTS5(FullText):
-    """A virtual table over the content."""
+    """A virtual table of words without their text, and a table that says whose they are.
 
-    #: What FTS5 keeps behind it.
+    A message's words stand under a number that is never given twice, while SQLite gives a deleted message's id to the
+    next one. What is indexed again gets a new number, and the old one belongs to nobody. Numbers grow with the time of
+    the message, so that the newest are found first, without looking at the others.
+    """
+
+    #: What FTS5 keeps behind it, too.
     tables = (
         SEARCH_TABLE,
-        *(f"{SEARCH_TABLE}_{part}" for part in ("data", "idx", "content", "docsize", "config")),
+        SEARCH_WORDS,
+        *(f"{SEARCH_WORDS}_{part}" for part in ("data", "idx", "docsize", "config")),
     )
 
     def is_possible(self, connection: sa.Connection) -> bool:
@@ -64,54 +108,111 @@ class _FTS5(FullText):
 
     def exists(self, connection: sa.Connection, schema: str | None) -> bool:
         found = connection.exec_driver_sql(
-            f"SELECT count(*) FROM {_within(connection, schema)}sqlite_master WHERE name IN (?, ?, ?, ?)",  # noqa: S608 -- quoted
-            (SEARCH_TABLE, *SEARCH_TRIGGERS),
+            f"SELECT count(*) FROM {_within(connection, schema)}sqlite_master WHERE name IN (?, ?)",  # noqa: S608 -- quoted
+            (SEARCH_TABLE, SEARCH_WORDS),
         )
-        return bool(found.scalar_one() == 1 + len(SEARCH_TRIGGERS))
+        return bool(found.scalar_one() == len((SEARCH_TABLE, SEARCH_WORDS)))
 
     def creation(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        fts = qualify(here, SEARCH_TABLE, schema)
-        tokens = "unicode61 remove_diacritics 0"
-        settings = f"content, content='{MESSAGES}', content_rowid='id', tokenize=\"{tokens}\""
+        numbers, fts = (qualify(here, name, schema) for name in (SEARCH_TABLE, SEARCH_WORDS))
         return [
-            f"CREATE VIRTUAL TABLE IF NOT EXISTS {fts} USING fts5({settings})",
-            *self.triggers(here, schema),
-            f"INSERT INTO {fts}({SEARCH_TABLE}) VALUES ('rebuild')",  # noqa: S608 -- constants
+            (
+                f"CREATE TABLE IF NOT EXISTS {numbers} (number INTEGER NOT NULL PRIMARY KEY, "
+                f"message INTEGER NOT NULL UNIQUE REFERENCES {MESSAGES} (id) ON DELETE CASCADE)"
+            ),
+            f"CREATE VIRTUAL TABLE IF NOT EXISTS {fts} USING fts5(words, content='', tokenize='ascii')",
         ]
 
     def removal(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        triggers = [f"DROP TRIGGER IF EXISTS {qualify(here, name, schema)}" for name in SEARCH_TRIGGERS]
-        return [*triggers, f"DROP TABLE IF EXISTS {qualify(here, SEARCH_TABLE, schema)}"]
-
-    def triggers(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        """Return the triggers, whose bodies name tables of their own database only, without a schema."""
-        into = f"INSERT INTO {SEARCH_TABLE}"
-        add = f"{into}(rowid, content) VALUES (new.id, new.content);"
-        remove = f"{into}({SEARCH_TABLE}, rowid, content) VALUES ('delete', old.id, old.content);"
-        events = {
-            "insert": ("INSERT", add),
-            "delete": ("DELETE", remove),
-            "update": ("UPDATE OF content", remove + " " + add),
-        }
         return [
-            f"CREATE TRIGGER IF NOT EXISTS {qualify(here, f'{SEARCH_TABLE}_{name}', schema)} "
-            f"AFTER {event} ON {MESSAGES} BEGIN {body} END"
-            for name, (event, body) in events.items()
+            f"DROP TABLE IF EXISTS {qualify(here, name, schema)}" for name in (SEARCH_WORDS, SEARCH_TABLE)
         ]
 
-    def select(
-        self, found: sa.Select[Any], messages: sa.Table, wanted: SearchFilter, schema: str | None
-    ) -> sa.Select[Any]:
-        """Ask FTS5, whose query language quotes a literal word by double quotes."""
-        fts = table(SEARCH_TABLE, column("rowid"), column("rank"), column(SEARCH_TABLE), schema=schema)
-        query = " ".join(f'"{word}"' for word in wanted.words)
-        matching = found.add_columns(-fts.c.rank).where(
-            fts.c.rowid == messages.c.id, fts.c[SEARCH_TABLE].op("MATCH")(query)
+    def write(self, connection: sa.Connection, schema: str | None, lines: Sequence[Indexing]) -> None:
+        from chatstore.backends.sql import execution  # which knows the dialects
+
+        numbers, fts = self._tables(schema)
+        # FTS5 writes a part of its index whenever a number is not higher than the one before.
+        numbered = sorted(self._numbered(connection, schema, lines))
+        belongs = insert(numbers).prefix_with("OR REPLACE")
+        execution.prepare(belongs, connection.dialect, ("number", "message")).insert(
+            connection, [(number, line.message) for number, line in numbered]
         )
-        return matching.order_by(fts.c.rank, messages.c.id.desc()).limit(wanted.limit)
+        execution.prepare(insert(fts), connection.dialect, ("rowid", "words")).insert(
+            connection, [(number, line.words) for number, line in numbered]
+        )
+
+    def _numbered(
+        self, connection: sa.Connection, schema: str | None, lines: Sequence[Indexing]
+    ) -> Iterator[tuple[int, Indexing]]:
+        """Give each of *lines* a number that no other had, in the order of their times, then their own."""
+        numbers = table(f"{SEARCH_WORDS}_docsize", column("id"), schema=schema).c.id
+        first = {moment: _first_number(moment) for moment in {line.created_at for line in lines}}
+        wanted, last = [], -1
+        for line in sorted(lines, key=lambda line: first[line.created_at]):
+            last = max(last + 1, first[line.created_at])
+            wanted.append((last, line))
+        each = func.json_each(json.dumps([number for number, _ in wanted])).table_valued("value")
+        if connection.scalar(select(numbers).where(numbers.in_(select(each.c.value))).limit(1)) is None:
+            yield from wanted
+            return
+        last = -1
+        for number, together in groupby(
+            (line for _, line in wanted), key=lambda line: first[line.created_at]
+        ):
+            given = [*together]
+            free = self._free(connection, numbers, max(last + 1, number), len(given))
+            for last, line in enumerate(given, free):
+                yield last, line
+
+    def _free(self, connection: sa.Connection, numbers: Any, start: int, count: int) -> int:
+        """Return from where on *count* numbers are free: behind all of the millisecond of *start*."""
+        while True:
+            end = max((start | (_NUMBERS - 1)) + 1, start + count)
+            taken = connection.scalar(select(func.max(numbers)).where(numbers >= start, numbers < end))
+            if taken is None:
+                return start
+            start = taken + 1
+
+    def asks_for(self, query: Query, marks: Sequence[str]) -> str:
+        """Write it in FTS5's language, in which words of letters and digits are words."""
+        wanted = [_in_fts5(term) for term in query.wanted[:_TERMS]]
+        said = f"({' AND '.join(wanted)})"
+        if unwanted := [_in_fts5(term) for term in query.unwanted[:_TERMS] if words.is_exact(term)]:
+            said = f"({said} NOT ({' OR '.join(unwanted)}))"
+        return " AND ".join([*(f'"{mark}"' for mark in marks), f'({said} OR "{words.MORE}")'])
+
+    def select(
+        self,
+        found: sa.Select[Any],
+        messages: sa.Table,
+        schema: str | None,
+        counted: int = 0,  # noqa: ARG002 -- FTS5 tells no count without its text
+    ) -> sa.Select[Any]:
+        numbers, fts = self._tables(schema)
+        matching = fts.c[SEARCH_WORDS].op("MATCH")(bindparam("asked", type_=Text()))
+        found = found.where(matching, numbers.c.number == fts.c.rowid, messages.c.id == numbers.c.message)
+        return found.order_by(fts.c.rowid.desc()).limit(bindparam("n", type_=Integer()))
+
+    def _tables(self, schema: str | None) -> tuple[Any, Any]:
+        numbers = table(SEARCH_TABLE, column("number"), column("message"), schema=schema)
+        columns: list[Any] = [column(name) for name in ("rowid", "words", SEARCH_WORDS)]
+        return numbers, table(SEARCH_WORDS, *columns, schema=schema)
 
 
-@dataclass(frozen=True, kw_only=True)
+def _in_fts5(term: words.Term) -> str:
+    term = words.in_index(term)
+    return f'"{" ".join(term.words)}"{"*" if term.begins else ""}'
+
+
+def _first_number(moment: datetime | str) -> int:
+    """Return the first of the numbers of a millisecond."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    moment = moment.replace(tzinfo=UTC)
+    return int((moment - _EPOCH) / _MILLISECOND) * _NUMBERS
+
+
 class _SQLite(Dialect):
     """A file, or a database in memory."""
 
@@ -126,6 +227,19 @@ class _SQLite(Dialect):
         sqlite_engine.synchronous(url)
         return url
 
+    def refuse(self, url: sa.URL) -> None:
+        """Refuse drivers that are not sqlite3, aiosqlite or SQLCipher: libSQL's waits for no lock and has no errors."""
+        if url.get_driver_name() not in options.NATIVE:
+            msg = (
+                f"the driver {url.get_driver_name()!r} of SQLite has neither its locks nor its errors as chatstore "
+                "needs them: use sqlite:///FILE, or sqlite+pysqlcipher:// for an encrypted one"
+            )
+            raise NotSupported(msg)
+
+    def translated(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+        options.read(url)
+        return url, {}
+
     def is_memory(self, url: sa.URL) -> bool:
         return sqlite_engine.is_memory(url)
 
@@ -138,6 +252,13 @@ class _SQLite(Dialect):
     def open(self, url: sa.URL, options: dict[str, Any], *, look_only: bool = False) -> sa.Engine:
         return sqlite_engine.make(url, options, wal=not look_only)
 
+    def limit(self, connection: sa.Connection) -> None:
+        """Wait for other processes no longer than the running call has left."""
+        lent, call = connection.connection, running.get()
+        seconds = BUSY_SECONDS if call is None else min(call.until - monotonic(), BUSY_SECONDS)
+        if abs(lent.info.get(WAITS, BUSY_SECONDS) - seconds) > ABOUT:
+            sqlite_engine.wait_for(lent, seconds)
+
     def begin_for_savepoint(self, connection: sa.Connection) -> None:
         """Begin the transaction that SQLAlchemy thinks is open: the driver begins none before a SAVEPOINT.
 
@@ -147,19 +268,30 @@ class _SQLite(Dialect):
         if not driver.in_transaction:
             connection.exec_driver_sql(_BEGIN)
 
+    def lent(self, kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Have moments that may have been read already, which the fast path must know, too."""
+        from chatstore.backends.sql.dialects import lent
+
+        return {"colspecs": lent.moments(kind), "reads_moments": True}, {}
+
     # ---- errors
 
     def error_kind(self, error: Any) -> Kind | None:
         code = getattr(error, "sqlite_errorcode", None)
         known = _CODES.get(code, _CODES.get(code & 0xFF)) if isinstance(code, int) else None
-        if known is None and any(said in str(error) for said in ("no such table", "no such column")):
-            return "no_table"
-        return known
+        if known is not None and code not in _VAGUE:
+            return known
+        text = str(error)  # SQLCipher has no extended codes, libSQL none at all, but both SQLite's own words
+        return next((kind for said, kind in _WORDS.items() if said in text), known)
 
     # ---- column types
 
     def json(self, here: sa.Dialect, *, binary: bool) -> TypeEngine[Any]:  # noqa: ARG002
         return JSON()
+
+    def json_value(self, here: sa.Dialect) -> TypeEngine[Any]:  # noqa: ARG002
+        """Not JSON, to which SQLite gives the affinity of numbers: of the text 1.0 it would make 1."""
+        return Text()
 
     # ---- columns in statements
 
@@ -170,6 +302,15 @@ class _SQLite(Dialect):
         """Cut the text: the date functions round to milliseconds, and have none for the last one of the year 9999."""
         written = type_coerce(moment, Text)
         return [cast(func.substr(written, *part), Integer) for part in ((1, 4), (6, 2), (9, 2))]
+
+    def hour(self, moment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return cast(func.substr(type_coerce(moment, Text), 12, 2), Integer)
+
+    def seconds_between(
+        self, begin: sa.ColumnElement[Any], end: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[Any]:
+        days = func.julianday(end, type_=Float) - func.julianday(begin, type_=Float)
+        return func.round(days * 86400, 3)
 
     # ---- promises
 
@@ -189,7 +330,7 @@ class _SQLite(Dialect):
     # ---- migrations
 
     @contextlib.contextmanager
-    def alone(self, connection: sa.Connection, schema: str | None) -> Iterator[None]:
+    def alone(self, connection: sa.Connection, schema: str | None, waiting: Waiting) -> Iterator[None]:
         """Take the write lock first of all, with foreign keys off, because tables are altered by copying them.
 
         With foreign keys on, dropping the old copy of the sessions would delete the messages; a rename would
@@ -204,11 +345,17 @@ class _SQLite(Dialect):
                 )
             yield
             return
-        switches = {name: _pragma(connection, name) for name in ("foreign_keys", "legacy_alter_table")}
+        names = ("foreign_keys", "legacy_alter_table", "busy_timeout")
+        switches = {name: _pragma(connection, name) for name in names}
         _pragma(connection, "foreign_keys", 0)
         _pragma(connection, "legacy_alter_table", 1)
         try:
-            poll(lambda: self._begin_immediate(connection))
+            _pragma(connection, "busy_timeout", 0)
+            waiting.poll(
+                lambda: self._begin_immediate(connection),
+                lambda: "another connection to the file, or a writer",
+            )
+            _pragma(connection, "busy_timeout", switches["busy_timeout"])
             with begun(connection):
                 before = _violations(connection, schema)
                 yield
@@ -285,7 +432,6 @@ SQLITE = _SQLite(
     upsert=Upsert(insert_by("sqlite")) if sqlite3.sqlite_version_info >= (3, 35) else None,
     full_text=_FTS5(),
     narrow_metadata=_narrow_metadata,
-    notes=(_NOTE,),
     embedded=True,
     begin=_BEGIN,
     isolation="SERIALIZABLE",

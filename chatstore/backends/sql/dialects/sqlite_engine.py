@@ -15,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 
 from chatstore.backends.sql.dialects.crossing import Watched, watch
 from chatstore.backends.sql.lending import LendingPool
+from chatstore.deadlines import left
 from chatstore.errors import Invalid
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds a writer waits for another writer's lock before it gives up.
 BUSY_SECONDS = 30
+#: In the `info` of a connection: how long it waits; and by how many seconds that may be wrong.
+WAITS, ABOUT = "chatstore_waits", 0.1
 SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
 
@@ -51,7 +54,7 @@ def make(url: URL, options: dict[str, Any], *, wal: bool) -> Engine:
     """Return an engine for *url*; a file is switched to WAL if *wal*."""
     level = synchronous(url)
     url = url.difference_update_query(["synchronous"])
-    options.setdefault("connect_args", {"timeout": BUSY_SECONDS})
+    options.setdefault("connect_args", {} if "timeout" in url.query else {"timeout": BUSY_SECONDS})
     if is_memory(url):
         options["poolclass"] = StaticPool
         options["connect_args"] = {"check_same_thread": False, "factory": _InMemory}
@@ -73,6 +76,12 @@ def make(url: URL, options: dict[str, Any], *, wal: bool) -> Engine:
     event.listen(engine, "connect", connected)
     event.listen(engine, "close", _roll_back)
     return engine
+
+
+def wait_for(lent: Any, seconds: float) -> None:
+    """Have the connection that a pool has *lent* wait *seconds* for a lock."""
+    lent.driver_connection.execute(f"PRAGMA busy_timeout={max(round(1000 * seconds), 1)}")
+    lent.info[WAITS] = seconds
 
 
 def _roll_back(connection: Any, _record: object) -> None:
@@ -126,14 +135,15 @@ def _prepare_sqlite(connection: Any, synchronous: int, *, in_file: bool) -> None
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL; several processes may do so at once, and SQLite's busy handler does not cover it."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    until = time.monotonic() + left(BUSY_SECONDS)
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+        except Exception as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if code == sqlite3.SQLITE_READONLY:
                 return  # it can still be read
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if code != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.005)
         else:
