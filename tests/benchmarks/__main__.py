@@ -18,6 +18,10 @@ from tests.benchmarks import (
     long_sessions,
     page,
     reading,
+    searching,
+    serving,
+    streaming,
+    viewing,
 )
 from tests.benchmarks.harness import FULL, QUICK
 
@@ -31,7 +35,11 @@ SUBJECTS: dict[str, Callable[[Size], Iterator[Figure]]] = {
     "appending": appending.figures,
     "reading": reading.figures,
     "long_sessions": long_sessions.figures,
+    "searching": searching.figures,
     "concurrency": concurrency.figures,
+    "streaming": streaming.figures,
+    "serving": serving.figures,
+    "viewing": viewing.figures,
     "in_redis": in_redis.figures,
     "in_documents": in_documents.figures,
 }
@@ -42,13 +50,19 @@ if all(importlib.util.find_spec(name) for name in ("langchain_community", "langc
     SUBJECTS["langchain"] = langchain_histories.figures
 
 
+#: What fills stores for minutes, and is left out by ``--quick`` unless it is named.
+LONG = frozenset({"searching", "viewing"})
+
+
 def main() -> int:
     """Measure what is asked for; 1 where ``--check`` finds a limit missed."""
     asked = _arguments()
     size = QUICK if asked.quick else FULL
+    if asked.long:
+        size = size._replace(long=asked.long)
     found: dict[str, list[Figure]] = {}
     started = perf_counter()
-    for name in asked.subjects or SUBJECTS:
+    for name in asked.subjects or [name for name in SUBJECTS if not (asked.quick and name in LONG)]:
         found[name] = []
         for one in SUBJECTS[name](size):
             found[name].append(one)
@@ -65,9 +79,15 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     add = parser.add_argument
+    add(
+        "--long",
+        type=int,
+        metavar="N",
+        help=f"messages of the large stores  [default: {FULL.long:,}]",
+    )
     add("subjects", nargs="*", metavar="SUBJECT", help=f"any of {', '.join(SUBJECTS)}; else all of them")
     add("--check", action="store_true", help="exit with 1 where a limit is missed")
-    add("--quick", action="store_true", help="small sizes, to see that everything runs; writes nothing")
+    add("--quick", action="store_true", help="small sizes of all but searching and viewing; writes nothing")
     add("--write", type=Path, metavar="FILE", help="write the page there, whatever was measured")
     asked = parser.parse_args()
     if unknown := set(asked.subjects) - set(SUBJECTS):

@@ -1,15 +1,20 @@
-"""What awaiting costs, and how many turns a second eight writers store in one session."""
+"""What awaiting costs, and how many turns a second eight writers store, in one session and in their own."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import threading
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from psycopg import RawCursor
+from sqlalchemy import make_url
+
 import chatstore
-from tests.benchmarks import stores, turns
+from tests.benchmarks import raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.appending import WARM, appends
 from tests.benchmarks.harness import compared, each, each_awaited, figure, race
 
@@ -18,9 +23,11 @@ if TYPE_CHECKING:
 
     from chatstore.aio import AsyncRepository
     from chatstore.repository import Repository
-    from tests.benchmarks.harness import Figure, Race, Size
+    from tests.benchmarks.harness import Figure, Race, Side, Size
 
 WRITERS = 8
+#: The share of the raw driver's turns that eight writers must reach; a figure says how many times as long they take.
+SHARES = {"sqlite": 0.7, "postgres": 0.8}
 
 
 def figures(size: Size) -> Iterator[Figure]:
@@ -29,6 +36,9 @@ def figures(size: Size) -> Iterator[Figure]:
         yield from _awaited(size, kind)
     for kind in (*stores.SQL, "file"):
         yield _writers(size, kind)
+    for kind, share in SHARES.items():
+        for own in (False, True):
+            yield _beside_raw(size, kind, share, own=own)
 
 
 def _awaited(size: Size, kind: str) -> Iterator[Figure]:
@@ -67,6 +77,43 @@ def _writers(size: Size, kind: str) -> Figure:
             rates.append(WRITERS * each_writes / seconds)
     work = f"{WRITERS} threads append to one session, {stores.NAMES[kind]}"
     return figure(work, "none lost", rates, "turns/s", None)
+
+
+def _beside_raw(size: Size, kind: str, share: float, *, own: bool) -> Figure:
+    """Race eight threads with eight of the raw driver's, each on a connection of its own; SQLite's share a lock."""
+    count, lock = size.calls, threading.Lock()
+    with stores.migrated(kind) as url, stores.connected(url) as repository, stores.migrated(kind) as other:
+        path = make_url(other).database or ""
+
+        def plain(session_id: str) -> None:
+            source = turns.turns()
+            if kind == "postgres":
+                with raw_postgres.connected(other) as link, RawCursor(link) as cursor:
+                    for _ in range(count):
+                        raw_postgres.append(cursor, session_id, next(source).plain)
+                return
+            with contextlib.closing(raw_sqlite.connected(path, "FULL")) as file:
+                for _ in range(count):
+                    with lock:
+                        raw_sqlite.append(file, session_id, next(source).plain)
+
+        def side(write: Callable[[str], None]) -> Side:
+            def burst(_: int) -> list[float]:
+                ids = itertools.count()
+                return [_together(lambda: write(f"s-{next(ids) if own else 0}"))]
+
+            return burst
+
+        outcome = race(
+            side(lambda session_id: _write(repository, session_id, count)),
+            side(plain),
+            bursts=size.rounds,
+            calls=1,
+            warm=1,
+        )
+    where = "sessions of their own" if own else "one session"
+    work = f"{WRITERS} threads append to {where}, {stores.NAMES[kind]}"
+    return compared(work, "as many of the raw driver", outcome, round(1 / share, 2))
 
 
 def _write(repository: Repository, session_id: str, count: int) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatstore.messages import HumanMessage
 from tests.benchmarks import stores
 from tests.benchmarks.harness import figure, race
 
@@ -32,6 +33,17 @@ MEMORY = f"import chatstore; chatstore.connect('memory:'){ADD}"
 HISTORY = "import chatstore; chatstore.ChatMessageHistory().add_user_message('Hello!')"
 SQL = f"import chatstore; chatstore.connect(){ADD}"
 LOADED = "; import sys, json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+#: Commands on a SQLite file with one conversation, and how many milliseconds of the processor's each may take.
+COMMANDS = {
+    "sessions": 400,
+    "show chat": 400,
+    "search hello": 400,
+    "append chat Hello --id 1": 400,
+    "export chat": 400,
+    "current": 400,
+    "check": 400,
+    "doctor": 400,
+}
 #: What `import chatstore` must not load: all of it loads on first use.
 SQL_LIBRARIES = {"sqlalchemy", "alembic"}
 HEAVY = {*SQL_LIBRARIES, "pydantic", "pydantic_core", "psycopg", "pymysql", "redis", "sqlite3", "asyncio"}
@@ -50,6 +62,10 @@ def figures(size: Size) -> Iterator[Figure]:
     with stores.migrated("sqlite") as url:
         work = '`connect("sqlite:…")` on a current file and one append load of Alembic'
         yield _count(work, loaded(SQL, url) & {"alembic"})
+        with stores.connected(url) as repository:
+            repository.add_messages("chat", [HumanMessage("Hello!")])
+        for command, limit in COMMANDS.items():
+            yield _answers(size, command, url, limit)
 
 
 def loaded(code: str, url: str = "") -> set[str]:
@@ -65,16 +81,34 @@ def _costs(size: Size, work: str, against: str, code: str, bare: str, limit: flo
     return figure(work, against, more, "ms more", limit, outcome)
 
 
+def _answers(size: Size, command: str, url: str, limit: float) -> Figure:
+    ours = _processes(
+        f"import sys; sys.argv[1:] = {command.split()!r}; from chatstore.cli import main; main()", url
+    )
+    outcome = race(ours, _processes("pass"), bursts=size.bursts // 2, calls=1, warm=2)
+    taken = [1e3 * seconds for seconds in outcome.ours]
+    return figure(
+        f"`chatstore {command}` on a SQLite file",
+        "the processor's time, from start to end",
+        taken,
+        "ms",
+        limit,
+        outcome,
+    )
+
+
 def _count(work: str, found: set[str]) -> Figure:
     number = float(len(found))
     return figure(work, ", ".join(sorted(found)) or "none", [number, number], "modules", 0)
 
 
-def _processes(code: str) -> Side:
+def _processes(code: str, url: str = "") -> Side:
     """Return the side that runs *code* in a fresh interpreter, timed by the processor, from start to end."""
 
     def seconds() -> float:
-        child = subprocess.Popen([sys.executable, "-c", code], env=_environment(), stdout=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], env=_environment(url), stdout=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:

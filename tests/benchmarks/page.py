@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
 #: What the campaigns of a full run said: `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0 tests/reliability`.
 CAMPAIGNS = Path(__file__).parents[1] / "reliability" / "full_run.jsonl"
+#: What the drivers' suite found: `CHATSTORE_DRIVERS_REPORT=FILE python -m pytest -n 2 tests/drivers`.
+DRIVERS = Path(__file__).parents[1] / "drivers" / "full_run.json"
+#: What the doors of frameworks did: `python -m tests.doors.full_run`.
+DOORS = Path(__file__).parents[1] / "doors" / "full_run.jsonl"
 LIBRARIES = (
     "SQLAlchemy",
     "psycopg",
@@ -71,6 +75,18 @@ WHY = {
     ("append a turn, Redis", "one raw Lua call"): (
         "both send one EVALSHA. The rest is Python, checks, ids and records, and is the more to be seen the faster "
         "server and network are; sending past redis-py's own repetitions and measurements already saves a quarter."
+    ),
+}
+WHY |= {
+    ("search one user's 1,000 of 100,000 for a common word, newest first, SQLite", "the full-text query"): (
+        "what the query leaves is Python, half of it snippets and hits of the page."
+    ),
+    ("search one user's 1,000 of 100,000 for a common word, best first, PostgreSQL", "the full-text query"): (
+        "the query alone ranks by `ts_rank`; the order that is the same on every backend counts how often each word is "
+        "said."
+    ),
+    ("search in 100,000 messages, a common word, newest first, PostgreSQL", "to the last byte"): (
+        "without an owner, every message that says the word is read and sorted by its time, which is not in the index."
     ),
 }
 VERSION = {"postgres": "SHOW server_version", "mariadb": "SELECT VERSION()"}
@@ -118,6 +134,9 @@ def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size, took: f
         "\n".join(("## Limits\n", *HEAD, *map(line, limited), *_reasons(limited))),
         "\n".join(("## Reported\n", *HEAD, *map(line, reported))),
         _campaigns(),
+        _drivers(),
+        _doors(),
+        _examples(),
         _again(found, took),
         _method(size),
         _where(),
@@ -167,6 +186,94 @@ tests/reliability` repeats it; with `CHATSTORE_RELIABILITY_SECONDS=30` in the en
     )
 
 
+def _drivers() -> str:
+    said = json.loads(DRIVERS.read_text(encoding="utf-8"))
+    tried = f"{said['drivers']} drivers against {said['faults']} faults"
+    return f"""
+## Drivers and faults
+
+What `tests/drivers` found when it last ran whole: {tried}, waiting and
+awaited. `CHATSTORE_DRIVERS_REPORT=FILE python -m pytest -n 2 tests/drivers`, with the extra `test-drivers`, repeats it.
+
+| figure | found | limit |
+| --- | --- | --- |
+| cells run | {said["cells"]} | |
+| that ended in a bare exception or a wrong class, or did not name the cause | {said["wrong"]} | 0 |
+| cells that cannot be, each with its reason in `tests/drivers/faults.py` | {said["cannot_be"]} | |
+"""
+
+
+def _examples() -> str:
+    from tests.contrib.counting import glue
+    from tests.contrib.frameworks import FRAMEWORKS
+    from tests.contrib.server import written
+
+    lines = []
+    for name, framework in FRAMEWORKS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            written(framework.page, Path(folder))
+            source = (Path(folder) / framework.application).read_text(encoding="utf-8")
+        found = len(source.splitlines()), framework.lines, len(glue(source)), framework.glue
+        lines.append(f"| {name} | {' | '.join(map(str, found))} |")
+    return "\n".join(
+        (
+            """
+## Applications of web frameworks
+
+Lines of the complete applications in `docs/how-to`, and how many of them are there because of chats
+(`pytest tests/contrib/test_examples.py`, which runs them too):
+
+| application | lines | limit | about chats | limit |
+| --- | --- | --- | --- | --- |""",
+            *lines,
+        )
+    )
+
+
+def _doors() -> str:
+    said = [json.loads(line) for line in DOORS.read_text(encoding="utf-8").splitlines()]
+    costs, campaigns = (
+        [one for one in said if (one["what"] == "costs") is is_cost] for is_cost in (True, False)
+    )
+    return "\n".join(
+        (
+            """
+## Through the doors of frameworks
+
+A turn, the newest 20 messages and all of them, stored or read through a door: how many times as long as by the
+repository's own methods, and as by the SQL store that the framework has itself, if it has one. A door makes the
+framework's own objects, which the repository does not. Limits: 1.3 for an append, of the repository's; 1.0, of the
+framework's.
+
+| door | append, of `add_messages` | of its own | newest 20, of its own | all, of its own | a turn by the door |
+| --- | --- | --- | --- | --- | --- |""",
+            *map(_cost, costs),
+            """
+Eight processes on one conversation, and processes killed two hundred times while they write, through each door:
+
+| door | campaign | turns acknowledged | lost | doubled | torn |
+| --- | --- | --- | --- | --- | --- |""",
+            *map(_through, campaigns),
+            "\n`python -m tests.doors.full_run`, where the frameworks are installed, repeats both.",
+        )
+    )
+
+
+def _cost(said: dict[str, Any]) -> str:
+    against = said["door against"]
+    cells = [against["append"]["add_messages"]]
+    cells += [against[what].get("their own", "") for what in ("append", "newest 20", "all")]
+    shown = [f"{one:.2f} x" if one else "" for one in cells]
+    turn = f"{said['milliseconds']['append']['door']:.2f} ms"
+    return f"| `{said['door']}`, {NAMES[said['on']]} | {' | '.join(shown)} | {turn} |"
+
+
+def _through(said: dict[str, Any]) -> str:
+    wrong = " | ".join(str(len(said[name])) for name in ("lost", "doubled", "torn"))
+    what = {"kills": "200 kills", "crowd": "8 processes"}[said["what"]]
+    return f"| `{said['door']}`, {NAMES[said['on']]} | {what} | {said['acknowledged']:,} | {wrong} |"
+
+
 def _campaign(said: dict[str, Any]) -> str:
     name, seed, faults, seconds = (said.pop(key) for key in ("campaign", "seed", "faults", "seconds"))
     counted = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in said.items())
@@ -180,9 +287,12 @@ def _again(found: Iterable[str], took: float) -> str:
 
 `python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page; this
 run took {took / 60:.0f} minutes. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
+Searching and viewing were measured by a run of their own, in stores a tenth as large:
+`python -m tests.benchmarks searching viewing --long 10000`.
 `langchain` needs langchain-community and langchain-postgres beside the extras `test` and `langchain`, and is left out
-without them. `--check` exits with 1 where a limit is missed; `--quick` takes small sizes, to see that everything
-runs. Servers are found as the tests find them: `CHATSTORE_TEST_POSTGRES_URL`, `CHATSTORE_TEST_MYSQL_URL` and
+without them. `--check` exits with 1 where a limit is missed; `--quick` takes small sizes,
+without searching and viewing, to see that the rest runs. Servers are found as the tests find them:
+`CHATSTORE_TEST_POSTGRES_URL`, `CHATSTORE_TEST_MYSQL_URL` and
 `CHATSTORE_TEST_REDIS_URL` in the environment, else a local one, else one that is started for the run.
 """
 

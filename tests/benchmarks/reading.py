@@ -1,19 +1,24 @@
-"""What reading a whole session into message objects costs, and adding one in a single call."""
+"""What reads cost beside the raw driver: a session, its end, a page of a user's; and adding many in a single call."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from psycopg import RawCursor
-from sqlalchemy import make_url
+from sqlalchemy import insert, make_url
 
-from tests.benchmarks import raw_postgres, raw_sqlite, stores, turns
+from chatstore.backends.sql.engine_factory import new_engine
+from chatstore.backends.sql.models import sessions
+from tests.benchmarks import raw_objects, raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.harness import compared, each, race
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
 
     from tests.benchmarks.harness import Figure, Size
 
@@ -27,8 +32,25 @@ BULK = {
 }
 
 
+#: The last messages, and a page of one user's sessions, of whom each has a hundred.
+LAST, PAGE, OWN, USER = 20, 50, 100, "user-7"
+#: How many times as long as the driver, and the payload as text.
+END = {"sqlite": (2.5, "payload"), "postgres": (2.0, "payload::text"), "mariadb": (2.0, "payload")}
+LISTED = {"sqlite": 5.0, "postgres": 4.0, "mariadb": 4.0}
+RAW_END = """
+    SELECT type, content, {payload}, message_id, id_generated FROM chatstore_messages
+    WHERE session_id = 'long' ORDER BY position DESC LIMIT {size}"""
+RAW_PAGE = """
+    SELECT session_id, tenant_id, user_id, title, metadata, message_count, last_position, revision, created_at,
+    updated_at, archived_at, expires_at FROM chatstore_sessions
+    WHERE user_id = '{user}' AND archived_at IS NULL AND (expires_at IS NULL OR expires_at > CURRENT_TIMESTAMP)
+    ORDER BY updated_at DESC, session_id DESC LIMIT {size}"""
+
+
 def figures(size: Size) -> Iterator[Figure]:
     """Measure."""
+    for kind in stores.SQL:
+        yield from _parts(size, kind)
     for kind in ("sqlite", "postgres"):
         with stores.migrated(kind) as url, stores.migrated(kind) as other, _raw(kind, other) as (add, read):
             yield from _both(size, kind, url, add, read)
@@ -79,3 +101,68 @@ def _both(
         )
         against, limit = BULK[kind]
         yield compared(f"add {size.bulk:,} messages in one call, {name}", against, outcome, limit)
+
+
+def _parts(size: Size, kind: str) -> Iterator[Figure]:
+    """Measure the end of a session, and a page of one user's sessions among as many as a long session has messages."""
+    name, (limit, payload) = stores.NAMES[kind], END[kind]
+    with stores.migrated(kind) as url, stores.connected(url) as repository:
+        stores.fill(repository, "long", 1_000)
+        engine = new_engine(url)
+        with engine.begin() as connection:
+            _make_sessions(connection, size.long)
+        stores.settle(url)
+        with engine.connect() as connection:
+            cursor = connection.connection.cursor()
+
+            def ask(sql: str) -> list[Any]:
+                cursor.execute(sql)
+                return list(cursor.fetchall())
+
+            end = RAW_END.format(payload=payload, size=LAST)
+            if raw_objects.messages(ask(end)[::-1]) != repository.get_messages("long", last=LAST):
+                msg = "the two sides read different messages"
+                raise AssertionError(msg)
+            outcome = race(
+                each(lambda: repository.get_messages("long", last=LAST)),
+                each(lambda: raw_objects.messages(ask(end)[::-1])),
+                bursts=size.bursts,
+                calls=size.calls,
+                warm=20,
+            )
+            yield compared(f"last {LAST} of a session, {name}", "the driver and pydantic", outcome, limit)
+            page = RAW_PAGE.format(user=USER, size=PAGE)
+            listed = [one.session_id for one in repository.list_sessions(user_id=USER, limit=PAGE).items]
+            if len(listed) != PAGE or listed != [line[0] for line in ask(page)]:
+                msg = "the two sides list different sessions"
+                raise AssertionError(msg)
+            outcome = race(
+                each(lambda: repository.list_sessions(user_id=USER, limit=PAGE)),
+                each(lambda: ask(page)),
+                bursts=size.bursts,
+                calls=size.calls,
+                warm=20,
+            )
+            work = f"list {PAGE} of a user's among {size.long:,} sessions, {name}"
+            yield compared(work, "the driver's rows", outcome, LISTED[kind])
+        engine.dispose()
+
+
+def _make_sessions(connection: Connection, count: int) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    lines = (
+        {
+            "session_id": f"made-{number}",
+            "user_id": f"user-{number // OWN}",
+            "title": f"chat {number}",
+            "metadata": {},
+            "message_count": 0,
+            "last_position": 0,
+            "revision": number + 1,
+            "created_at": moment,
+            "updated_at": moment + timedelta(seconds=number * 7 % 1_000),
+        }
+        for number in range(count)
+    )
+    while part := list(itertools.islice(lines, 5_000)):
+        connection.execute(insert(sessions), part)

@@ -6,9 +6,11 @@ Wall-clock ratios are asserted by `python -m tests.benchmarks --check` alone.
 from __future__ import annotations
 
 import itertools
+import json
 import platform
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from psycopg import RawCursor
@@ -17,6 +19,7 @@ from sqlalchemy import create_engine, make_url, text
 from tests import servers
 from tests.benchmarks import counting, imports, page, raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.harness import QUICK, Figure, Race, compared, each, race
+from tests.benchmarks.peers import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from chatstore.repository import Repository
 
 LONG, SHORT = 2_000, 100
+SVG = "{http://www.w3.org/2000/svg}"
 _SESSION, _MESSAGES = "INSERT INTO chatstore_sessions", "INSERT INTO chatstore_messages"
 #: What an append of a turn sends where nothing is new to the connection.
 SENT = {
@@ -258,3 +262,30 @@ def test_a_missed_limit_is_explained() -> None:
         missed = Figure(work, against, 2, 2, 2, "x", 1, None, None)
         assert 1 == len([*page._reasons([missed])])
         assert [] == [*page._reasons([missed._replace(value=1)])]
+
+
+def test_the_page_of_peers_shows_who_is_faster(tmp_path: Path) -> None:
+    """Law: whoever is faster than chatstore stands left of it in the plot, others right; the table says by how much."""
+    common = {"database": "sqlite", "work": "append", "low": 0.4, "high": 3.1, "scaled": False}
+    ratios = {"chatstore": 1.0, "quick": 0.5, "slow": 30.0}
+    results = [common | {"who": who, "seconds": ratio / 100, "ratio": ratio} for who, ratio in ratios.items()]
+    about = {
+        "date": "2026-01-01", "machine": "2 cores", "load": 0.1, "python": "3.11", "sqlite": "3.40", "seed": 1,
+        "packages": {"quick": "1.0"}, "size": {"bursts": 1, "calls": 1, "rounds": 1},
+    }  # fmt: skip
+    report.write(tmp_path, {"about": about, "results": results})
+
+    drawn = ET.parse(tmp_path / "peers-sqlite.svg").getroot()  # noqa: S314 - our own
+    bars = [
+        (float(bar.get("x", 0)), float(bar.get("width", 0)))
+        for bar in drawn.iter(f"{SVG}rect")
+        if bar.get("x")
+    ]
+    ours, quick, slow = bars
+    assert quick[0] < ours[0] < quick[0] + quick[1] + 4
+    assert ours[0] < slow[0] + 4 < slow[0] + slow[1]
+    assert slow[1] > quick[1]
+    page_of_peers = (tmp_path / "peers.md").read_text(encoding="utf-8")
+    assert "| append | slow | 300 ms | 30.00 x | 0.40 to 3.10 |" in page_of_peers
+    assert "| append | chatstore | 10 ms | 1 |  |" in page_of_peers
+    assert results == json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))["results"]

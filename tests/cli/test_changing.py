@@ -163,9 +163,34 @@ def test_purge_deletes_what_it_counted(
     wet = json.loads(cli("purge", *options, "--yes", "--json", "--url", aged).out)
     again = json.loads(cli("purge", *options, "--yes", "--json", "--url", aged).out)
 
-    assert {"sessions": sessions, "messages": messages, "dry_run": True} == dry
-    assert {"sessions": sessions, "messages": messages, "dry_run": False} == wet
+    assert {"sessions": sessions, "messages": messages, "states": 0, "dry_run": True} == dry
+    assert {"sessions": sessions, "messages": messages, "states": 0, "dry_run": False} == wet
     assert 0 == again["sessions"]
+
+
+def test_purging_all_of_an_owner_deletes_their_states(aged: str, cli: Run) -> None:
+    """Named states of a user go with their sessions, or alone where there are none; those of others stay."""
+    with connect(aged) as repository:
+        for owner in ({"user_id": "ada"}, {"user_id": "ada", "tenant_id": "t"}, {"user_id": "bob"}):
+            repository.scope(**owner).set_states("memory", {"of": owner, "too": None})
+        repository.set_states("memory", {"of": None})
+
+        assert (
+            4 == json.loads(cli("purge", "--user", "ada", "--dry-run", "--json", "--url", aged).out)["states"]
+        )
+        assert (
+            0
+            == json.loads(cli("purge", "--user", "ada", "--expired", "--yes", "--json", "--url", aged).out)[
+                "states"
+            ]
+        )
+        assert 7 == len([*repository.iter_states()])
+        ran = cli("purge", "--user", "ada", "--yes", "--url", aged)
+        assert "4 named states" in ran.out
+        assert [None, "bob", "bob"] == sorted(
+            (state.user_id for state in repository.iter_states()), key=lambda user: user or ""
+        )
+        assert "2 named states" in cli("purge", "--user", "bob", "--yes", "--url", aged).out
 
 
 def test_purge_refuses_where_nobody_can_be_asked(aged: str, cli: Run) -> None:
@@ -176,3 +201,27 @@ def test_purge_refuses_where_nobody_can_be_asked(aged: str, cli: Run) -> None:
     assert "1 session, 11 messages" in ran.err
     assert 1 == json.loads(cli("purge", "--archived", "--dry-run", "--json", "--url", aged).out)["sessions"]
     assert 0 == cli("purge", "--updated-before", "1d", "--url", aged).code
+
+
+# ------------------------------------------------------------------------------------------------ close-answers
+
+
+def test_answers_of_dead_processes_are_counted_and_closed(
+    cli: Run, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left streaming is counted by doctor and closed by close-answers, which says how many."""
+    with connect(sqlite_url) as repository:
+        answer = repository.begin_answer("s", [HumanMessage("Hi")])
+        assert "to close   0 answers; nothing was changed (--dry-run)\n" == (
+            cli("close-answers", "--dry-run", "--url", sqlite_url).out
+        )
+        monkeypatch.setattr("chatstore.repository.ABANDONED_AFTER", timedelta(seconds=-1))
+
+        advice = json.loads(cli("doctor", "--json", "--url", sqlite_url).out)["advice"]
+        assert "1 answer left streaming by processes that died: run chatstore close-answers" in advice
+        assert "closed     1 answer\n" == cli("close-answers", "--url", sqlite_url).out
+        assert {"answers": 0, "dry_run": False} == json.loads(
+            cli("close-answers", "--json", "--url", sqlite_url).out
+        )
+        assert "abandoned" == repository.get_message("s", 2).finish_reason
+        answer.finish()

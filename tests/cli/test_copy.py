@@ -57,6 +57,42 @@ def test_a_grown_source_is_caught_up_with(places: Any, cli: Run) -> None:
             assert told(repository) == told(copied)
 
 
+def test_named_states_are_copied_with_everything_of_an_owner(places: Any, cli: Run) -> None:
+    """All, or a user's; never with chosen sessions. What changed in the source since follows."""
+    old, new = places("sqlite"), places("sqlite")
+    with connect(old) as source, connect(new) as target:
+        fill(source)
+        source.set_states("app", {"a": 1})
+        source.scope(user_id="kenji", tenant_id="t").set_states("app", {"a": {"b": [None, "東京"]}})
+
+        assert 0 == json.loads(cli("copy", old, new, "--session", "ids", "--json").out)["states"]
+        assert 1 == json.loads(cli("copy", old, new, "--user", "kenji", "--json").out)["states"]
+        assert ["kenji"] == [state.user_id for state in target.iter_states()]
+        source.set_states("app", {"a": 2, "b": 3})
+        ran = cli("copy", old, new)
+        assert (0, True) == (ran.code, "3 copied" in ran.out)
+        kept = [
+            [one._replace(revision=0, updated_at=LATE) for one in where.iter_states()]
+            for where in (source, target)
+        ]
+        assert kept[0] == kept[1]
+
+
+def test_named_states_that_the_target_cannot_keep_are_said(places: Any, cli: Run) -> None:
+    """The sessions are copied all the same; the exit code and the words tell that something is not there."""
+    old, new = places("sqlite"), places("file")
+    with connect(old) as source:
+        fill(source)
+        source.scope(user_id="ada").set_states("app", {"theme": "dark"})
+        ran = cli("copy", old, new)
+
+        assert 1 == ran.code
+        assert "'theme' of 'app', owner ada" in ran.err
+        assert "keep the source" in ran.err
+        with connect(new) as copied:
+            assert told(source) == told(copied)
+
+
 def test_only_what_is_chosen(places: Any, cli: Run) -> None:
     """--session, --user and --tenant choose; a session that is not there is an error before anything is written."""
     old, new = places("sqlite"), places("sqlite")

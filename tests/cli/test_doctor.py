@@ -32,12 +32,16 @@ KEYS = {
     "revision",
     "head",
     "search_index",
+    "unindexed_sessions",
+    "unindexed_messages",
     "durability",
     "sessions",
     "messages",
     "expired_sessions",
+    "abandoned_answers",
     "cannot",
     "notes",
+    "unseen",
     "versions",
     "error",
     "advice",
@@ -87,7 +91,6 @@ def test_it_reads_like_a_report(filled: str, cli: Run) -> None:
 
     told = dict(line.split(maxsplit=1) for line in lines)
     assert f"{HEAD} (head)" == told["schema"]
-    assert "listed as notes by chatstore doctor --json" == told["limits"]
     assert ("5", "29") == (told["sessions"], told["messages"])
     assert "chatstore index create" in told["advice"]
 
@@ -121,7 +124,7 @@ def test_a_sound_storage_is_one_screen(kind: str, tmp_path: Path) -> None:
         ("sqlite:///empty.db", "run chatstore upgrade"),
         ("sqlite:///other.db", "no"),
         ("file:missing", "there is nothing at"),
-        ("postgresql://127.0.0.1:1/x", "does not answer"),
+        ("postgresql://127.0.0.1:1/x", "cannot be reached"),
         ("nonsense", "not a database URL"),
         ("nonsense://x/y", "dialect"),
     ],

@@ -67,8 +67,8 @@ def test_import_says_target_and_revisions(cli: Run, sqlite_url: str) -> None:
 
     first, second = (cli("import", "x.json", "--url", sqlite_url).err for _ in range(2))
 
-    assert f"target     {sqlite_url}\nrevision   none\nrevision   none -> chatstore_0004\n" == first
-    assert "revision   chatstore_0004 (as before)" in second
+    assert f"target     {sqlite_url}\nrevision   none\nrevision   none -> chatstore_0007\n" == first
+    assert "revision   chatstore_0007 (as before)" in second
 
 
 def test_import_into_a_server_without_tables_is_refused(cli: Run, postgres_url: str) -> None:

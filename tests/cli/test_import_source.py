@@ -11,6 +11,7 @@ import pytest
 from chatstore.connect import connect
 from chatstore.messages import HumanMessage
 from tests import servers
+from tests.cli.conftest import execute
 from tests.sources import planting
 from tests.sources.shapes import MESSAGES, RAW, human_element
 
@@ -207,6 +208,17 @@ def test_before_what_was_said_since(old: Any, target: str, cli: Run) -> None:
     with connect(target) as repository:
         assert ["a", "b", "new"] == [one.content for one in repository.get_messages("one")]
         assert "ada" == repository.get_session("one").user_id
+
+
+def test_a_source_in_which_nothing_is_found_is_no_success(cli: Run, sqlite_url: str, folder: Path) -> None:
+    """A wrong prefix, table or session finds nothing: the exit code says so, and what to check."""
+    old = f"sqlite:///{folder}/old.db"
+    execute(old, "CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
+
+    ran = cli("import", "--from", "message-store", old, "--url", sqlite_url)
+
+    assert 1 == ran.code
+    assert f"chatstore: no session was found in {old}: check its name" in ran.err
 
 
 def test_before_belongs_to_sources(cli: Run, tmp_path: Path) -> None:

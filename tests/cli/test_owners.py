@@ -24,6 +24,11 @@ COMMANDS = {
     "import": ("chat.json",),
     "export": ("trip",),
     "copy": ("sqlite:///chat.db", "sqlite:///new.db"),
+    "edit": ("trip",),
+    "assign": ("--to-user", "kenji", "--yes"),
+    "purge": ("--yes",),
+    "web": ("--port", "0"),
+    "token": ("tokens.json",),
 }
 
 
@@ -46,7 +51,7 @@ def test_an_empty_owner_is_refused(command: str, option: str, cli: Run, folder: 
     (folder / "chat.json").write_text('[{"type": "human", "data": {"content": "Hi"}}]', encoding="utf-8")
     with chatstore.connect("sqlite:///chat.db") as store:
         store.scope(user_id="ada").add_messages("trip", [HumanMessage("a secret")])
-    where = () if command == "copy" else ("--url", "sqlite:///chat.db")
+    where = () if command in {"copy", "token"} else ("--url", "sqlite:///chat.db")
 
     ran = cli(command, *COMMANDS[command], option, "", *where)
 

@@ -35,7 +35,10 @@ SESSION = {
     "archived_at",
     "expires_at",
 }
-HIT = {"session_id", "position", "message_id", "type", "content", "snippet", "rank", "created_at"}
+HIT = {
+    "session_id", "position", "message_id", "type", "content", "snippet", "highlights", "rank", "created_at", "title",
+    "tenant_id", "user_id",
+}  # fmt: skip
 
 
 def listed(ran: Any) -> list[str]:
@@ -238,9 +241,12 @@ def test_search_shows_where_and_what(filled: str, cli: Run) -> None:
     """Session, position, who and when, and the words in their place."""
     ran = cli("search", "OIL", "chain", "--url", filled)
 
-    assert "ada-chain #1 user  2026-03-04 17:20:00\n    How often should I oil the chain?\n" in ran.out
+    assert (
+        "ada-chain #1 user  2026-03-04 17:20:00  How often to oil a chain\n    How often should I oil the chain?\n"
+        in ran.out
+    )
     assert "" == ran.err
-    assert "no message holds all these words\n" == cli("search", "unicorn", "--url", filled).out
+    assert "no message says all that\n" == cli("search", "unicorn", "--url", filled).out
 
 
 def test_search_for_programs(filled: str, cli: Run) -> None:

@@ -71,11 +71,11 @@ def test_everything_goes_in_and_comes_out_equal(kind: str, real: bool, cli: Run)
 
 def search(cli: Run, url: str, conversations: list[dict[str, Any]]) -> bool:
     """Tell whether a search for the id of each of three tool calls' results leads to the messages that hold it."""
-    from chatstore.arguments import split_words
+    from chatstore.words import words_of
 
     for one in conversations[:3]:
         text = next(message["content"] for message in reversed(one["traj"]) if message["role"] == "user")
-        query = " ".join(split_words(text)[:6])
+        query = " ".join(words_of(text)[:6])
         hits = json.loads(cli("search", "--limit", "1000", "--json", "--url", url, "--", query).out)["hits"]
         if text not in [hit["content"] for hit in hits]:
             return False

@@ -18,6 +18,7 @@ from chatstore.backends.common import rules
 from chatstore.backends.common.rules import SessionState
 from chatstore.backends.memory import MemoryRepository, _Memory
 from chatstore.codec import Appended
+from chatstore.contract import WriteAnswer
 from chatstore.errors import MessageConflict, SessionNotFound, StorageError
 from chatstore.messages import Capabilities
 from chatstore.testing import RepositoryContract
@@ -26,6 +27,8 @@ from chatstore.testing.samples import PAST
 if TYPE_CHECKING:
     from chatstore.contract import (
         AddMessages,
+        BeginAnswer,
+        CloseAnswers,
         CreateSession,
         DeleteMessage,
         DeleteSession,
@@ -34,11 +37,14 @@ if TYPE_CHECKING:
         GetRecords,
         InSession,
         ListSessions,
+        ListStates,
         LoadRecords,
         PopMessage,
         Purge,
         Search,
         Truncate,
+        UpdateMessage,
+        UpdateSession,
         Usage,
     )
 
@@ -111,6 +117,110 @@ class StoresRepeats(_Memory):
         finally:
             if found := self._shelf.get(call.session_id):
                 found._ids = {}
+
+
+class AnswersInTwoWrites(_Memory):
+    """Stores the question, and forgets the placeholder of its answer."""
+
+    caught_by = "test_question_and_placeholder_are_one_write"
+
+    def begin_answer(self, call: BeginAnswer) -> Appended:
+        done = super().begin_answer(call)
+        self._shelf[call.session_id].rows[-1] = done.rows[-1]._replace(
+            draft=done.rows[-1].draft._replace(state=None)
+        )
+        return done
+
+
+class LosesText(_Memory):
+    """Takes what comes while an answer streams, and keeps only its end."""
+
+    caught_by = "test_text_is_stored_as_it_comes"
+
+    def update_message(self, call: UpdateMessage) -> Any:
+        if isinstance(call, WriteAnswer) and call.draft.state == "streaming":
+            return None
+        return super().update_message(call)
+
+
+class DeletesBeforeItRefuses(_Memory):
+    """Takes away what stands behind a question before it looks whether it may."""
+
+    caught_by = "test_beginning_refuses_before_it_deletes"
+
+    def begin_answer(self, call: BeginAnswer) -> Appended:
+        found = self.find(call.session_id)
+        if found is not None and call.after is not None and found.truncate(call.after, call.now):
+            self.save(found, rows=True)
+        return super().begin_answer(call)
+
+
+class OverwritesEdits(_Memory):
+    """Lets the writer of an answer undo what somebody else made of it."""
+
+    caught_by = "test_edit_ends_the_stream"
+
+    def update_message(self, call: UpdateMessage) -> Any:
+        found = self.find(call.session_id)
+        if isinstance(call, WriteAnswer) and found is not None and call.untouched_since is None:
+            row = found.row(call.key)
+            found._put(row.position - 1, row._replace(draft=row.draft._replace(state="streaming")))
+            self.save(found, rows=True)
+        return super().update_message(call)
+
+
+class ClosesWhatLives(_Memory):
+    """Takes every answer that streams for an abandoned one."""
+
+    caught_by = "test_what_a_dead_process_left_reads_as_abandoned"
+
+    def close_answers(self, call: CloseAnswers) -> int:
+        return super().close_answers(replace(call, untouched_since=call.now))
+
+
+class ClosesForAnybody(_Memory):
+    """Forgets the owner where it closes answers."""
+
+    caught_by = "test_closing_stays_in_its_scope"
+
+    def close_answers(self, call: CloseAnswers) -> int:
+        return super().close_answers(replace(call, scope=Scope()))
+
+
+class ReplacesTitles(_Memory):
+    """Sets what is set already."""
+
+    caught_by = "test_only_what_is_unset_is_set"
+
+    def update_session(self, call: UpdateSession) -> Any:
+        return super().update_session(replace(call, only_unset=False))
+
+
+class MovesWhatIsRenamed(_Memory):
+    """Takes every change for one that moves a session to the top."""
+
+    caught_by = "test_rename_need_not_move_a_session_to_the_top"
+
+    def update_session(self, call: UpdateSession) -> Any:
+        return super().update_session(replace(call, touch=True))
+
+
+class HidesTitles(_Memory):
+    """Finds messages, and does not say where."""
+
+    caught_by = "test_hits_say_whose_session_they_are_in"
+
+    def search(self, call: Search) -> Any:
+        return [hit._replace(title=None) for hit in super().search(call)]
+
+
+class ForgetsWhereForksAreFrom(_Memory):
+    """Lists every session where the forks of one are asked for."""
+
+    caught_by = "test_forks_of_a_session_are_listed"
+
+    def list_sessions(self, call: ListSessions) -> Any:
+        return super().list_sessions(replace(call, wanted=call.wanted._replace(forked_from=None)))
 
 
 class SwallowsConflicts(_Memory):
@@ -247,14 +357,51 @@ class MatchesPrefixes(_Memory):
     caught_by = "test_every_word_counts"
 
     def search(self, call: Search) -> Any:
-        known = {
-            word
-            for found in self._shelf.values()
-            for row in found.rows
-            for word in row.draft.content.lower().split()
-        }
-        longer = [next((word for word in known if word.startswith(one)), one) for one in call.wanted.words]
-        return super().search(replace(call, wanted=call.wanted._replace(words=tuple(longer))))
+        return super().search(
+            _asking(call, wanted=[one._replace(begins=True) for one in call.wanted.query.wanted])
+        )
+
+
+class MatchesWordsOfPhrases(_Memory):
+    """Finds the words of a phrase, wherever they stand."""
+
+    caught_by = "test_phrases_exclusions_and_beginnings"
+
+    def search(self, call: Search) -> Any:
+        alone = [one._replace(words=(word,)) for one in call.wanted.query.wanted for word in one.words]
+        return super().search(_asking(call, wanted=alone))
+
+
+class FindsWhatIsExcluded(_Memory):
+    """Takes what must not be there for noise."""
+
+    caught_by = "test_phrases_exclusions_and_beginnings"
+
+    def search(self, call: Search) -> Any:
+        return super().search(_asking(call, unwanted=()))
+
+
+class KnowsOneOrder(_Memory):
+    """Gives the best first, whatever was asked for."""
+
+    caught_by = "test_newest_or_best_first"
+
+    def search(self, call: Search) -> Any:
+        return super().search(replace(call, wanted=call.wanted._replace(order="best")))
+
+
+class ForgetsWhoseHitsAre(_Memory):
+    """Gives hits without title and owner."""
+
+    caught_by = "test_a_hit_says_whose_it_is"
+
+    def search(self, call: Search) -> Any:
+        return [hit._replace(title=None, tenant_id=None, user_id=None) for hit in super().search(call)]
+
+
+def _asking(call: Search, **parts: Any) -> Search:
+    query = call.wanted.query._replace(**{name: tuple(terms) for name, terms in parts.items()})
+    return replace(call, wanted=call.wanted._replace(query=query))
 
 
 class PurgesMore(_Memory):
@@ -333,6 +480,15 @@ class Pretends(_Memory):
     caught_by = "test_what_is_denied_raises_not_supported"
 
     capabilities = Capabilities(denied=frozenset({"search"}))
+
+
+class TellsStates(_Memory):
+    """Lists the states of other owners, too."""
+
+    caught_by = "test_states_of_all_owners_are_listed"
+
+    def iter_states(self, call: ListStates) -> Any:
+        return super().iter_states(replace(call, scope=Scope()))
 
 
 class Blabs(_Memory):

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-TABLES = ("chatstore_messages", "chatstore_sessions")
+TABLES = ("chatstore_messages", "chatstore_sessions", "chatstore_states")
 #: A folder in memory, where the system has one: the contract is tested here, not the disk.
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -360,11 +361,18 @@ async def _pool_of(repository: Any) -> Any:
 
 
 def _purge(runner: asyncio.Runner, repository: Any) -> None:
+    from chatstore.testing.driver import asyncified
     from chatstore.testing.samples import FUTURE
 
-    report = repository.purge(updated_before=FUTURE)
-    if not isinstance(repository, Repository):
-        runner.run(report)
+    async def purge() -> None:
+        store = asyncified(repository)
+        await store.purge(updated_before=FUTURE)
+        for state in [one async for one in store.iter_states()]:
+            owner = {"tenant_id": state.tenant_id, "user_id": state.user_id}
+            named = {name: value for name, value in owner.items() if value is not None}
+            await (store.scope(**named) if named else store).delete_states(state.namespace)
+
+    runner.run(purge())
 
 
 def _close(runner: asyncio.Runner, repository: Any) -> None:
@@ -407,6 +415,86 @@ async def _asked(engine: AsyncEngine) -> None:
         assert 1 == (await connection.execute(text("SELECT 1"))).scalar()
 
 
+@contextlib.contextmanager
+def _django(place: Place, kind: str) -> Iterator[Place]:
+    """Open a database on Django's own connection; *inside* a transaction of Django's that is taken back."""
+    from chatstore.contrib.django import connect_async
+    from tests.django_host import alias_of
+
+    database, _, mode = kind.partition("-")
+    with _database(place, database) as url, alias_of(url) as alias, ThreadPoolExecutor(1) as thread:
+        place.lacks = frozenset({"large"} if mode == "async" else ())
+        inside = mode == "inside"
+        repository: Any = connect_async(alias) if mode == "async" else _Driven(alias, thread, inside=inside)
+        place.make = lambda: repository
+        if inside:
+            place.lacks = frozenset({"threads", "twin"})
+            undo = contextlib.ExitStack()
+            place.evidence = lambda: thread.submit(_rows_by, alias).result()
+            place.make = lambda: undo.enter_context(_taken_back(repository, alias, thread))
+            place.empty = undo.close
+        yield place
+        thread.submit(_leave, alias).result()
+
+
+def _Driven(alias: str, thread: ThreadPoolExecutor, *, inside: bool) -> Any:  # noqa: N802 - stands for the class
+    from django.db import connections
+
+    from chatstore.contrib.django import DjangoRepository
+    from chatstore.threads import ThreadedRepository
+
+    class Driven(DjangoRepository):
+        """Works in a *thread*, as views do, where it is called from a loop; other threads leave no connection open.
+
+        *inside*: it always works there, where the transaction is.
+        """
+
+        def _run(self, operation: Any, call: Any, /) -> Any:
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop()
+                return thread.submit(super()._run, operation, call).result()
+            if inside:
+                return thread.submit(super()._run, operation, call).result()
+            try:
+                return super()._run(operation, call)
+            finally:
+                connections[alias].close()
+
+        def _asynchronous(self) -> Any:
+            return ThreadedRepository(self) if inside else super()._asynchronous()
+
+    return Driven(alias)
+
+
+@contextlib.contextmanager
+def _taken_back(repository: Any, alias: str, thread: ThreadPoolExecutor) -> Iterator[Any]:
+    """Begin a transaction in *thread*, and take it back."""
+    from django.db import transaction
+
+    block = transaction.atomic(using=alias)
+    thread.submit(block.__enter__).result()
+    yield repository
+    thread.submit(transaction.set_rollback, True, using=alias).result()
+    thread.submit(block.__exit__, None, None, None).result()
+
+
+def _leave(alias: str) -> None:
+    from django.db import connections
+
+    connections[alias].close()
+
+
+def _rows_by(alias: str) -> object:
+    from django.db import connections
+
+    rows = []
+    for table in TABLES:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
+            rows.append(cursor.fetchall())
+    return rows
+
+
 # ------------------------------------------------------------------------------------------------ services
 
 
@@ -435,6 +523,7 @@ WAYS: dict[str, Callable[[Place, str], contextlib.AbstractContextManager[Place]]
     "generic": _generic,
     "ordinary": _ordinary,
     "using": _using,
+    "django": _django,
     "redis": _redis,
     "dynamodb": _dynamodb,
 }
@@ -455,7 +544,9 @@ NAMES = [
     "using-sqlite-sync", "using-postgres-sync", "using-postgres-async", "using-mariadb-sync", "redis-server-sync",
     "redis-server-async", "redis-cluster-sync", "redis-cluster-async",
     "redis-server-client", "redis-server-awaiting", "redis-cluster-client", "redis-cluster-awaiting",
-    "dynamodb-sync", "dynamodb-async", "cosmosdb-sync", "cosmosdb-async",
+    "django-sqlite-sync", "django-sqlite-inside", "django-sqlite-async", "django-postgres-sync",
+    "django-postgres-inside", "django-postgres-async", "django-mariadb-sync", "django-mariadb-inside",
+    "django-mariadb-async", "dynamodb-sync", "dynamodb-async", "cosmosdb-sync", "cosmosdb-async",
 ]  # fmt: skip
 
 #: What the README's command runs, in five minutes; the others are marked `wide`, and run by .ci/run.
@@ -465,6 +556,15 @@ LIGHT = frozenset(
         "url-mariadb-sync", "redis-server-sync",
     }
 )  # fmt: skip
+
+
+#: Most combinations of what is tested one by one; others stand for them in .ci/run, and all run before a release.
+WHOLE = (frozenset(name for name in NAMES if name.startswith("django-"))
+    - {"django-postgres-sync", "django-mariadb-async"}
+    | {
+        "redis-cluster-client", "redis-cluster-awaiting", "pooled-asyncpg", "private-async", "engine-pysqlite",
+        "engine-pymysql", "using-postgres-async",
+    })  # fmt: skip
 
 
 def marked(name: str) -> Any:
@@ -478,5 +578,5 @@ def marked(name: str) -> Any:
     wants = [kind for kind, drivers in servers_of.items() if any(driver in name for driver in drivers)]
     marks = [pytest.mark.xdist_group(name), *(getattr(pytest.mark, kind) for kind in wants)]
     if name not in LIGHT:
-        marks.append(pytest.mark.wide)
+        marks.append(pytest.mark.whole if name in WHOLE else pytest.mark.wide)
     return pytest.param(name, marks=marks)

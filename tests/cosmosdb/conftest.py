@@ -8,7 +8,7 @@ import pytest
 from azure.cosmos import ContainerProxy, CosmosClient, PartitionKey
 
 import chatstore
-from chatstore.backends.common import retrying
+from chatstore import deadlines
 from chatstore.backends.cosmosdb import items
 from tests.cosmos import base_of
 from tests.cosmos_fake import Fake
@@ -57,4 +57,4 @@ def store(url: str) -> Iterator[Repository]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let operations give up after a second and a half."""
-    monkeypatch.setattr(retrying, "DEADLINE", 1.5)
+    monkeypatch.setattr(deadlines, "DEFAULT", 1.5)

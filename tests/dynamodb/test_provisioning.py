@@ -156,7 +156,7 @@ def test_the_commands(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "append", "s", "Hello!", "--url", url)
     assert "Hello!" in run(capsys, "show", "s", "--url", url)[1]
     doctor = json.loads(run(capsys, "doctor", "--url", url, "--json")[1])
-    assert (1, 1, ["search"], True) == tuple(
+    assert (1, 1, ["delete_states", "get_states", "iter_states", "search", "set_states"], True) == tuple(
         doctor[name] for name in ("sessions", "messages", "cannot", "ok")
     )
     assert 1 == run(capsys, "search", "hello", "--url", url)[0]

@@ -38,7 +38,8 @@ def faults(names: list[str]) -> list[str]:
     wanted = {"chatstore/py.typed", "chatstore/_alembic/env.py", "chatstore/_alembic/script.py.mako"}
     wanted |= {f"chatstore/_alembic/versions/{revision}" for revision in REVISIONS}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "chatstore").rglob("*.py")}
-    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "chatstore").rglob("*.lua")}
+    for kind in ("lua", "html", "css", "js", "svg"):
+        wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "chatstore").rglob(f"*.{kind}")}
     wanted |= {f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"}
     found = [f"missing: {name}" for name in sorted(wanted - set(names))]
     found += [f"stray: {name}" for name in names if name.split("/")[0] not in {"chatstore", info}]

@@ -16,8 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import chatstore
-from chatstore import HumanMessage
-from chatstore.backends.common import retrying
+from chatstore import HumanMessage, deadlines
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.repository import RedisRepository
 from chatstore.errors import ChatstoreError, Invalid, OutcomeUnknown, StorageError, StorageUnavailable
@@ -49,7 +48,7 @@ CHANGING = [script.digest.encode() for script in SCRIPTS if script not in READIN
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> float:
     """Make the deadline short, and return it."""
-    monkeypatch.setattr(retrying, "DEADLINE", 1.0)
+    monkeypatch.setattr(deadlines, "DEFAULT", 1.0)
     return 1.0
 
 
@@ -261,10 +260,10 @@ def test_a_server_that_is_loading(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     slow = ("--save", "", "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
     monkeypatch.setattr(redis_servers, "_why_not", lambda _: _loading(port))
     with redis_servers.started(*slow, port=port, folder=tmp_path) as url, chatstore.connect(url) as store:
-        monkeypatch.setattr(retrying, "DEADLINE", 0.3)
+        monkeypatch.setattr(deadlines, "DEFAULT", 0.3)
         with pytest.raises(StorageUnavailable, match="loading"):
             store.count_messages("s")
-        monkeypatch.setattr(retrying, "DEADLINE", 30.0)
+        monkeypatch.setattr(deadlines, "DEFAULT", 30.0)
         assert 2 == store.count_messages("s")
 
 

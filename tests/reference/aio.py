@@ -32,8 +32,21 @@ class AsyncRepository(Facade):
 
 '''
 #: What only the synchronous side has: it makes the other one.
-SYNCHRONOUS = {"_asynchronous", "_awaiting", "_copied", "_twins", "_lend_twin", "_release_twin"}
-NAMES = {"__enter__": "__aenter__", "__exit__": "__aexit__", "Iterator": "AsyncIterator"}
+SYNCHRONOUS = {
+    "_asynchronous", "_awaiting", "_copied", "_leave_thread", "_lend_twin", "_release_twin", "_twins", "_writes_beside",
+}  # fmt: skip
+NAMES = {
+    "__enter__": "__aenter__",
+    "__exit__": "__aexit__",
+    "Iterator": "AsyncIterator",
+    "StreamingAnswer": "AsyncStreamingAnswer",
+}
+#: What is called and gives what is awaited then.
+CALLED = {"begin_answer"}
+#: Functions that wait.
+WAITING = {"sleep"}
+#: Where the awaited counterparts of some names are.
+MODULES = {"sleep": "asyncio", "StreamingAnswer": "chatstore.aio_answers"}
 
 
 def page() -> str:
@@ -63,7 +76,8 @@ def awaited(source: str, shared: ast.ClassDef) -> str:
     ]
     names = "|".join(node.name for node in methods if node.name not in SYNCHRONOUS)
     text = "".join(kept).lstrip("\n")
-    text = re.sub(r"^    def ", "    async def ", text, flags=re.MULTILINE)
+    text = re.sub(rf"^    def (?!{'|'.join(CALLED)})", "    async def ", text, flags=re.MULTILINE)
+    text = re.sub(rf"^( +)({'|'.join(WAITING)})\(", r"\1await \2(", text, flags=re.MULTILINE)
     text = re.sub(rf"\bself\.({names})\(", r"await self.\1(", text)
     text = re.sub(
         r"^( +)yield from (\w+)$", r"\1for record in \2:\n\1    yield record", text, flags=re.MULTILINE
@@ -80,7 +94,11 @@ def imports(tree: ast.Module, body: str) -> str:
     """Return those imports of `chatstore.repository` that *body* needs."""
     runtime = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     checking = next(node for node in tree.body if isinstance(node, ast.If)).body
-    runtime.append(ast.ImportFrom("chatstore.repository", [ast.alias("Facade"), ast.alias("Walk")], 0))
+    runtime.append(
+        ast.ImportFrom(
+            "chatstore.repository", [ast.alias("Facade"), ast.alias("Walk"), ast.alias("whole")], 0
+        )
+    )
     lines = [line for node in runtime for line in needed(node, f"{body} Facade() TYPE_CHECKING")]
     typed = [line for node in checking for line in needed(node, body)]
     return "\n".join([*lines, "", "if TYPE_CHECKING:", *(f"    {line}" for line in typed), ""])
@@ -90,6 +108,9 @@ def needed(node: ast.stmt, body: str) -> list[str]:
     """Return *node* as an import of those of its names that stand in the code of *body*."""
     if not isinstance(node, ast.ImportFrom) or node.module == "__future__":
         return []
-    names = [NAMES.get(alias.name, alias.name) for alias in node.names]
-    used = [name for name in names if re.search(rf"(?<![`\w]){name}\b", body)]
-    return [f"from {node.module} import {', '.join(used)}"] if used else []
+    used: dict[str | None, list[str]] = {}
+    for alias in node.names:
+        name = NAMES.get(alias.name, alias.name)
+        if re.search(rf"(?<![`\w]){name}\b", body):
+            used.setdefault(MODULES.get(alias.name, node.module), []).append(name)
+    return [f"from {module} import {', '.join(names)}" for module, names in used.items()]

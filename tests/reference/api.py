@@ -12,7 +12,18 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 import chatstore
-from chatstore import backend, codec, history, messages, migrations, models, provisioning, records, repository
+from chatstore import (
+    aio_answers,
+    answers,
+    backend,
+    codec,
+    history,
+    messages,
+    migrations,
+    models,
+    provisioning,
+    repository,
+)
 from chatstore.arguments import UNSET
 from tests.reference import examples
 
@@ -37,17 +48,20 @@ error.
 All examples run in order, after these lines:"""
 CLASSES = ("HumanMessage", "AIMessage", "SystemMessage", "ToolMessage", "FunctionMessage", "ChatMessage")
 RECORDS = (
-    "MessageRecord", "Records", "ChatSession", "Page", "SearchHit", "UsageRow", "PurgeReport", "Capabilities",
-    "Durability",
+    "MessageRecord", "Records", "ChatSession", "Page", "State", "SearchHit", "UsageRow", "PurgeReport", "Capabilities",
+    "Durability", "AnswerPart",
 )  # fmt: skip
 HISTORIES = (
     "BaseChatMessageHistory", "ChatMessageHistory", "FileChatMessageHistory", "SQLChatMessageHistory",
     "PostgresChatMessageHistory", "RedisChatMessageHistory", "DynamoDBChatMessageHistory",
     "CosmosDBChatMessageHistory",
 )  # fmt: skip
+ANSWERS = """\
+What `begin_answer` gives. [How to](../how-to/answers.md)."""
 ASYNCHRONOUS = """\
-The methods of `Repository`, with `await`: `await repository.get_messages("trip")`. `iter_records` is iterated
-with `async for`, and the repository itself is used with `async with`. `scope`, `using`, `history` and
+The methods of `Repository`, with `await`: `await repository.get_messages("trip")`. `iter_records` and
+`follow_answer` are iterated with `async for`, `begin_answer` gives what is used with `async with`, and so is the
+repository itself. `scope`, `using`, `history` and
 `capabilities` are not awaited."""
 CLIENT_REPOSITORIES = ("RedisRepository", "AsyncRedisRepository", "DynamoDBRepository")
 CLIENTS = """\
@@ -57,6 +71,17 @@ MESSAGES = """\
 Messages are pydantic models. The content may be passed without its name: `HumanMessage("Hello!")`. Besides
 the fields below, unknown ones are kept, stored and given back. Each class is named here with what it adds
 to `BaseMessage`."""
+FLASK = """\
+`Chatstore(app)`, or `Chatstore()` and `init_app(app)`: chats in a Flask application.
+[The page on it](../how-to/flask.md) has a whole application and all of the configuration. Needs the extra `flask`."""
+FASTAPI = """\
+`Chatstore(url, owner=…)`: chats in a FastAPI application, and the routes for them. `chats.repository` has all of them;
+`chats.mine` is the dependency that gives those of whoever is asking.
+[The page on it](../how-to/fastapi.md) has a whole application. Needs the extra `fastapi`."""
+DJANGO = """\
+`"chatstore.contrib.django"` in `INSTALLED_APPS`: chats in a Django project. `repository` and `async_repository` are
+what `connect()` and `connect_async()` give. `chatstore.contrib.django.models` has `Session` and `Message`, which read.
+[The page on it](../how-to/django.md) has a whole application. Needs the extra `django`."""
 MIGRATIONS = (
     "Bring a database to the schema, and tell whether it is there. [How to](../how-to/alembic-upgrade.md)."
 )
@@ -86,6 +111,13 @@ def _parts() -> Iterator[str]:
     yield "## `Repository`"
     yield _text(repository.Repository)
     yield from _members(repository.Repository)
+    yield "## `StreamingAnswer`"
+    yield ANSWERS
+    yield _text(answers.StreamingAnswer)
+    yield from _listed(answers.Streaming)
+    yield from _listed(answers.StreamingAnswer)
+    yield "## `AsyncStreamingAnswer`"
+    yield _text(aio_answers.AsyncStreamingAnswer)
     yield "## `AsyncRepository`"
     yield ASYNCHRONOUS
     yield "## Repositories over a client"
@@ -101,12 +133,15 @@ def _parts() -> Iterator[str]:
     yield "## What comes back"
     yield "`MessageRecord` and `ChatSession` can be had from `chatstore`, all of these from `chatstore.messages`."
     for name in RECORDS:
-        yield from _record(getattr(records, name))
+        yield from _record(getattr(messages, name))
     yield "## `chatstore.migrations`"
     yield MIGRATIONS
     yield from _functions(migrations, ("upgrade", "downgrade", "current", "check", "upgrade_sql"), shown=True)
-    names = ("add_to", "owns", "ignore", "config", "alembic_ini", "script_location", "version_location")
+    names = (
+        "add_to", "add_to_config", "owns", "ignore", "config", "alembic_ini", "script_location", "version_location",
+    )  # fmt: skip
     yield from _functions(migrations, names)  # the page on Alembic shows an env.py
+    yield from _applications()
     yield "## `chatstore.models`"
     yield MODELS
     yield f"`HEAD` is the revision that this release works on: `{models.HEAD}`."
@@ -118,6 +153,27 @@ def _parts() -> Iterator[str]:
     yield from _listed(provisioning.Provisioner)
     yield "## `chatstore.testing`"
     yield TESTING
+
+
+def _applications() -> Iterator[str]:
+    # Not every environment that looks at another page has these frameworks.
+    from chatstore.contrib import django, fastapi, flask
+
+    yield "## `chatstore.contrib.flask`"
+    yield FLASK
+    yield from _listed(flask.Chatstore)
+    yield "## `chatstore.contrib.fastapi`"
+    yield FASTAPI
+    yield _text(fastapi.Chatstore.__init__)
+    yield from _listed(fastapi.Chatstore)
+    yield "## `chatstore.contrib.django`"
+    yield DJANGO
+    yield from _functions(django, ("connect", "connect_async", "stream", "follow", "afollow"))
+    yield "### `for_user`"
+    yield _code(signature("for_user", django.DjangoRepository.for_user, bound=True))
+    yield _text(django.DjangoRepository.for_user)
+    yield "### `ProblemMiddleware`"
+    yield _text(django.ProblemMiddleware)
 
 
 # ------------------------------------------------------------------------------------------------ what is described

@@ -38,10 +38,11 @@ ADVICE = {
     "InvalidCursor": "Start the list again with `cursor=None`.",
     "MessageTooLarge": "Shorten it, or keep what is large elsewhere and a link here.",
     "StorageError": "Look at the message, then at the `__cause__`.",
-    "StorageUnavailable": "Try again later. Inside a transaction of your own: where `retry_transaction` is true, roll "
-    "back and repeat all of it.",
-    "OutcomeUnknown": "Read what is stored before you repeat the call. It is raised only for what cannot be "
-    "repeated safely; `add_messages` never raises it.",
+    "StorageUnavailable": "Try again later; end what holds a lock, or allow more time (`deadline`, in "
+    "`docs/reference/urls.md`). Inside a transaction of your own: where `retry_transaction` is true, roll back and "
+    "repeat all of it.",
+    "OutcomeUnknown": "Read what is stored before you repeat the call. `add_messages` may be repeated without looking "
+    "where its messages have ids; what is safe to repeat was repeated already, as long as there was time.",
     "PartialWrite": "Repeat the same call if its messages have ids, otherwise pass those after the first `stored`.",
     "CorruptRecord": "Continue with `.records`; replace or delete the damaged ones, or restore a backup.",
     "SchemaError": "Run the command that the message names.",

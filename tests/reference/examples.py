@@ -92,6 +92,17 @@ for _ in range(2):
     records = repository.add_messages("far", [question])
     print(records[0].position, repository.count_messages("far"))
 """, "1 1\n1 1"),
+    "begin_answer": ("""\
+with repository.begin_answer("rain", [HumanMessage("Will it rain?")]) as answer:
+    for text in ("Not ", "before ", "noon."):  # what the model streams
+        answer.append(text)
+    record = answer.finish(finish_reason="stop", usage={"input_tokens": 12, "output_tokens": 5})
+print(record.position, record.message.content, record.state)
+""", "2 Not before noon. complete"),
+    "follow_answer": ("""\
+for part in repository.follow_answer("rain", 2, offset=4):
+    print(part.text, part.offset, part.state)
+""", "before noon. 16 complete"),
     "get_messages": ("""\
 print([message.content for message in repository.get_messages("trip", last=20)])
 """, "['Where to?', 'To the sea.']"),
@@ -107,6 +118,25 @@ for record in repository.iter_records("trip"):
     "get_message": ("""\
 print(repository.get_message("trip", "q1").position, repository.get_message("trip", 2).message.content)
 """, "1 To the sea."),
+    "find_message": ("""\
+print(repository.find_message("q1").session_id)
+""", "trip"),
+    "get_states": ("""\
+repository.set_states("settings", {"theme": "dark", "size": 12})
+print({key: state.value for key, state in repository.get_states("settings").items()})
+""", "{'size': 12, 'theme': 'dark'}"),
+    "iter_states": ("""\
+for state in repository.iter_states():
+    print(state.namespace, state.key, state.value)
+""", "settings size 12\nsettings theme dark"),
+    "set_states": ("""\
+theme = repository.set_states("settings", {"theme": "light"})["theme"]
+repository.set_states("settings", {"theme": "dark"}, expected_revision=theme.revision)
+print(repository.get_states("settings", "theme")["theme"].value)
+""", "dark"),
+    "delete_states": ("""\
+print(repository.delete_states("settings", "size"), list(repository.get_states("settings")))
+""", "1 ['theme']"),
     "update_message": ("""\
 record = repository.update_message("far", 1, HumanMessage("How far is it?"))
 print(record.position, record.message_id, record.message.content)
@@ -153,6 +183,9 @@ from datetime import UTC, datetime
 
 print(repository.purge(updated_before=datetime(2020, 1, 1, tzinfo=UTC), dry_run=True))
 """, "PurgeReport(sessions=0, messages=0, dry_run=True)"),
+    "close_answers": ("""\
+print(repository.close_answers(dry_run=True))
+""", "0"),
     "durability": ("""\
 print(repository.durability().level)
 """, "machine"),

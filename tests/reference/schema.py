@@ -14,9 +14,8 @@ from sqlalchemy import URL
 from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
 
 from chatstore.backends.sql import migrations, models
-from chatstore.backends.sql.dialects.base import SEARCH_INDEX
-from chatstore.backends.sql.dialects.postgresql import WORDS_FUNCTION
-from chatstore.backends.sql.dialects.sqlite import SEARCH_TABLE
+from chatstore.backends.sql.dialects.base import SEARCH_INDEX, SEARCH_TABLE
+from chatstore.backends.sql.dialects.sqlite import SEARCH_WORDS
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -26,7 +25,7 @@ INTRODUCTION = f"""\
 
 <!-- written by `python -m tests.reference` from chatstore/backends/sql/models.py -->
 
-Two tables and three views, made by [migrations](../how-to/alembic-upgrade.md) and by nothing else. This is
+Three tables and three views, made by [migrations](../how-to/alembic-upgrade.md) and by nothing else. This is
 revision `{models.HEAD}`; the table `{models.VERSION_TABLE}` says at which one a database is. Comments stand
 in the database too, where it has them: PostgreSQL for views as well.
 
@@ -47,26 +46,35 @@ ASCII. JSON operators find nothing in it and do not fail. `content` then has the
 `\\ufffd` in the place of what cannot be stored."""
 #: What the views show, from the revision that made them last.
 VIEWS: dict[str, tuple[str, dict[str, str]]] = (
-    ScriptDirectory.from_config(migrations.config()).get_revision("chatstore_0004").module.COMMENTS
+    ScriptDirectory.from_config(migrations.config()).get_revision("chatstore_0005").module.COMMENTS
 )
 SEARCH = f"""\
 ## Full text
 
 | database | what there is |
 | --- | --- |
-| PostgreSQL | the index `{SEARCH_INDEX}` on the function `{WORDS_FUNCTION}(content)`, which makes a `tsvector` |
-| SQLite | the FTS5 table `{SEARCH_TABLE}`, whose `rowid` is `chatstore_messages.id`, kept by three triggers |
-| MariaDB, MySQL | the FULLTEXT index `{SEARCH_INDEX}` on `content` |
+| PostgreSQL | the table `{SEARCH_TABLE}`: `words` is a `tsvector` with the GIN index `{SEARCH_INDEX}` |
+| MariaDB, MySQL | the table `{SEARCH_TABLE}`: `words` is text with the FULLTEXT index `{SEARCH_INDEX}` |
+| SQLite | the FTS5 table `{SEARCH_WORDS}`, whose `rowid` is the `number` in the table `{SEARCH_TABLE}` |
 | any other | nothing: search reads every message |
 
-It is optional: `chatstore index drop` takes it away, and `chatstore index create` brings it back."""
+The `message` in it is `chatstore_messages.id`. The words are chatstore's own, in letters and digits of ASCII, with
+marks of the session and its owner among them; [Search](../explanation/search.md) explains them. Appends do not write
+here. A search adds what is new, and so does `chatstore index refresh`: `chatstore_sessions.indexed_position` says
+how far each session is.
+
+Another program may insert messages, if it counts `last_position` on. Where one changes the `content` of a message, or
+the owner of a session, it sets `indexed_position` of the session to 0 in the same transaction, so that all of it is
+indexed again; what it deletes is found no more.
+
+The index is optional: `chatstore index drop` takes it away, and `chatstore index create` brings it back."""
 DRIVERS = {"PostgreSQL": "postgresql+psycopg", "MariaDB, MySQL": "mariadb+pymysql", "SQLite": "sqlite"}
 DIALECTS: dict[str, Any] = {name: URL.create(driver).get_dialect()() for name, driver in DRIVERS.items()}
 
 
 def page() -> str:
     """Return the page."""
-    tables = [_table(models.sessions), _table(models.messages)]
+    tables = [_table(models.sessions), _table(models.messages), _table(models.states)]
     return "\n\n".join([INTRODUCTION, *tables, AFTERWARDS, *map(_view, VIEWS), SEARCH]) + "\n"
 
 

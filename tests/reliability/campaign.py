@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Campaigns that share the seconds of a short run.
-CAMPAIGNS = 55
+CAMPAIGNS = 75
 SEED = int(os.environ.get("CHATSTORE_RELIABILITY_SEED", "20261122"))
 
 

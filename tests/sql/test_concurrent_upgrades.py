@@ -76,7 +76,10 @@ def test_a_waiter_gives_up_with_advice(
     monkeypatch.setattr(migrating, "WAIT_SECONDS", 0.2)
     with servers.fresh_database(kind) as url:
         engine = new_engine(url, **({"connect_args": {"timeout": 0}} if kind == "sqlite" else {}))
-        with engine.connect() as holder, dialect_for(holder.dialect.name).alone(holder, None):
+        with (
+            engine.connect() as holder,
+            dialect_for(holder.dialect.name).alone(holder, None, migrating.Waiting()),
+        ):
             other = new_engine(url, **({"connect_args": {"timeout": 0.1}} if kind == "sqlite" else {}))
             with (
                 other.connect() as connection,

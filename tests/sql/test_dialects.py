@@ -31,6 +31,8 @@ with chatstore.connect(sys.argv[1]) as store:
     store.add_messages("s", [chatstore.HumanMessage("three", id="3")])
     store.add_messages("s", [chatstore.HumanMessage("three", id="3")])
     print([message.content for message in store.get_messages("s")])
+    store.add_messages("many", [chatstore.HumanMessage(str(number)) for number in range(600)])
+    assert store.count_messages("many") == 600
 """
 
 
@@ -107,4 +109,4 @@ def test_whoever_is_in_autocommit_is_told_how_to_begin(name: str, expected: bool
     url = URL.create(f"{name}+psycopg")
     assert dialect.begins_explicitly(url) == expected
     assert dialect.begin == "BEGIN"
-    assert dialect.arguments(url)["connect_timeout"] == 10
+    assert dialect.arguments(url)[1]["connect_timeout"] == 10

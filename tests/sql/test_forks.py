@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, make_url
 
 import chatstore
 from chatstore import HumanMessage, errors, forks
+from chatstore.backends.sql.dialects import waiting
 from chatstore.backends.sql.lending import Lent
 from chatstore.backends.sql.visits import connected
 from chatstore.forks import undivided
@@ -210,6 +211,19 @@ def test_a_child_is_told_of_an_engine_that_was_passed_in(url: str) -> None:
     engine.dispose()
 
 
+def test_an_engine_that_was_in_use_before_has_crossed_nothing(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An application that used its engine before it passed it in is not told of a fork that never was."""
+    engine = create_engine(url)
+    with engine.connect():
+        pass
+    with caplog.at_level(logging.WARNING):
+        assert 0 == chatstore.connect(engine).count_messages("s")
+    assert [] == caplog.records
+    engine.dispose()
+
+
 @pytest.fixture(params=["postgres", "mariadb"])
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give a migrated, empty database of a server."""
@@ -295,15 +309,14 @@ def test_a_fork_waits_for_a_connection_that_is_being_made(
 ) -> None:
     """Drivers make TLS's contexts then, whose locks nobody would give back in a child."""
     repository, made = chatstore.connect(server_url), list[str]()
-    dialect = repository._lease.lend(repository._user).engine.dialect  # type: ignore[attr-defined]
-    inside, really = Event(), dialect.connect
+    inside, really = Event(), waiting.connect
 
     def slowly(*args: Any, **options: Any) -> Any:
         until_a_fork(inside)
         made.append("connected")
         return really(*args, **options)
 
-    monkeypatch.setattr(dialect, "connect", slowly)
+    monkeypatch.setattr(waiting, "connect", slowly)
     thread = Thread(target=repository.add_messages, args=("s", X))
     thread.start()
     assert inside.wait(30)

@@ -13,8 +13,14 @@ from sqlalchemy import Column, Index, Integer, MetaData, String, Table, inspect,
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatstore.backends.sql import migrations, models
-from chatstore.backends.sql.search_objects import search_index_exists
-from tests.sql import populated
+from chatstore.backends.sql.search_objects import (
+    create_search_index,
+    drop_search_index,
+    search_index_exists,
+)
+from chatstore.connect import connect
+from chatstore.messages import HumanMessage
+from tests.sql import populated, scripts
 from tests.sql.comparing import differences
 
 if TYPE_CHECKING:
@@ -166,7 +172,7 @@ def test_a_schema_of_ones_own_on_postgresql(postgres_url: str, new_engine: Calla
         for name in names:
             assert search_index_exists(connection, name)
             found = inspect(connection)
-            tables = {*models.Base.metadata.tables, models.VERSION_TABLE}
+            tables = {*models.Base.metadata.tables, models.VERSION_TABLE, "chatstore_search"}
             assert set(found.get_table_names(schema=name)) == tables
             assert len(found.get_view_names(schema=name)) == 3
             placed = connection.execution_options(schema_translate_map={None: name})
@@ -178,6 +184,50 @@ def test_a_schema_of_ones_own_on_postgresql(postgres_url: str, new_engine: Calla
     assert migrations.check(postgres_url, schema=names[1]) == []
     assert migrations.upgrade(postgres_url, schema="public") == (None, models.HEAD)
     assert migrations.check(postgres_url, schema="public") == migrations.check(postgres_url) == []
+
+
+#: Names that PostgreSQL allows: capitals, its own words, and every sign that means something to SQL or to a driver.
+SCHEMAS = [
+    "Chat", "user", "order", "chat_", "0", "a.b", "My chats", 'so-"called"', "it's", "per%cent", "a%%b%(c)s", "x:y",
+    ":name", "semi;colon", "back\\slash", "back\\:slash", "$1", "a$words$b", "a$words1$b", "[x]", "{x}", "--", "/*",
+    "naïve😀", "ж" * 31,
+]  # fmt: skip
+
+
+@pytest.mark.wide
+@pytest.mark.postgres
+def test_a_schema_may_have_any_name_on_postgresql(
+    postgres_url: str, new_engine: Callable[..., Engine]
+) -> None:
+    """Migrations, appends, searches by the index, comparisons and scripts work in a schema of any name, quoted."""
+    for name in SCHEMAS:
+        assert migrations.upgrade(postgres_url, schema=name) == (None, models.HEAD), name
+        assert migrations.check(postgres_url, schema=name) == [], name
+        with connect(postgres_url, schema=name) as repository, new_engine(postgres_url).begin() as connection:
+            repository.add_messages("s", [HumanMessage("hello world")])
+            assert search_index_exists(connection, name), name
+            assert [hit.session_id for hit in repository.search("hello")] == ["s"], name
+            assert ("s", 1) == (
+                repository.fork_session("s", "t").forked_from,
+                repository.usage()[0].messages,
+            ), name
+        with new_engine(postgres_url).begin() as connection:
+            drop_search_index(connection, name)
+            assert not search_index_exists(connection, name), name
+            assert create_search_index(connection, name), name
+        assert migrations.downgrade(postgres_url, "base", schema=name) == (models.HEAD, None), name
+
+
+@pytest.mark.wide
+@pytest.mark.postgres
+def test_a_script_makes_a_schema_of_any_name(postgres_url: str) -> None:
+    """What is written offline, run as it is, makes the schema and everything in it."""
+    for name in SCHEMAS:
+        scripts.executed(postgres_url, migrations.upgrade_sql(postgres_url, schema=name))
+        assert migrations.check(postgres_url, schema=name) == [], name
+        with connect(postgres_url, schema=name) as repository:
+            repository.add_messages("s", [HumanMessage("hello world")])
+            assert [hit.session_id for hit in repository.search("hello")] == ["s"], name
 
 
 @pytest.mark.mariadb

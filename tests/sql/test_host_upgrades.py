@@ -19,7 +19,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, create_engine, inspect,
 from sqlalchemy.schema import CreateSchema
 
 from chatstore.backends.sql import models
-from chatstore.migrations import HEAD, add_to, check, current, downgrade, ignore, upgrade
+from chatstore.migrations import HEAD, add_to, add_to_config, check, current, downgrade, ignore, upgrade
 from tests.sql.comparing import differences
 from tests.sql.scripts import executed
 
@@ -362,6 +362,35 @@ def test_a_connection_that_a_program_passes(host: Host) -> None:
             command.upgrade(host.config, "head")
         assert current(host.url) == HEAD
     shared.dispose()
+
+
+def test_a_program_says_it_where_it_makes_its_config(host: Host) -> None:
+    """With `add_to_config` no line stands in env.py, and upgrades, scripts and autogenerate are as with one."""
+    del host.given["added"]
+    command.upgrade(host.config, "head")
+    assert current(host.url) is None
+    add_to_config(host.config)
+    assert "CREATE TABLE chatstore_sessions" in host.script()
+    assert current(host.url) is None
+    command.upgrade(host.config, "head")
+    assert (current(host.url), host.revision()) == (HEAD, "host2")
+    assert check(host.url) == differences(host.config) == []
+    command.downgrade(host.config, "base")
+    assert current(host.url) == HEAD
+
+
+def test_a_program_may_only_hide(small_host: Host) -> None:
+    """Without *upgrades* the tables are hidden, and neither made nor changed; a line in env.py goes before."""
+    added = small_host.given.pop("added")
+    add_to_config(small_host.config, upgrades=False)
+    command.upgrade(small_host.config, "head")
+    assert current(small_host.url) is None
+    upgrade(small_host.url)
+    assert differences(small_host.config) == []
+    downgrade(small_host.url, "base")
+    small_host.given["added"] = added
+    command.upgrade(small_host.config, "head")
+    assert current(small_host.url) == HEAD
 
 
 # -------------------------------------------------------------------------------------------------------- scripts

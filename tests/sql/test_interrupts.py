@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import base
 
 import chatstore
 from chatstore import HumanMessage, errors
@@ -103,6 +105,15 @@ def test_a_cancelled_call_leaves_nothing_open(kind: str) -> None:
             assert repository.get_session("s").title is None
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C be Ctrl-C, also where a shell that runs this in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_database_in_memory_outlives_ctrl_c() -> None:
     """SQLAlchemy closes a connection that Ctrl-C came upon, and with it a database in memory: ours stays."""
     with chatstore.connect("sqlite:///:memory:") as repository:
@@ -115,7 +126,7 @@ def test_a_database_in_memory_outlives_ctrl_c() -> None:
         engine = repository._lease.lend(repository._user).engine  # type: ignore[attr-defined]
         event.listen(engine, "before_cursor_execute", press)
         with pytest.raises(KeyboardInterrupt):
-            repository.get_messages("s")
+            repository.usage()
         repository.add_messages("s", [HumanMessage("second")])
         assert ["first", "second"] == [message.content for message in repository.get_messages("s")]
 
@@ -168,6 +179,25 @@ def test_connections_that_are_lost_on_the_way_are_not_counted(url: str) -> None:
         engine.connect()
     for connection in held:
         connection.close()
+    assert (0, 1) == (pool.checkedout(), pool.checkedin())
+    engine.dispose()
+
+
+def test_connections_of_which_nobody_was_told_are_not_counted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt where the garbage collector tells that a connection was lost takes nothing from the others."""
+    engine = new_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.2)
+    pool: Any = engine.pool
+    monkeypatch.setattr(base, "_finalize_fairy", lambda *_, **__: None)
+    held: Any = base._ConnectionFairy._checkout(pool)
+    kept = held._connection_record
+    del held
+    gc.collect()
+    monkeypatch.undo()
+    assert kept.dbapi_connection is not None
+    with engine.connect():  # which closes what nobody has any more
+        assert (1, None) == (pool.checkedout(), kept.dbapi_connection)
     assert (0, 1) == (pool.checkedout(), pool.checkedin())
     engine.dispose()
 
@@ -230,3 +260,19 @@ def test_an_interrupt_is_not_taken_for_a_bad_parameter() -> None:
     assert interrupt is interrupt_in(StatementError("told", "SELECT 1", (), interrupt))
     assert None is interrupt_in(StatementError("told", "SELECT 1", (), fault))
     assert None is interrupt_in(interrupt)
+
+
+def test_an_interrupt_below_a_check_of_sqlalchemy_is_found() -> None:
+    """SQLAlchemy asserts that what it ended has ended, also where an interrupt kept it from that."""
+    interrupt, ended = _TimeIsUp(), False
+
+    def end() -> None:
+        try:
+            raise interrupt
+        finally:
+            assert ended
+
+    with pytest.raises(AssertionError) as told:
+        end()
+    assert interrupt is interrupt_in(told.value)
+    assert None is interrupt_in(AssertionError("a fault of one's own"))

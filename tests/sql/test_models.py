@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.schema import ColumnCollectionConstraint
 
 from chatstore.backends.sql import migrations, models
-from chatstore.backends.sql.models import JSONText, MessageRow, SessionRow, messages, sessions
+from chatstore.backends.sql.models import JSONText, MessageRow, SessionRow, messages, sessions, states
 from tests.sql.populated import THEN, message, session
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def connection(any_url: str, new_engine: Callable[..., Engine]) -> Iterator[Conn
 
 def test_every_table_and_column_is_explained() -> None:
     """No table and no column is without a comment, and each has one of its own within its table."""
-    for table in (sessions, messages):
+    for table in (sessions, messages, states):
         comments = [column.comment for column in table.columns]
         assert table.comment
         assert all(comments)
@@ -66,7 +66,7 @@ def test_every_index_key_fits_innodb() -> None:
 def _keys() -> list[Index | ColumnCollectionConstraint]:
     """Return every index and every constraint of the models."""
     found: list[Index | ColumnCollectionConstraint] = []
-    for table in (sessions, messages):
+    for table in (sessions, messages, states):
         found += table.indexes
         found += [part for part in table.constraints if isinstance(part, ColumnCollectionConstraint)]
     return found

@@ -81,14 +81,18 @@ TYPES = {
         "BIT",
     ),
 }
+#: How often an option of the MySQL family's tables is there: the index has a table of ASCII.
+COUNTS = {"ENGINE=InnoDB": 4, "CHARSET=utf8mb4": 3, "ROW_FORMAT=DYNAMIC": 4}
 WITH_VIEWS = {"sqlite", "postgresql", "mysql", "mariadb"}
 
 
 def columns(script: str, table: str) -> dict[str, str]:
-    """Return the columns of a CREATE TABLE in a script: name to type, without what stands behind it."""
+    """Return the columns of a table in a script: name to type, without what stands behind it."""
     body = re.search(rf"CREATE TABLE \S*{table}[`\"\]]? \(\n(.*?)\n\)", script, re.DOTALL)
     assert body is not None
     lines = [line.strip() for line in body[1].split("\n") if not line.strip().startswith("CONSTRAINT")]
+    added = rf"^ALTER TABLE \S*{table}[`\"\]]? ADD (?:COLUMN )?(?!FULLTEXT)(.*?);?$"
+    lines += re.findall(added, script, re.MULTILINE)
     plain = [
         re.split(r" NOT NULL| NULL| COMMENT | IDENTITY$|,$| IDENTITY,", line)[0].rstrip(",") for line in lines
     ]
@@ -117,8 +121,8 @@ def test_each_database_gets_its_types(dialect: str) -> None:
     metadata = columns(script, "chatstore_sessions")["metadata"]
     assert metadata == ("JSONB" if dialect in {"postgresql", "cockroachdb"} else found["payload"])
     assert ("JSON_VALID(payload)" in script) is (dialect in {"mysql", "mariadb"})
-    for option in ("ENGINE=InnoDB", "CHARSET=utf8mb4", "ROW_FORMAT=DYNAMIC"):
-        assert script.count(option) == (2 if dialect in {"mysql", "mariadb"} else 0)
+    for option, count in COUNTS.items():
+        assert script.count(option) == (count if dialect in {"mysql", "mariadb"} else 0)
 
 
 def test_each_script_is_whole(dialect: str) -> None:
@@ -126,10 +130,8 @@ def test_each_script_is_whole(dialect: str) -> None:
     script = upgrade_sql(dialect)
     assert f"version_num='{models.HEAD}'" in script
     assert ("chatstore_tool_calls" in script) is (dialect in WITH_VIEWS)
-    for word in ("fts5", "chatstore_words", "FULLTEXT"):
-        owners = {"fts5": {"sqlite"}, "chatstore_words": {"postgresql"}, "FULLTEXT": {"mysql", "mariadb"}}[
-            word
-        ]
+    searches = {"fts5": {"sqlite"}, "TSVECTOR": {"postgresql"}, "FULLTEXT": {"mysql", "mariadb"}}
+    for word, owners in searches.items():
         assert (word in script) is (dialect in owners)
     assert "%%" not in script
 
@@ -149,7 +151,7 @@ def test_everything_is_in_the_schema(dialect: str) -> None:
 def test_the_models_and_the_script_have_the_same_types(dialect: str) -> None:
     """What the models create by themselves has the columns of the script, type for type, on every dialect."""
     made = migrations._dialect(dialect)
-    for table in (models.sessions, models.messages):
+    for table in (models.sessions, models.messages, models.states):
         created = str(CreateTable(table).compile(dialect=made)).replace("\t", "    ")
         assert columns(created, table.name) == columns(upgrade_sql(dialect), table.name)
         script = upgrade_sql(dialect)

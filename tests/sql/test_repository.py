@@ -147,7 +147,7 @@ def heard(repository: SQLRepository, listener: Callable[..., None]) -> Iterator[
     event.listen(engine, "begin", begun)
     try:
         with pytest.MonkeyPatch.context() as patched:
-            for name in ("first_row", "run_many"):
+            for name in ("first_row", "rows", "insert"):
                 patched.setattr(Compiled, name, overheard(getattr(Compiled, name)))
             yield
     finally:
@@ -159,27 +159,76 @@ class _Planted(Exception):
     """A fault planted by a test."""
 
 
-def test_an_append_is_one_statement_on_postgresql_and_few_elsewhere(url: str) -> None:
-    """An append of a turn to a known session sends as few statements as its database allows."""
+@pytest.mark.parametrize("condition", [False, True])
+def test_an_append_is_one_statement_on_postgresql_and_few_elsewhere(url: str, condition: bool) -> None:
+    """An append of a turn to a known session, also on a condition, sends as few statements as its database allows."""
     with opened(url) as repository:
-        repository.add_messages("s", TURN)
+        stored = repository.add_messages("s", TURN, metadata={"turn": 1})
+        more: Any = {"expected_revision": stored.revision, "metadata": {"turn": 2}, "title": None}
         sent: list[str] = []
 
         def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
             sent.append(statement.split(maxsplit=1)[0].upper())
 
         with heard(repository, note):
-            repository.add_messages("s", TURN)
+            repository.add_messages("s", TURN, **(more if condition else {}))
+        assert {"turn": 1 + condition} == repository.get_session("s").metadata
 
+    counting = "UPDATE" if condition else "INSERT"
     expected = {
         "postgresql": ["WITH"],
-        "sqlite": ["BEGIN", "INSERT", "INSERT"],
-        "mariadb": ["BEGIN", "INSERT", "SELECT", "INSERT"],
+        "sqlite": ["BEGIN", counting, "INSERT"],
+        "mariadb": ["BEGIN", counting, "SELECT", "INSERT"],
     }
     assert expected[url.partition("+")[0].partition(":")[0]] == sent
 
 
 # ------------------------------------------------------------------------------------------------ engines
+
+
+HARD = [
+    "tab\t, \\t",
+    "line\r\n\\n",
+    "\\.",
+    "\\N",
+    "",
+    "null",
+    "\\",
+    "'quoted\"",
+    "nul \0",
+    "\ud800",
+    "東京 🙂",
+    "%s {} $1",
+]
+
+
+def test_many_messages_are_stored_as_few_are(url: str) -> None:
+    """What goes to PostgreSQL by COPY: hard texts come back, known ids are known, and what fails leaves nothing."""
+    many = [
+        AIMessage(HARD[n % len(HARD)], id=f"m{n}", name=HARD[n % len(HARD)], usage_metadata=usage(n))
+        for n in range(core.COPIED + 5)
+    ]
+    with opened(url) as repository:
+        first = repository.add_messages("s", many)
+        assert many == repository.get_messages("s") == [record.message for record in first]
+        assert list(range(1, len(many) + 1)) == [record.position for record in first]
+
+        again = repository.add_messages("s", [HumanMessage("new"), *many])
+        before = dump(url)
+        with pytest.raises(errors.MessageConflict):
+            repository.add_messages("s", [*many, HumanMessage("other", id="m7")])
+        with pytest.raises(errors.MessageConflict):
+            repository.add_messages("s", [*map(HumanMessage, HARD * 60), HumanMessage("other", id="m7")])
+
+        assert [len(many) + 1, *range(1, len(many) + 1)] == [record.position for record in again]
+        assert before == dump(url)
+        assert len(many) + 1 == repository.count_messages("s")
+
+
+def usage(number: int) -> Any:
+    """Return what a model is said to have used, or nothing for every other."""
+    counted = {"input_tokens": number, "output_tokens": 1, "total_tokens": number + 1}
+    return counted if number % 2 else None
 
 
 def test_nothing_is_done_to_an_engine_that_was_passed_in(url: str) -> None:

@@ -507,3 +507,27 @@ def test_sameness_ignores_how_defaults_are_spelled() -> None:
     """A row that another program wrote with its defaults spelled out is the same message."""
     row = encode(HumanMessage("x"), now=NOW)
     assert same(row, row._replace(payload='{"example": false, "name": null, "additional_kwargs": {}}'))
+
+
+def test_the_native_form_is_kept_and_names_the_source() -> None:
+    """What a framework calls the same message comes back equal, and its name is the column *source*."""
+    item = {"type": "message", "content": [{"type": "input_text", "text": "Hi"}], "n": [1, 1.0, True, None]}
+    for message in (
+        HumanMessage("Hi", native={"openai-agents": item}),
+        AIMessage([{"type": "text", "text": "Hi"}], native={"openai-agents": item, "other": 1}),
+        OpaqueMessage(type="reasoning", data={"content": "Hi", "native": {"openai-agents": item}}),
+    ):
+        draft = encode(message, now=NOW)
+        read = decode(draft.type, draft.content, draft.payload, None)
+        assert ("openai-agents", "Hi") == (draft.source, draft.content)
+        assert repr(item) == repr(read.native["openai-agents"])
+        assert message == read
+
+
+@pytest.mark.parametrize("native", [{}, None, "x", {"a" * 65: 1}, {"\0": 1}], ids=repr)
+def test_what_no_column_holds_is_no_source(native: object) -> None:
+    """A native form without a name that the column can hold is kept all the same."""
+    draft = encode(HumanMessage("Hi", native=native), now=NOW)
+    read = decode(draft.type, draft.content, draft.payload, None)
+    assert draft.source is None
+    assert (native if isinstance(native, dict) else {}) == read.native

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatstore import deadlines
 from chatstore.backends.file import SESSION, FileRepository, SingleFileRepository, filesystem
 from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.messages import HumanMessage
@@ -244,13 +245,13 @@ def test_a_lock_that_is_never_given_back_ends_in_an_error(
     repository = SingleFileRepository(path)
     repository.add_messages(SESSION, [MESSAGE])
     held = filesystem.acquire(str(path), os.O_RDONLY, write=True)
-    monkeypatch.setattr(filesystem, "PATIENCE", 0.05)
+    monkeypatch.setattr(deadlines, "DEFAULT", 0.05)
 
     for call in (
         lambda: repository.get_messages(SESSION),
         lambda: repository.add_messages(SESSION, [MESSAGE]),
     ):
-        with pytest.raises(StorageUnavailable, match="find who hangs"):
+        with pytest.raises(StorageUnavailable, match=r"locked for 0\.05 s, the deadline: end what hangs"):
             call()
     assert held is not None
     filesystem.release(held)

@@ -152,6 +152,12 @@ def test_what_one_file_cannot_hold_is_refused(tmp_path: Path) -> None:
         "load_records": lambda: repository.load_records(SESSION, repository.get_records(SESSION)),
         "usage": repository.usage,
         "purge": repository.purge,
+        "begin_answer": lambda: repository.begin_answer(SESSION),
+        "close_answers": repository.close_answers,
+        "get_states": lambda: repository.get_states("app"),
+        "iter_states": lambda: [*repository.iter_states()],
+        "set_states": lambda: repository.set_states("app", {"key": 1}),
+        "delete_states": lambda: repository.delete_states("app"),
     }
     repository.add_messages(SESSION, [HumanMessage("a")])
 

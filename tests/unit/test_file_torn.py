@@ -107,7 +107,11 @@ def test_a_reader_mends_the_file_for_everyone(tmp_path: Path) -> None:
 
 def test_what_is_torn_is_erased_with_the_session(tmp_path: Path) -> None:
     """Deleting or clearing a session leaves no torn text behind."""
-    for number, erase in enumerate([FileRepository.delete_session, FileRepository.clear]):
+    erasing: list[Callable[[FileRepository, str], object]] = [
+        FileRepository.delete_session,
+        FileRepository.clear,
+    ]
+    for number, erase in enumerate(erasing):
         path, ends = made(tmp_path / str(number), "directory", 1)
         path.write_bytes(path.read_bytes()[: ends[-1] - 20])
         repository = FileRepository(path.parent)

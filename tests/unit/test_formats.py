@@ -305,6 +305,12 @@ def test_several_conversations_are_told_apart(text: str) -> None:
     assert [1, 2] == [conversation.number for conversation in found]
 
 
+def test_an_empty_list_hides_no_other() -> None:
+    """Where one of the two lists is empty, the messages are in the other."""
+    assert [[HumanMessage("Hi")]] == messages(json.dumps({"messages": [], "traj": [USER]}))
+    assert [[HumanMessage("Hi")]] == messages(json.dumps({"messages": [USER], "traj": []}))
+
+
 @pytest.mark.parametrize("text", ["[]", " [ ] ", '{"messages": []}'])
 def test_no_messages_are_a_conversation_without_messages(text: str) -> None:
     """An empty array is the page's empty file."""
@@ -369,6 +375,36 @@ def test_what_stands_beside_the_messages_is_the_sessions() -> None:
         ('[{"role": "user", "content": NaN}]', "NaN"),
         ('[{"role": "user", "role": "tool"}]', "same key twice"),
         (json.dumps([{"x": 1}]), "say --format"),
+        (json.dumps([USER, {"role": "user", "text": "Hi"}]), "message 2: content is missing"),
+        (
+            json.dumps([{"role": "user", "parts": [{"text": "Hello"}]}]),
+            "message 1: it is a message of Gemini's API",
+        ),
+        (
+            json.dumps({"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}),
+            "a request to Gemini's API",
+        ),
+        (
+            json.dumps([{"id": "1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]),
+            "Vercel's AI SDK",
+        ),
+        (
+            json.dumps([{"title": "T", "mapping": {"a": {"message": None}}, "current_node": "a"}]),
+            "ChatGPT's export",
+        ),
+        (
+            json.dumps([{"uuid": "1", "name": "T", "chat_messages": [{"text": "Hi", "sender": "human"}]}]),
+            "Claude's export",
+        ),
+        (
+            json.dumps([{"id": "1", "title": "T", "chat": {"history": {"messages": {}}}}]),
+            "Open WebUI's export",
+        ),
+        (
+            json.dumps({"conversationId": "1", "messages": [{"isCreatedByUser": True, "text": "Hi"}]}),
+            "LibreChat's export",
+        ),
+        (json.dumps({"messages": [USER], "traj": [USER]}), "under messages and under traj: keep one"),
         (json.dumps([USER, {"content": "x"}]), "message 2: role"),
         (json.dumps([HUMAN, {"type": "human", "data": {"content": 5}}]), "message 2: data.content"),
         (json.dumps([{"type": "tool", "data": {"content": "x"}}]), "message 1: data.tool_call_id is missing"),
@@ -413,7 +449,7 @@ def test_records_come_back_from_lines() -> None:
 
     [found] = read(stream.getvalue())
     assert ("s", "ada", "T", {"a": 1}) == (found.session_id, found.user_id, found.title, found.metadata)
-    assert list(repository.iter_records("s")) == [
+    assert [record[:5] for record in repository.iter_records("s")] == [
         (one.message, one.position, one.message_id, one.created_at, "s") for one in found.elements
     ]
 

@@ -16,16 +16,19 @@ from chatstore import (
     BaseChatMessageHistory,
     ChatMessage,
     ChatMessageHistory,
+    CosmosDBChatMessageHistory,
+    DynamoDBChatMessageHistory,
     FileChatMessageHistory,
     FunctionMessage,
     HumanMessage,
     OpaqueMessage,
     PostgresChatMessageHistory,
+    RedisChatMessageHistory,
     SQLChatMessageHistory,
     SystemMessage,
     ToolMessage,
 )
-from chatstore.errors import ChatstoreError, InvalidSessionId, NotSupported
+from chatstore.errors import ChatstoreError, InvalidMessage, InvalidSessionId, NotSupported
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
@@ -108,6 +111,43 @@ def test_a_history_of_its_own() -> None:
     assert [HumanMessage(content="Hello!")] == one.messages
     assert [] == two.messages
     assert one.session_id != two.session_id
+
+
+NEEDS_AN_ID: dict[str, Callable[[Any], ChatMessageHistory]] = {
+    "sql": lambda session_id: SQLChatMessageHistory(session_id, "memory:"),
+    "postgres": lambda session_id: PostgresChatMessageHistory(session_id, "postgresql://localhost/x"),
+    "redis": lambda session_id: RedisChatMessageHistory(session_id, "redis://localhost:1/0"),
+    "dynamodb": lambda session_id: DynamoDBChatMessageHistory("t", session_id),
+    "cosmosdb": lambda session_id: CosmosDBChatMessageHistory("https://h", "d", "c", session_id, "u"),
+}
+
+
+@pytest.mark.parametrize("session_id", [None, "", " ", 7])
+@pytest.mark.parametrize("name", NEEDS_AN_ID)
+def test_a_named_history_needs_an_id(name: str, session_id: Any) -> None:
+    """An id that is none is refused by the constructor, and never made up: nobody would find the session again."""
+    with pytest.raises(InvalidSessionId, match="the session id"):
+        NEEDS_AN_ID[name](session_id)
+
+
+def test_blocks_are_a_message_too() -> None:
+    """What a user or a model said may be a list of content blocks, as LangChain takes it."""
+    blocks: list[str | dict[str, Any]] = [{"type": "text", "text": "Hello!"}]
+    history = ChatMessageHistory()
+    history.add_user_message(blocks)
+    history.add_ai_message(blocks)
+
+    assert [HumanMessage(content=blocks), AIMessage(content=blocks)] == history.messages
+
+
+def test_a_message_of_langchain_is_told_where_it_belongs() -> None:
+    """A plain repository says what a LangChain message needs, and not that HumanMessage is no HumanMessage."""
+    theirs = pytest.importorskip("langchain_core.messages")
+
+    with pytest.raises(
+        InvalidMessage, match="this HumanMessage is LangChain's: convert it with from_langchain"
+    ):
+        ChatMessageHistory().add_message(theirs.HumanMessage("Hello!"))
 
 
 def test_the_story_of_the_page() -> None:
@@ -240,11 +280,12 @@ def test_a_repository_that_was_passed_in_stays_open() -> None:
     ],
 )
 def test_the_parameters_of_the_page(kind: type, names: list[str]) -> None:
-    """The named constructors take the names people pass already, by position or by name; ``last`` by name only."""
+    """The named constructors take the names people pass already, by position or by name; others by name only."""
     parameters = inspect.signature(kind).parameters
+    by_name = {name for name, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
 
-    assert [*names, "last"] == list(parameters)
-    assert parameters["last"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert names == [name for name in parameters if name not in by_name]
+    assert ({"last"} if kind is ChatMessageHistory else {"last", "deadline"}) == by_name
 
 
 def test_a_sql_history(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import os
 import threading
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.errors import InvalidMessage
-from chatstore.ids import checked_id, id_fault, new_id
+from chatstore.errors import Invalid, InvalidMessage
+from chatstore.ids import check_owner_id, check_session_id, checked_id, id_fault, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +26,20 @@ def test_ids_may_be_any_printable_text(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "a" * 256, " a", "a ", "a\u3000", "a\nb", "a\0", "\x7f", "\x85b", "\ud800", 5, None, b"a"]
+    "value", ["", "a" * 256, " a", "a ", "a\u3000", "a\nb", "a\0", "\x7f", "\x85b", "\ud800", None, b"a"]
 )
 def test_other_ids_are_refused(value: Any) -> None:
     """The error says what is wrong and what to do, and does not repeat the id."""
     with pytest.raises(InvalidMessage, match=r"^the message id .*: use 1 to 255 characters"):
         checked_id(value)
+
+
+@pytest.mark.parametrize("value", [7, uuid.UUID(int=7)], ids=repr)
+def test_what_only_needs_str_is_told_so(value: Any) -> None:
+    """A number or a UUID is no text, and the error says how to make it one."""
+    for check in (check_session_id, checked_id, partial(check_owner_id, name="user_id")):
+        with pytest.raises(Invalid, match=f"of type {type(value).__name__}, not text: pass str\\(\\) of it"):
+            check(value)
 
 
 def test_new_ids_are_uuids_of_version_7() -> None:

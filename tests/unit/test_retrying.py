@@ -58,7 +58,7 @@ def test_what_is_busy_is_tried_until_the_deadline(monkeypatch: pytest.MonkeyPatc
 
     clock = itertools.count(step=3.0)
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    assert -7 == run(lambda: Failed("busy", TOLD, None))[1]
+    assert -10 == run(lambda: Failed("busy", TOLD, None))[1]
 
 
 @pytest.mark.parametrize(
