@@ -30,7 +30,7 @@ branch_labels = None
 depends_on = None
 
 LINES, WORDS = "chatstore_search", "chatstore_search_words"
-INDEX = "ix_chatstore_search_words"
+INDEX, BY_TIME = "ix_chatstore_search_words", "ix_chatstore_search_time"
 MEANS = "Up to which position the search index holds its messages; set it to 0 to have them indexed again"
 #: The revision that made the index of before.
 before = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("0003_full_text_search.py"))))
@@ -83,9 +83,11 @@ def _creation() -> dict[str, list[str]]:
         "postgresql": [
             (
                 f"CREATE TABLE IF NOT EXISTS {lines} (message BIGINT NOT NULL PRIMARY KEY "
-                f"REFERENCES {messages} (id) ON DELETE CASCADE, words TSVECTOR NOT NULL)"
+                f"REFERENCES {messages} (id) ON DELETE CASCADE, created_at TIMESTAMPTZ NOT NULL, "
+                "words TSVECTOR NOT NULL)"
             ),
             f"CREATE INDEX IF NOT EXISTS {INDEX} ON {lines} USING gin (words)",
+            f"CREATE INDEX IF NOT EXISTS {BY_TIME} ON {lines} (created_at)",
         ],
         "mysql": mysql,
         "mariadb": mysql,

@@ -20,7 +20,7 @@ from chatstore import words
 from chatstore.backends.common import searching
 from chatstore.backends.common.searching import Found
 from chatstore.backends.sql import execution, models
-from chatstore.backends.sql.dialects.base import Indexing
+from chatstore.backends.sql.dialects.base import SAMPLED, Asked, Indexing
 from chatstore.backends.sql.rows import parameters
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ INDEXED, LOCKED = 2_000, 500
 READ = 10_000
 #: Up to this many messages of a session or an owner, a database that reads whole posting lists looks at each of these.
 FEW = 20_000
+#: Among so many of the newest messages, what a search needs is looked for without the index of words where it is said
+#: often: at least as often as would find `LEAST` there.
+WALKED, LEAST = 20_000, 100
 #: Messages that a scan fetches at a time.
 PAGE = 1_000
 #: What a better match has more of.
@@ -62,12 +65,12 @@ def indexed(c: Connection, q: Statements, call: Search) -> list[Found]:
     """Ask the index, for more and more of what it finds until enough of it is so."""
     full_text, wanted = _full_text(q), call.wanted
     asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
-    statement = _select(c, q, call, full_text, 0)
+    statement = _select(c, q, call, asked, 0)
     enough = size = searching.needed(wanted)
     while True:
-        lines = statement.rows(c, asked | {"n": size})
+        lines, took = _taken(statement.rows(c, asked | {"n": size}), full_text)
         found = list(_verified(lines, wanted))
-        if len(found) >= enough or len(lines) < size:
+        if len(found) >= enough or took < size:
             return found
         size *= 8
 
@@ -85,13 +88,22 @@ def best(c: Connection, q: Statements, call: Search) -> list[Found]:
         return indexed(c, q, call)
     asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
     asked |= {f"said_{number}": word for number, word in enumerate(counted)}
-    statement = _select(c, q, call, full_text, len(counted))
-    lines = statement.rows(c, asked | {"n": searching.needed(wanted), "best": wanted.limit})
+    statement = _select(c, q, call, asked, len(counted))
+    rows = statement.rows(c, asked | {"n": searching.needed(wanted), "best": wanted.limit})
+    lines, took = _taken(rows, full_text)
     found = list(_verified((line[:-1] for line in lines), wanted))
-    # Where the index and a text differ, or a text is not all in the index, the texts decide.
-    if [one.rank for one in found] != [line[-1] for line in lines]:
+    # Where the index and a text differ, or a text is not all in the index, the texts decide; and where some of the best
+    # may not be seen, others are.
+    if len(lines) < min(took, wanted.limit) or [one.rank for one in found] != [line[-1] for line in lines]:
         return indexed(c, q, call)
     return found
+
+
+def _taken(lines: Sequence[Any], full_text: FullText) -> tuple[Sequence[Any], int]:
+    """Return the lines that may be seen, and how many the index was taken from."""
+    if not full_text.takes_first:
+        return lines, len(lines)
+    return [line[:-1] for line in lines if line[0] is not None], lines[0][-1]
 
 
 def _best_first(newest: Select[Any]) -> Select[Any]:
@@ -101,22 +113,39 @@ def _best_first(newest: Select[Any]) -> Select[Any]:
     return select(*found).order_by(*order).limit(bindparam("best", type_=BigInteger()))
 
 
-def _select(c: Connection, q: Statements, call: Search, full_text: FullText, counted: int) -> Prepared:
+def _select(c: Connection, q: Statements, call: Search, asked: dict[str, Any], counted: int) -> Prepared:
+    full_text = _full_text(q)
+
+    def about(*, often: bool = False) -> Asked:
+        return Asked(_base(q, call), q.m, q.schema, _of_messages(q, call), counted, often=often)
+
     def finished(statement: Select[Any]) -> Select[Any]:
-        return _best_first(statement) if counted else statement
+        return _best_first(statement) if counted and not full_text.takes_first else statement
 
     if full_text.may_be_few and _narrow(call):
         held = _prepared(c, q, call, "held", lambda: _held(q, call))
         if int(held.first_row(c, _asked(call))[0]) <= FEW:
-            few = full_text.select_few(_base(q, call), q.m, q.schema, call.wanted.query, counted)
+            few = full_text.select_few(about(), call.wanted.query)
             return execution.ordinary(finished(few), c.dialect)
+    often = not _narrow(call) and _is_said_often(c, q, full_text, asked, searching.needed(call.wanted))
     return _prepared(
         c,
         q,
         call,
-        f"indexed {counted}",
-        lambda: finished(full_text.select(_base(q, call), q.m, q.schema, counted)),
+        f"indexed {counted} {often}",
+        lambda: finished(full_text.select(about(often=often))),
     )
+
+
+def _is_said_often(
+    c: Connection, q: Statements, full_text: FullText, asked: dict[str, Any], needed: int
+) -> bool:
+    """Tell whether so many of the newest say it that *needed* are found among the `WALKED` newest."""
+    sample = full_text.sample(q.schema)
+    if sample is None:
+        return False
+    counts = q.once(("sample", c.dialect.driver), lambda: execution.prepare(sample, c.dialect))
+    return int(counts.first_row(c, {"asked": asked["asked"]})[0]) * WALKED >= max(needed, LEAST) * SAMPLED
 
 
 def _held(q: Statements, call: Search) -> Select[Any]:
@@ -180,7 +209,7 @@ def _verified(lines: Any, wanted: SearchFilter) -> Iterator[Found]:
 
 def _base(q: Statements, call: Search) -> Select[Any]:
     """Select the messages that *call* is about, with their sessions."""
-    m, s, wanted = q.m.c, q.s.c, call.wanted
+    m, s = q.m.c, q.s.c
     columns = (
         q.read(m.created_at),
         m.session_id,
@@ -192,15 +221,21 @@ def _base(q: Statements, call: Search) -> Select[Any]:
         s.tenant_id,
         s.user_id,
     )
-    statement = select(*columns).where(m.session_id == s.session_id, *_sessions(q, call))
+    return select(*columns).where(m.session_id == s.session_id, *_sessions(q, call), *_of_messages(q, call))
+
+
+def _of_messages(q: Statements, call: Search) -> list[ColumnElement[bool]]:
+    """Tell which of the messages *call* is about."""
+    m, wanted = q.m.c, call.wanted
+    conditions: list[ColumnElement[bool]] = []
     if wanted.types is not None:
         types: Any = bindparam("types", expanding=True, type_=models.ExactString(32))
-        statement = statement.where(m.type.in_(types))
-    for moment, name in ((wanted.since, "since"), (wanted.until, "until")):
-        if moment is not None:
-            at = bindparam(name, type_=models.Instant())
-            statement = statement.where(m.created_at >= at if name == "since" else m.created_at < at)
-    return statement
+        conditions.append(m.type.in_(types))
+    if wanted.since is not None:
+        conditions.append(m.created_at >= bindparam("since", type_=models.Instant()))
+    if wanted.until is not None:
+        conditions.append(m.created_at < bindparam("until", type_=models.Instant()))
+    return conditions
 
 
 def _sessions(q: Statements, call: Search) -> list[ColumnElement[bool]]:

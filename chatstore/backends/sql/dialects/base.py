@@ -98,6 +98,25 @@ class Indexing(NamedTuple):
     words: str
 
 
+class Asked(NamedTuple):
+    """Messages that a search is about."""
+
+    #: Selects them, with their sessions.
+    found: sa.Select[Any]
+    messages: sa.Table
+    schema: str | None
+    #: What is asked of the messages themselves.
+    conditions: Sequence[sa.ColumnElement[bool]]
+    #: How many words are counted: ``:said_0`` and so on.
+    counted: int = 0
+    #: Whether so many messages say it that it is quicker to look at one after the other, from the newest on.
+    often: bool = False
+
+
+#: Of how many of the newest lines `sample` counts those that say something.
+SAMPLED = 1_000
+
+
 class FullText:
     """The full-text index of a database: how it is made, seen, written, asked and taken away.
 
@@ -108,6 +127,9 @@ class FullText:
     tables: tuple[str, ...] = (SEARCH_TABLE,)
     #: Whether it reads all that it has of each word, whoever said it, so that few messages are read quicker one by one.
     may_be_few: bool = False
+    #: Whether `select` takes the newest of what it finds before it looks whose they are. Each line then ends with how
+    #: many it took, and where nobody may see any of these, there is one line, of nulls.
+    takes_first: bool = False
 
     def is_possible(self, connection: sa.Connection) -> bool:  # noqa: ARG002
         """Tell whether this server or library can have the index."""
@@ -140,19 +162,19 @@ class FullText:
         """
         return None
 
-    def select(
-        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, counted: int = 0
-    ) -> sa.Select[Any]:
-        """Narrow *found*, which selects messages, to what the index finds for ``:asked``: the newest ``:n``.
+    def sample(self, schema: str | None) -> sa.Select[Any] | None:  # noqa: ARG002
+        """Select how many of the newest `SAMPLED` lines say ``:asked``; None where it does not matter."""
+        return None
 
-        Where so many words are *counted*, a last column says how often; null where it does not hold a whole text.
+    def select(self, asked: Asked) -> sa.Select[Any]:
+        """Narrow what is *asked* for to what the index finds for ``:asked``: the newest ``:n``.
+
+        Where words are counted, a last column says how often; null where it does not hold a whole text.
         """
         raise NotImplementedError
 
-    def select_few(
-        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, query: Query, counted: int = 0
-    ) -> sa.Select[Any]:
-        """As `select`, by reading the index's lines of *found*, which are few; asked where that `may_be_few`."""
+    def select_few(self, asked: Asked, query: Query) -> sa.Select[Any]:
+        """As `select`, by reading the index's lines of what is *asked* for: few; called where that `may_be_few`."""
         raise NotImplementedError
 
 

@@ -44,6 +44,7 @@ from chatstore.backends.sql.dialects.base import (
     MESSAGES,
     SEARCH_INDEX,
     SEARCH_TABLE,
+    Asked,
     Dialect,
     FullText,
     Indexing,
@@ -204,33 +205,28 @@ class _Fulltext(FullText):
             return None
         return [_padded(term) for term in query.wanted]
 
-    def select(
-        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, counted: int = 0
-    ) -> sa.Select[Any]:
+    def select(self, asked: Asked) -> sa.Select[Any]:
         from sqlalchemy.dialects import mysql
 
-        search = self._table(schema)
+        search = self._table(asked.schema)
         matching = mysql.match(search.c.words, against=bindparam("asked", type_=Text())).in_boolean_mode()
-        found = found.where(matching, messages.c.id == search.c.message)
-        return self._newest(found, messages, search, counted)
+        return self._newest(asked, search, matching)
 
-    def select_few(
-        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, query: Query, counted: int = 0
-    ) -> sa.Select[Any]:
+    def select_few(self, asked: Asked, query: Query) -> sa.Select[Any]:
         """Read each line of words: InnoDB reads all that it has of each word, whoever else said it."""
-        search = self._table(schema)
+        search = self._table(asked.schema)
         says = and_(*(_says(search.c.words, term) for term in query.wanted[:_TERMS]))
         for term in query.unwanted[:_TERMS]:
             if _exact(term):
                 says = and_(says, not_(_says(search.c.words, term)))
-        found = found.where(messages.c.id == search.c.message, or_(says, _has_more(search.c.words)))
-        return self._newest(found, messages, search, counted)
+        return self._newest(asked, search, or_(says, _has_more(search.c.words)))
 
-    def _newest(self, found: sa.Select[Any], messages: sa.Table, search: Any, counted: int) -> sa.Select[Any]:
-        m = messages.c
+    def _newest(self, asked: Asked, search: Any, matching: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        m = asked.messages.c
         newest = (m.created_at.desc(), m.session_id.desc(), m.position.desc())
-        if counted:
-            times = reduce(operator.add, (_times(search.c.words, word) for word in said(counted)))
+        found = asked.found.where(m.id == search.c.message, matching)
+        if asked.counted:
+            times = reduce(operator.add, (_times(search.c.words, word) for word in said(asked.counted)))
             found = found.add_columns(case((_has_more(search.c.words), None), else_=times).label("times"))
         return found.order_by(*newest).limit(bindparam("n", type_=BigInteger()))
 

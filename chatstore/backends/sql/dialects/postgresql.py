@@ -31,6 +31,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
 )
 
 from chatstore import words
@@ -39,8 +40,10 @@ from chatstore.backends.sql.dialects import options, poolers
 from chatstore.backends.sql.dialects.base import (
     CONNECT_SECONDS,
     MESSAGES,
+    SAMPLED,
     SEARCH_INDEX,
     SEARCH_TABLE,
+    Asked,
     Dialect,
     FullText,
     Indexing,
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
 
 #: Terms of a query that the index is asked for, and that it counts.
 _TERMS, _COUNTED = 64, 8
+#: The index of full text by time.
+_BY_TIME = "ix_chatstore_search_time"
 #: The sum of the inverse squares of all numbers, by which the server divides its ranks.
 _ALL = 1.64493406685
 #: The drivers whose connections are put in autocommit.
@@ -97,7 +102,9 @@ _AT_THE_DOOR: dict[str, Kind] = {
 
 
 class _Words(FullText):
-    """A table of `tsvector`, with a GIN index."""
+    """A table of `tsvector`, with a GIN index, and one by time."""
+
+    takes_first = True
 
     def exists(self, connection: sa.Connection, schema: str | None) -> bool:
         name = qualify(connection.dialect, SEARCH_INDEX, schema)
@@ -108,9 +115,11 @@ class _Words(FullText):
         return [
             (
                 f"CREATE TABLE IF NOT EXISTS {lines} (message BIGINT NOT NULL PRIMARY KEY "
-                f"REFERENCES {on} (id) ON DELETE CASCADE, words TSVECTOR NOT NULL)"
+                f"REFERENCES {on} (id) ON DELETE CASCADE, created_at TIMESTAMPTZ NOT NULL, "
+                "words TSVECTOR NOT NULL)"
             ),
             f"CREATE INDEX IF NOT EXISTS {SEARCH_INDEX} ON {lines} USING gin (words)",
+            f"CREATE INDEX IF NOT EXISTS {_BY_TIME} ON {lines} (created_at)",
         ]
 
     def removal(self, here: sa.Dialect, schema: str | None) -> list[str]:
@@ -122,17 +131,18 @@ class _Words(FullText):
 
         search = self._table(schema)
         ids = cast(bindparam("ids", type_=Text()), postgresql.ARRAY(BigInteger))
+        times = cast(bindparam("times", type_=Text()), postgresql.ARRAY(_moment()))
         vectors = func.string_to_array(bindparam("vectors", type_=Text()), func.chr(10))
-        new = func.unnest(ids, vectors).table_valued(
-            column("message", BigInteger), column("words", Text), name="new"
-        )
-        new = new.render_derived()
-        source = select(new.c.message, cast(new.c.words, postgresql.TSVECTOR))
-        made = postgresql.insert(search).from_select(["message", "words"], source)
+        columns = (column("message", BigInteger), column("created_at", _moment()), column("words", Text))
+        new = func.unnest(ids, times, vectors).table_valued(*columns, name="new").render_derived()
+        source = select(new.c.message, new.c.created_at, cast(new.c.words, postgresql.TSVECTOR))
+        made = postgresql.insert(search).from_select(["message", "created_at", "words"], source)
+        again = {name: made.excluded[name] for name in ("created_at", "words")}
         connection.execute(
-            made.on_conflict_do_update(index_elements=["message"], set_={"words": made.excluded.words}),
+            made.on_conflict_do_update(index_elements=["message"], set_=again),
             {
                 "ids": f"{{{','.join(str(line.message) for line in lines)}}}",
+                "times": f"{{{','.join(str(line.created_at) for line in lines)}}}",
                 "vectors": "\n".join(_vector(line.words) for line in lines),
             },
         )
@@ -148,31 +158,75 @@ class _Words(FullText):
             return None
         return [words.in_index(term).words[0] for term in query.wanted]
 
-    def select(
-        self, found: sa.Select[Any], messages: sa.Table, schema: str | None, counted: int = 0
-    ) -> sa.Select[Any]:
-        """Ask the GIN index first and for itself: beside a LIMIT the planner would walk another one instead."""
-        from sqlalchemy.dialects import postgresql
+    def sample(self, schema: str | None) -> sa.Select[Any]:
+        search = self._table(schema).c
+        newest = select(search.words).order_by(search.created_at.desc()).limit(literal_column(str(SAMPLED)))
+        lines = newest.subquery("newest")
+        return select(func.count()).select_from(lines).where(_says(lines.c.words))
 
-        search = self._table(schema)
-        asked = cast(bindparam("asked", type_=Text()), postgresql.TSQUERY)
-        hits: Any = select(search.c.message).where(search.c.words.op("@@")(asked))
-        if counted:
-            times = [_times(search.c.words, word) for word in said(counted)]
-            more = search.c.words.op("@@")(cast(words.MORE, postgresql.TSQUERY))
+    def select(self, asked: Asked) -> sa.Select[Any]:
+        """Take the newest from the index by itself, or the best of them, and look afterwards whose they are."""
+        hits = self._newest(asked)
+        took = select(func.count().label("took")).select_from(hits).subquery("all")
+        if asked.counted:
+            best = (hits.c.times.is_not(None), hits.c.times.desc(), hits.c.created_at.desc())
+            hits = select(hits).order_by(*best).fetch(_number("best"), with_ties=True).cte("best")
+        m = asked.messages.c
+        theirs = asked.found.where(m.id == hits.c.message)
+        lines = (theirs.add_columns(hits.c.times) if asked.counted else theirs).subquery("theirs")
+        newest = (lines.c.created_at.desc(), lines.c.session_id.desc(), lines.c.position.desc())
+        return select(*lines.c, took.c.took).select_from(took.outerjoin(lines, true())).order_by(*newest)
+
+    def _newest(self, asked: Asked) -> Any:
+        """Select the newest that the index finds, and as many more as are of the same moment."""
+        search = self._table(asked.schema).c
+        hits: Any = select(search.message, search.created_at)
+        if asked.conditions:
+            hits = hits.where(asked.messages.c.id == search.message, *asked.conditions)
+        if asked.counted:
+            times = [_times(search.words, word) for word in said(asked.counted)]
+            more = search.words.op("@@")(cast(words.MORE, _tsquery()))
             hits = hits.add_columns(case((more, None), else_=reduce(operator.add, times)).label("times"))
-        hits = hits.cte("hits").prefix_with("MATERIALIZED")
-        m = messages.c
-        newest = (m.created_at.desc(), m.session_id.desc(), m.position.desc())
-        found = found.where(m.id == hits.c.message).order_by(*newest)
-        found = found.add_columns(hits.c.times) if counted else found
-        return found.limit(bindparam("n", type_=BigInteger()))
+        if asked.often:  # as a function, it is nothing that GIN could be asked for
+            hits = hits.where(func.ts_match_vq(search.words, _asked()))
+        else:  # by itself: beside a LIMIT the planner would walk through the other index instead
+            hits = select(hits.where(_says(search.words)).cte("hits").prefix_with("MATERIALIZED"))
+        moment = hits.selected_columns.created_at
+        return hits.order_by(moment.desc()).fetch(_number("n"), with_ties=True).cte("newest")
 
     def _table(self, schema: str | None) -> Any:
         from sqlalchemy.dialects import postgresql
 
-        columns = (Column("message", BigInteger, primary_key=True), Column("words", postgresql.TSVECTOR))
+        columns = (
+            Column("message", BigInteger, primary_key=True),
+            Column("created_at", _moment()),
+            Column("words", postgresql.TSVECTOR),
+        )
         return Table(SEARCH_TABLE, MetaData(), *columns, schema=schema)
+
+
+def _moment() -> Any:
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.TIMESTAMP(timezone=True)
+
+
+def _tsquery() -> Any:
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.TSQUERY
+
+
+def _number(name: str) -> Any:
+    return bindparam(name, type_=BigInteger())
+
+
+def _asked() -> Any:
+    return cast(bindparam("asked", type_=Text()), _tsquery())
+
+
+def _says(vector: Any) -> Any:
+    return vector.op("@@")(_asked())
 
 
 def _vector(written: str) -> str:
@@ -198,7 +252,7 @@ def _times(vector: Any, word: Any) -> Any:
     """
     from sqlalchemy.dialects import postgresql
 
-    rank = func.ts_rank(vector, cast(word, postgresql.TSQUERY))
+    rank = func.ts_rank(vector, cast(word, _tsquery()))
     return func.width_bucket(cast(rank, postgresql.DOUBLE_PRECISION), literal_column(_steps()))
 
 

@@ -38,6 +38,7 @@ from chatstore.backends.sql.dialects import options, sqlite_engine
 from chatstore.backends.sql.dialects.base import (
     MESSAGES,
     SEARCH_TABLE,
+    Asked,
     Dialect,
     FullText,
     Indexing,
@@ -182,17 +183,14 @@ class _FTS5(FullText):
             said = f"({said} NOT ({' OR '.join(unwanted)}))"
         return " AND ".join([*(f'"{mark}"' for mark in marks), f'({said} OR "{words.MORE}")'])
 
-    def select(
-        self,
-        found: sa.Select[Any],
-        messages: sa.Table,
-        schema: str | None,
-        counted: int = 0,  # noqa: ARG002 -- FTS5 tells no count without its text
-    ) -> sa.Select[Any]:
-        numbers, fts = self._tables(schema)
+    def select(self, asked: Asked) -> sa.Select[Any]:
+        """Narrow it by FTS5, which tells no count without its text."""
+        numbers, fts = self._tables(asked.schema)
         matching = fts.c[SEARCH_WORDS].op("MATCH")(bindparam("asked", type_=Text()))
-        found = found.where(matching, numbers.c.number == fts.c.rowid, messages.c.id == numbers.c.message)
-        return found.order_by(fts.c.rowid.desc()).limit(bindparam("n", type_=Integer()))
+        narrowed = (matching, numbers.c.number == fts.c.rowid, asked.messages.c.id == numbers.c.message)
+        return (
+            asked.found.where(*narrowed).order_by(fts.c.rowid.desc()).limit(bindparam("n", type_=Integer()))
+        )
 
     def _tables(self, schema: str | None) -> tuple[Any, Any]:
         numbers = table(SEARCH_TABLE, column("number"), column("message"), schema=schema)
