@@ -93,7 +93,9 @@ class ChatMessageHistory(BaseChatMessageHistory):
         and asynchronous methods; on an `AsyncRepository` only the asynchronous ones work.
         """
         if repository is None:
-            from chatstore.backends.memory import MemoryRepository  # the only backend a history knows by name
+            from chatstore.backends.memory.repository import (
+                MemoryRepository,  # the only backend a history knows by name
+            )
 
             repository = MemoryRepository()
         self.repository = repository

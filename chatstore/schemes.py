@@ -36,7 +36,7 @@ BACKENDS: Final = {
     "cosmosdb": "chatstore.backends.cosmosdb.backend:BACKEND",
     "dynamodb": "chatstore.backends.dynamodb.backend:BACKEND",
     "file": "chatstore.backends.file.backend:BACKEND",
-    "memory": "chatstore.backends.memory:BACKEND",
+    "memory": "chatstore.backends.memory.backend:BACKEND",
 }
 
 

@@ -65,7 +65,10 @@ ALLOWED = {
     ("chatstore.migrations", "chatstore.backends.sql.migrations"): _DOOR,
     ("chatstore.models", "chatstore.backends.sql.models"): _DOOR,
     ("chatstore", "chatstore.connect"): "the module has the function's name, and must not hide it",
-    ("chatstore.history", "chatstore.backends.memory"): "a history without arguments has a store of its own",
+    (
+        "chatstore.history",
+        "chatstore.backends.memory.repository",
+    ): "a history without arguments has a store of its own",
 }
 DRIVERS = {
     "aiomysql",

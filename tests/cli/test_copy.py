@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.cli.session_copy import Pair, order_parents_first
 from chatstore.cli.tolerant_reading import list_all_sessions
 from chatstore.connect import connect

@@ -16,7 +16,7 @@ import pytest
 from chatstore.arguments import Scope
 from chatstore.backends.common import rules
 from chatstore.backends.common.rules import SessionState
-from chatstore.backends.memory import MemoryRepository, _Memory
+from chatstore.backends.memory.repository import MemoryCore, MemoryRepository
 from chatstore.codec import Appended
 from chatstore.contract import WriteAnswer
 from chatstore.errors import MessageConflict, SessionNotFound, StorageError
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     )
 
 
-class Sound(_Memory):
+class Sound(MemoryCore):
     """Breaks nothing."""
 
 
-class ReusesPositions(_Memory):
+class ReusesPositions(MemoryCore):
     """Counts from the messages that are there, as max() + 1 does."""
 
     caught_by = "test_a_position_is_never_used_again"
@@ -65,7 +65,7 @@ class ReusesPositions(_Memory):
         return super().add_messages(call)
 
 
-class ReadsForAnybody(_Memory):
+class ReadsForAnybody(MemoryCore):
     """Forgets the owner in one read."""
 
     caught_by = "test_a_stranger_changes_nothing"
@@ -74,7 +74,7 @@ class ReadsForAnybody(_Memory):
         return super().get_message(replace(call, scope=Scope()))
 
 
-class DeletesForAnybody(_Memory):
+class DeletesForAnybody(MemoryCore):
     """Forgets the owner in one removal."""
 
     caught_by = "test_a_stranger_changes_nothing"
@@ -83,7 +83,7 @@ class DeletesForAnybody(_Memory):
         return super().pop_message(replace(call, scope=Scope()))
 
 
-class TellsStrangers(_Memory):
+class TellsStrangers(MemoryCore):
     """Says of a stranger's session that it is missing where it should be taken."""
 
     caught_by = "test_a_stranger_cannot_take_the_id"
@@ -95,7 +95,7 @@ class TellsStrangers(_Memory):
         return super().add_messages(call)
 
 
-class IgnoresCase(_Memory):
+class IgnoresCase(MemoryCore):
     """Compares ids as a careless collation does."""
 
     caught_by = "test_hostile_ids_are_all_different"
@@ -106,7 +106,7 @@ class IgnoresCase(_Memory):
         )
 
 
-class StoresRepeats(_Memory):
+class StoresRepeats(MemoryCore):
     """Takes every message for a new one."""
 
     caught_by = "test_a_known_id_is_not_stored_again"
@@ -119,7 +119,7 @@ class StoresRepeats(_Memory):
                 found._ids = {}
 
 
-class AnswersInTwoWrites(_Memory):
+class AnswersInTwoWrites(MemoryCore):
     """Stores the question, and forgets the placeholder of its answer."""
 
     caught_by = "test_question_and_placeholder_are_one_write"
@@ -132,7 +132,7 @@ class AnswersInTwoWrites(_Memory):
         return done
 
 
-class LosesText(_Memory):
+class LosesText(MemoryCore):
     """Takes what comes while an answer streams, and keeps only its end."""
 
     caught_by = "test_text_is_stored_as_it_comes"
@@ -143,7 +143,7 @@ class LosesText(_Memory):
         return super().update_message(call)
 
 
-class DeletesBeforeItRefuses(_Memory):
+class DeletesBeforeItRefuses(MemoryCore):
     """Takes away what stands behind a question before it looks whether it may."""
 
     caught_by = "test_beginning_refuses_before_it_deletes"
@@ -155,7 +155,7 @@ class DeletesBeforeItRefuses(_Memory):
         return super().begin_answer(call)
 
 
-class OverwritesEdits(_Memory):
+class OverwritesEdits(MemoryCore):
     """Lets the writer of an answer undo what somebody else made of it."""
 
     caught_by = "test_edit_ends_the_stream"
@@ -169,7 +169,7 @@ class OverwritesEdits(_Memory):
         return super().update_message(call)
 
 
-class ClosesWhatLives(_Memory):
+class ClosesWhatLives(MemoryCore):
     """Takes every answer that streams for an abandoned one."""
 
     caught_by = "test_what_a_dead_process_left_reads_as_abandoned"
@@ -178,7 +178,7 @@ class ClosesWhatLives(_Memory):
         return super().close_answers(replace(call, untouched_since=call.now))
 
 
-class ClosesForAnybody(_Memory):
+class ClosesForAnybody(MemoryCore):
     """Forgets the owner where it closes answers."""
 
     caught_by = "test_closing_stays_in_its_scope"
@@ -187,7 +187,7 @@ class ClosesForAnybody(_Memory):
         return super().close_answers(replace(call, scope=Scope()))
 
 
-class ReplacesTitles(_Memory):
+class ReplacesTitles(MemoryCore):
     """Sets what is set already."""
 
     caught_by = "test_only_what_is_unset_is_set"
@@ -196,7 +196,7 @@ class ReplacesTitles(_Memory):
         return super().update_session(replace(call, only_unset=False))
 
 
-class MovesWhatIsRenamed(_Memory):
+class MovesWhatIsRenamed(MemoryCore):
     """Takes every change for one that moves a session to the top."""
 
     caught_by = "test_rename_need_not_move_a_session_to_the_top"
@@ -205,7 +205,7 @@ class MovesWhatIsRenamed(_Memory):
         return super().update_session(replace(call, touch=True))
 
 
-class HidesTitles(_Memory):
+class HidesTitles(MemoryCore):
     """Finds messages, and does not say where."""
 
     caught_by = "test_hits_say_whose_session_they_are_in"
@@ -214,7 +214,7 @@ class HidesTitles(_Memory):
         return [hit._replace(title=None) for hit in super().search(call)]
 
 
-class ForgetsWhereForksAreFrom(_Memory):
+class ForgetsWhereForksAreFrom(MemoryCore):
     """Lists every session where the forks of one are asked for."""
 
     caught_by = "test_forks_of_a_session_are_listed"
@@ -223,7 +223,7 @@ class ForgetsWhereForksAreFrom(_Memory):
         return super().list_sessions(replace(call, wanted=call.wanted._replace(forked_from=None)))
 
 
-class SwallowsConflicts(_Memory):
+class SwallowsConflicts(MemoryCore):
     """Drops a message with a known id and another body without a word, as ON CONFLICT DO NOTHING does."""
 
     caught_by = "test_a_known_id_with_another_body"
@@ -237,7 +237,7 @@ class SwallowsConflicts(_Memory):
             return Appended(self._shelf[call.session_id].session.revision, known)
 
 
-class WritesHalf(_Memory):
+class WritesHalf(MemoryCore):
     """Stores the messages of a call one by one."""
 
     caught_by = "test_half_a_retry_is_a_conflict"
@@ -250,7 +250,7 @@ class WritesHalf(_Memory):
         return Appended(done.revision, rows)
 
 
-class IgnoresRevisions(_Memory):
+class IgnoresRevisions(MemoryCore):
     """Never says stale."""
 
     caught_by = "test_any_other_revision_is_a_conflict"
@@ -259,7 +259,7 @@ class IgnoresRevisions(_Memory):
         return super().add_messages(replace(call, expected_revision=None))
 
 
-class RefusesRetries(_Memory):
+class RefusesRetries(MemoryCore):
     """Looks at the revision before it looks at the ids."""
 
     caught_by = "test_a_retry_never_meets_a_false_conflict"
@@ -270,7 +270,7 @@ class RefusesRetries(_Memory):
         return super().add_messages(call)
 
 
-class BumpsForNothing(_Memory):
+class BumpsForNothing(MemoryCore):
     """Moves the revision where nothing changed."""
 
     caught_by = "test_truncating_nothing_changes_nothing"
@@ -281,7 +281,7 @@ class BumpsForNothing(_Memory):
             found._touch(call.now)
 
 
-class StartsRevisionsAtOne(_Memory):
+class StartsRevisionsAtOne(MemoryCore):
     """Numbers the revisions of a new session from 1, so that they come again."""
 
     caught_by = "test_a_revision_never_comes_again"
@@ -292,7 +292,7 @@ class StartsRevisionsAtOne(_Memory):
         return replace(made, revision=1)
 
 
-class RemembersDeleted(_Memory):
+class RemembersDeleted(MemoryCore):
     """Keeps the id of a deleted message."""
 
     caught_by = "test_delete_one_message"
@@ -305,7 +305,7 @@ class RemembersDeleted(_Memory):
             self._shelf[call.session_id]._ids = ids
 
 
-class OffByOne(_Memory):
+class OffByOne(MemoryCore):
     """Takes ``before`` for inclusive."""
 
     caught_by = "test_windows_agree_with_a_list"
@@ -315,7 +315,7 @@ class OffByOne(_Memory):
         return super().get_records(replace(call, window=call.window._replace(before=before)))
 
 
-class SkipsAtPages(_Memory):
+class SkipsAtPages(MemoryCore):
     """Leaves out a session at the border of two pages."""
 
     caught_by = "test_pages_hold_everything_once"
@@ -324,7 +324,7 @@ class SkipsAtPages(_Memory):
         return super().list_sessions(call)[1 if call.start else 0 :]
 
 
-class ShowsExpired(_Memory):
+class ShowsExpired(MemoryCore):
     """Lists sessions whose time is over."""
 
     caught_by = "test_an_expired_session_is_in_no_list"
@@ -333,7 +333,7 @@ class ShowsExpired(_Memory):
         return super().list_sessions(replace(call, now=PAST - timedelta(days=1)))
 
 
-class KeepsExpired(_Memory):
+class KeepsExpired(MemoryCore):
     """Revives an expired session with its old messages."""
 
     caught_by = "test_the_first_write_starts_afresh"
@@ -351,7 +351,7 @@ class KeepsExpired(_Memory):
         return made
 
 
-class MatchesPrefixes(_Memory):
+class MatchesPrefixes(MemoryCore):
     """Finds words that only begin like the words of the query."""
 
     caught_by = "test_every_word_counts"
@@ -362,7 +362,7 @@ class MatchesPrefixes(_Memory):
         )
 
 
-class MatchesWordsOfPhrases(_Memory):
+class MatchesWordsOfPhrases(MemoryCore):
     """Finds the words of a phrase, wherever they stand."""
 
     caught_by = "test_phrases_exclusions_and_beginnings"
@@ -372,7 +372,7 @@ class MatchesWordsOfPhrases(_Memory):
         return super().search(_asking(call, wanted=alone))
 
 
-class FindsWhatIsExcluded(_Memory):
+class FindsWhatIsExcluded(MemoryCore):
     """Takes what must not be there for noise."""
 
     caught_by = "test_phrases_exclusions_and_beginnings"
@@ -381,7 +381,7 @@ class FindsWhatIsExcluded(_Memory):
         return super().search(_asking(call, unwanted=()))
 
 
-class KnowsOneOrder(_Memory):
+class KnowsOneOrder(MemoryCore):
     """Gives the best first, whatever was asked for."""
 
     caught_by = "test_newest_or_best_first"
@@ -390,7 +390,7 @@ class KnowsOneOrder(_Memory):
         return super().search(replace(call, wanted=call.wanted._replace(order="best")))
 
 
-class ForgetsWhoseHitsAre(_Memory):
+class ForgetsWhoseHitsAre(MemoryCore):
     """Gives hits without title and owner."""
 
     caught_by = "test_a_hit_says_whose_it_is"
@@ -404,7 +404,7 @@ def _asking(call: Search, **parts: Any) -> Search:
     return replace(call, wanted=call.wanted._replace(query=query))
 
 
-class PurgesMore(_Memory):
+class PurgesMore(MemoryCore):
     """Joins the conditions of a purge with OR."""
 
     caught_by = "test_conditions_join_with_and"
@@ -415,7 +415,7 @@ class PurgesMore(_Memory):
         return super().purge(call)
 
 
-class SharesForks(_Memory):
+class SharesForks(MemoryCore):
     """Lets a fork and its source share one list."""
 
     caught_by = "test_source_and_fork_go_separate_ways"
@@ -427,7 +427,7 @@ class SharesForks(_Memory):
         return made
 
 
-class BeginsToday(_Memory):
+class BeginsToday(MemoryCore):
     """Says of a session that was loaded from elsewhere that it began when it was loaded."""
 
     caught_by = "test_a_loaded_session_began_with_its_first_message"
@@ -439,7 +439,7 @@ class BeginsToday(_Memory):
         return new
 
 
-class CountsCopies(_Memory):
+class CountsCopies(MemoryCore):
     """Counts what a fork copied as if a model had been called for it once more."""
 
     caught_by = "test_copies_of_a_fork_are_no_usage"
@@ -451,7 +451,7 @@ class CountsCopies(_Memory):
         return rules.usage(every, call.wanted)
 
 
-class ForgetsForks(_Memory):
+class ForgetsForks(MemoryCore):
     """Takes a copy for a message of the session's own once the source is gone."""
 
     caught_by = "test_a_copy_stays_a_copy"
@@ -464,7 +464,7 @@ class ForgetsForks(_Memory):
         return done
 
 
-class HandsOutItsOwn(_Memory):
+class HandsOutItsOwn(MemoryCore):
     """Gives callers the very objects that are stored."""
 
     caught_by = "test_what_is_handed_out_is_the_callers"
@@ -474,7 +474,7 @@ class HandsOutItsOwn(_Memory):
         return self._shelf[found.session_id].session if found else None
 
 
-class Pretends(_Memory):
+class Pretends(MemoryCore):
     """Says that it cannot search, and answers all the same."""
 
     caught_by = "test_what_is_denied_raises_not_supported"
@@ -482,7 +482,7 @@ class Pretends(_Memory):
     capabilities = Capabilities(denied=frozenset({"search"}))
 
 
-class TellsStates(_Memory):
+class TellsStates(MemoryCore):
     """Lists the states of other owners, too."""
 
     caught_by = "test_states_of_all_owners_are_listed"
@@ -491,7 +491,7 @@ class TellsStates(_Memory):
         return super().iter_states(replace(call, scope=Scope()))
 
 
-class Blabs(_Memory):
+class Blabs(MemoryCore):
     """Repeats a message in an error."""
 
     caught_by = "test_no_error_repeats_a_message"
@@ -503,7 +503,7 @@ class Blabs(_Memory):
             raise MessageConflict(f"{call.drafts[0].content!r} is another body: use a new id") from error
 
 
-class Shrugs(_Memory):
+class Shrugs(MemoryCore):
     """Raises an error that does not say what to do."""
 
     caught_by = "test_every_error_says_what_to_do"
@@ -517,7 +517,7 @@ class Shrugs(_Memory):
             raise type(error)("no such message") from error
 
 
-class LosesRaces(_Memory):
+class LosesRaces(MemoryCore):
     """Reads, lets others in, and writes what it read."""
 
     caught_by = "test_nothing_is_lost_and_turns_stay_together"
@@ -532,7 +532,7 @@ class LosesRaces(_Memory):
         return super().add_messages(call)
 
 
-class BreaksLate(_Memory):
+class BreaksLate(MemoryCore):
     """Fails in the one state nobody thought of: a third removal in one session."""
 
     caught_by = "test_any_sequence_agrees_with_memory"
@@ -545,7 +545,7 @@ class BreaksLate(_Memory):
 
 
 MUTANTS: dict[str, Any] = {
-    kind.__name__: kind for kind in _Memory.__subclasses__() if kind.__module__ == __name__
+    kind.__name__: kind for kind in MemoryCore.__subclasses__() if kind.__module__ == __name__
 }
 
 

@@ -21,7 +21,8 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chatstore import connect, connect_async
-from chatstore.backends.memory import AsyncMemoryRepository, MemoryRepository
+from chatstore.backends.memory.awaited import AsyncMemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.repository import Repository
 from tests import cosmos, dynamo, servers
 

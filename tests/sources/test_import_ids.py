@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.cli import main
 from chatstore.connect import connect
 from tests.sources.importing import moved

@@ -18,7 +18,7 @@ import pymysql
 import pytest
 import redis
 
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.errors import NotSupported, StorageError
 from chatstore.incoming.loading import Tally
 from chatstore.messages import AIMessage, HumanMessage, ToolMessage

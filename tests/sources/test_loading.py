@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import chatstore
 from chatstore.arguments import Scope
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.errors import StorageUnavailable
 from chatstore.incoming import loading
 from chatstore.incoming.loading import Loader, Tally

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.errors import Invalid, MissingDependency, StorageError
 from chatstore.incoming.loading import Tally
 from chatstore.messages import AIMessage, HumanMessage

@@ -12,7 +12,7 @@ import pytest
 
 from chatstore import forks
 from chatstore.backends.file import filesystem
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.forks import Undivided
 from tests.forked import in_child, until_a_fork
 

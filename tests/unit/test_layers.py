@@ -36,12 +36,12 @@ def test_imports_point_down() -> None:
             "from chatstore.backends.redis import clients",
             "do not know each other",
         ),
-        ("backends/memory.py", "import sqlalchemy.orm", "only backends/sql imports sqlalchemy"),
+        ("backends/memory/repository.py", "import sqlalchemy.orm", "only backends/sql imports sqlalchemy"),
         ("backends/sql/core.py", "from alembic import op", "only backends/sql/migrations and alembic/"),
         ("backends/sql/core.py", "import psycopg\n", "psycopg is imported by"),
         (
             "connect.py",
-            "from chatstore.backends.memory import MemoryRepository",
+            "from chatstore.backends.memory.repository import MemoryRepository",
             "name backends at call time",
         ),
         ("connect.py", "import sqlalchemy", "only backends/sql imports sqlalchemy"),
@@ -76,7 +76,8 @@ def test_every_rule_catches_a_planted_fault(path: str, line: str, fault: str) ->
     """Each line breaks one rule of the table, and the check names the module, the import and the rule."""
     planted = {
         "chatstore/connect.py": "",
-        "chatstore/backends/memory.py": "",
+        "chatstore/backends/memory/__init__.py": "",
+        "chatstore/backends/memory/repository.py": "",
         "chatstore/backends/sql/dialects/__init__.py": "import psycopg",
         "chatstore/integrations/langchain.py": "",
         f"chatstore/{path}": line,

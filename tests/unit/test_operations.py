@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from chatstore.arguments import Scope
-    from chatstore.backends.memory import MemoryRepository
+    from chatstore.backends.memory.repository import MemoryRepository
     from chatstore.backends.sql.plans import SQLCore
     from chatstore.backends.sql.statements import Statements
     from chatstore.codec import Draft

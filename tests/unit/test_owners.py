@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatstore import HumanMessage
-from chatstore.backends.memory import AsyncMemoryRepository, MemoryRepository
+from chatstore.backends.memory.awaited import AsyncMemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.errors import Conflict, Invalid
 from chatstore.histories import CosmosDBChatMessageHistory
 from chatstore.incoming.loading import Loader

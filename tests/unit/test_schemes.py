@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MODULE = """
 from chatstore.backend import Backend
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 
 class Client:
     pass

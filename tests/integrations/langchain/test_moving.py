@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatstore import connect, histories
-from chatstore.backends.memory import MemoryRepository
+from chatstore.backends.memory.repository import MemoryRepository
 from chatstore.backends.sql.migrations import upgrade
 from chatstore.errors import Invalid, InvalidSessionId
 from chatstore.history import ChatMessageHistory as PlainHistory

@@ -7,10 +7,8 @@ This module knows a dictionary and a lock. The rules are in `chatstore.backends.
 from __future__ import annotations
 
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chatstore.aio import AsyncRepository
-from chatstore.backend import Backend
 from chatstore.backends.common import states
 from chatstore.backends.common.whole_sessions import WholeSessionCore
 from chatstore.forks import taken_by_forks
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from chatstore.aio import AsyncRepository
     from chatstore.arguments import Scope
     from chatstore.backends.common.rules import SessionState
     from chatstore.contract import (
@@ -38,7 +37,9 @@ if TYPE_CHECKING:
     from chatstore.messages import ChatSession, State
 
 
-class _Memory(WholeSessionCore):
+class MemoryCore(WholeSessionCore):
+    """What a repository in memory and its awaiting twins share; safe for threads."""
+
     capabilities = WholeSessionCore.capabilities._replace(denied=frozenset())
 
     def __init__(self) -> None:
@@ -92,33 +93,12 @@ class MemoryRepository(Repository):
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._core: _Memory = _Memory()
+        self._core: MemoryCore = MemoryCore()
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for
 
     def _asynchronous(self) -> AsyncRepository:
-        twin = AsyncMemoryRepository()
-        return twin._copied(_core=self._core, _scope=self._scope)
+        from chatstore.backends.memory.awaited import AsyncMemoryRepository  # and asyncio, which takes 20 ms
 
-
-class AsyncMemoryRepository(AsyncRepository):
-    """The same with ``await``; nothing in it waits."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._core: _Memory = _Memory()
-
-    async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        return operation(call)  # type: ignore[return-value]  # nothing in memory is worth waiting for
-
-
-def _open(target: Any, schema: str | None) -> Repository:  # noqa: ARG001 - there is nothing to choose
-    return MemoryRepository()
-
-
-def _open_async(target: Any, schema: str | None) -> AsyncRepository:  # noqa: ARG001
-    return AsyncMemoryRepository()
-
-
-BACKEND = Backend(open=_open, open_async=_open_async, in_process=lambda _url: True)
+        return AsyncMemoryRepository(self._core)._copied(_scope=self._scope)

@@ -1,0 +1,1 @@
+"""Conversations in the memory of this process: the smallest backend."""
