@@ -137,10 +137,7 @@ sessions = Table(
         server_default=text("0"),
         comment="Up to which position the search index holds its messages; set it to 0 to have them indexed again",
     ),
-    Index(None, "user_id", "updated_at", "session_id"),
-    Index(None, "tenant_id", "updated_at", "session_id"),
     Index(None, "updated_at", "session_id"),
-    Index(None, "expires_at"),
     _json_check("metadata"),
     comment="One row a conversation",
 )
@@ -233,7 +230,6 @@ messages = Table(
     UniqueConstraint("session_id", "position"),
     UniqueConstraint("session_id", "message_id"),
     Index(None, "message_id"),
-    # Small where an index may be of some rows only: answers that are streaming now.
     _json_check("payload"),
     comment="One row a message",
 )
@@ -263,10 +259,16 @@ states = Table(
     _json_check("value"),
     comment="One row a named state",
 )
-#: Where a database can, only of the answers that stream now, which are few.
-_streaming = Index(None, messages.c.state)
-#: The same of sessions that are forks.
-_forks = Index(None, sessions.c.forked_from)
+_s, _m = sessions.c, messages.c
+#: Where a database can, these are of some rows only, so that an append to a session without an owner, say, writes to no
+#: index of owners.
+_PARTIAL = (
+    (Index(None, _s.user_id, _s.updated_at, _s.session_id), "user_id IS NOT NULL"),
+    (Index(None, _s.tenant_id, _s.updated_at, _s.session_id), "tenant_id IS NOT NULL"),
+    (Index(None, _s.expires_at), "expires_at IS NOT NULL"),
+    (Index(None, _s.forked_from), "forked_from IS NOT NULL"),
+    (Index(None, _m.state), "state = 'streaming'"),
+)
 
 
 def complete() -> MetaData:
@@ -277,7 +279,7 @@ def complete() -> MetaData:
     """
     for table in (sessions, messages, states):
         table.dialect_kwargs.update(table_options())
-    for index, some in ((_streaming, "state = 'streaming'"), (_forks, "forked_from IS NOT NULL")):
+    for index, some in _PARTIAL:
         where = text(some)
         index.dialect_kwargs.update({"postgresql_where": where, "sqlite_where": where})
     return METADATA
