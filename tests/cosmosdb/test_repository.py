@@ -22,6 +22,7 @@ from chatstore.backends.cosmosdb import items, places
 from chatstore.backends.cosmosdb.places import Seen
 from chatstore.backends.cosmosdb.url import parse_url
 from chatstore.codec import Row
+from chatstore.contract import STATES
 from chatstore.errors import (
     Invalid,
     MessageTooLarge,
@@ -572,7 +573,7 @@ def test_something_else_of_the_sdk_is_refused(client: CosmosClient) -> None:
 
 def test_search_is_refused(store: Repository) -> None:
     """What the service cannot do is said, with those that can."""
-    assert {"search"} == store.capabilities.denied
+    assert {"search", *STATES} == store.capabilities.denied
     assert 99 == store.capabilities.atomic_batch
     with pytest.raises(NotSupported, match="sqlite"):
         store.search("hello")
