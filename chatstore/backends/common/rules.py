@@ -167,7 +167,7 @@ class SessionState:
         if len(self.rows) > count:
             self._ids = None
             del self.rows[count:]
-        return SessionState(self.session, self.rows, self.ids())
+        return SessionState(self.session, self.rows, self._ids or self.ids())
 
     def ids(self) -> dict[str, Row]:
         """Return the rows by message id."""
@@ -210,7 +210,7 @@ class SessionState:
 
     def known(self, drafts: Sequence[Draft]) -> dict[str, Row]:
         """Return the rows of those *drafts* whose id is stored; raise `MessageConflict` for another body."""
-        ids = self.ids()
+        ids = self._ids or self.ids()
         found = {}
         for draft in drafts:
             row = ids.get(draft.message_id)
@@ -243,7 +243,8 @@ class SessionState:
         """
         known = self.known(drafts)
         if len(known) < len(drafts) or not drafts:
-            self.expect(revision)
+            if revision is not None:
+                self.expect(revision)
             if after is not None:
                 self._cut(after)
                 known = self.known(drafts)
