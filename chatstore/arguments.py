@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
@@ -19,7 +20,7 @@ from chatstore.strictjson import check_json, dumps, is_storable
 from chatstore.words import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from chatstore.records import ChatSession, SessionOrder
     from chatstore.words import Query
@@ -49,9 +50,8 @@ class _Unset:
 UNSET: Final[Any] = _Unset()
 
 
-def utcnow() -> datetime:
-    """Return the library's clock: aware, UTC, microseconds."""
-    return datetime.now(UTC)
+#: The library's clock: aware, UTC, microseconds.
+utcnow: Final[Callable[[], datetime]] = partial(datetime.now, UTC)
 
 
 def microseconds(moment: datetime) -> int:
