@@ -1,7 +1,7 @@
 """`Engines`: the engines for a database of ours or of the caller's, and which of its schemas have been looked at.
 
-This module knows how an engine is made and prepared, and what is held by who writes to a SQLite file. How long engines live is
-the lease's (`chatstore.backends.common.leases`). It refuses to know sessions and messages.
+This module knows how an engine is made and prepared, and what is held by who writes to a SQLite file. How long engines
+live is the lease's (`chatstore.backends.common.leases`). It refuses to know sessions and messages.
 """
 
 from __future__ import annotations
