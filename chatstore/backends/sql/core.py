@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from chatstore.arguments import NewSession, place_of
+from chatstore.arguments import NewSession
 from chatstore.backends.common import rules
 from chatstore.backends.sql import rows, states
 from chatstore.backends.sql.appending import check_sizes
@@ -23,6 +23,7 @@ from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.contract import BeginAnswer
 from chatstore.failures import another_body, missing, no_message, out_of_order, stale, taken
 from chatstore.messages import PurgeReport
+from chatstore.paging import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

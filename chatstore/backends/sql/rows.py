@@ -15,8 +15,8 @@ from chatstore.messages import ChatSession
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from chatstore.arguments import Keyset
     from chatstore.contract import Call, ListSessions
+    from chatstore.paging import Keyset
 
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
