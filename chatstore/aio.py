@@ -9,10 +9,10 @@ from abc import abstractmethod
 from time import monotonic
 from asyncio import sleep
 from typing import TYPE_CHECKING, Any, Literal, Self
-from chatstore import arguments, codec, deadlines, overlaps
+from chatstore import arguments, codec, deadlines, overlaps, paging
 from chatstore.answers import FLUSH_SECONDS, part_of
 from chatstore.aio_answers import AsyncStreamingAnswer
-from chatstore.arguments import UNSET, check_revision, make_changes, make_page, make_session, utcnow
+from chatstore.arguments import UNSET, check_revision, make_changes, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
 from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage
 from chatstore.deadlines import Deadline, running
@@ -21,7 +21,8 @@ from chatstore.failures import contended, missing
 from chatstore.ids import check_session_id
 from chatstore.overlaps import CONTENDED
 from chatstore.records import ABANDONED_AFTER, NEWEST_FIRST, STREAMING
-from chatstore.repository import Facade, Walk, whole
+from chatstore.walking import Walk, whole
+from chatstore.repository import Facade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
@@ -151,7 +152,7 @@ class AsyncRepository(Facade):
         session. The list is live: a session that changes while you page moves to the end of the newest. Raises
         `InvalidCursor` for a malformed cursor, or one of other filters or another order.
         """
-        wanted = arguments.make_session_filter(
+        wanted = paging.make_session_filter(
             tenant_id=tenant_id,
             user_id=user_id,
             archived=archived,
@@ -159,11 +160,11 @@ class AsyncRepository(Facade):
             updated_since=updated_since,
             forked_from=forked_from,
         )
-        order = arguments.check_order(order)
+        order = paging.check_order(order)
         digest = wanted.digest(self._scope, order)
-        start, size = arguments.decode_cursor(cursor, digest), arguments.check_list_limit(limit)
+        start, size = paging.decode_cursor(cursor, digest), paging.check_list_limit(limit)
         call = ListSessions(self._scope, utcnow(), wanted, size + 1, start, order)
-        return make_page(await self._call(self._core.list_sessions, call), size, digest, order)
+        return paging.make_page(await self._call(self._core.list_sessions, call), size, digest, order)
 
     async def fork_session(
         self, session_id: str, new_session_id: str, *, through: int | None = None

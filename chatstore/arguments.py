@@ -1,4 +1,4 @@
-"""What callers pass, checked and in one form: ids, scopes, windows, filters, cursors, the clock.
+"""What callers pass, checked and in one form: scopes, numbers, times, windows, sessions, filters; and the clock.
 
 Both repositories and every backend work on these values, so that a wrong argument fails the same way everywhere,
 before anything is written.
@@ -10,18 +10,17 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
-from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
+from chatstore.errors import Invalid, InvalidMessage, InvalidSessionId
 from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad, plain
-from chatstore.records import NEWEST_FIRST, SESSION_ORDERS, Page
 from chatstore.strictjson import check_json, dumps, is_storable
 from chatstore.words import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from chatstore.records import ChatSession, SessionOrder
     from chatstore.words import Query
 
 PAGE_LIMIT = 1000
@@ -30,11 +29,10 @@ MAX_POSITION = 2**62
 #: From here on every float is a whole number.
 EXACT = 2.0**53
 METADATA_DEPTH = 30
-#: What one search or list may ask for; more of it some databases refuse, after seconds.
+#: What one search may ask for; more of it some databases refuse, after seconds.
 MAX_QUERY = 10_000
 MAX_WORDS = 500
 MAX_TYPES = 100
-MAX_KEYS = 100
 #: What no database holds, escaped in JSON text: an odd number of backslashes before the u.
 _ESCAPED_UNSTORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])")
 
@@ -49,9 +47,8 @@ class _Unset:
 UNSET: Final[Any] = _Unset()
 
 
-def utcnow() -> datetime:
-    """Return the library's clock: aware, UTC, microseconds."""
-    return datetime.now(UTC)
+#: The library's clock: aware, UTC, microseconds.
+utcnow: Final[Callable[[], datetime]] = partial(datetime.now, UTC)
 
 
 def microseconds(moment: datetime) -> int:
@@ -139,6 +136,14 @@ def check_natural(value: int, name: str) -> int:
         msg = f"{name} is {given}: pass an integer of 0 or more"
         raise Invalid(msg)
     return min(value, 2**63 - 1)
+
+
+def check_page_limit(value: int) -> int:
+    """Return *value* if it is 0 to 1,000, else raise `Invalid`."""
+    if check_natural(value, "limit") > PAGE_LIMIT:
+        msg = f"limit is at most {PAGE_LIMIT}: pass next_cursor as cursor to get more"
+        raise Invalid(msg)
+    return value
 
 
 def check_time(value: datetime | None, name: str) -> datetime | None:
@@ -291,124 +296,6 @@ class NewSession(NamedTuple):
     title: str | None
     metadata: dict[str, Any]
     expires_at: datetime | None
-
-
-class SessionFilter(NamedTuple):
-    """Which sessions a list shows. *archived* None shows both kinds."""
-
-    tenant_id: str | None = None
-    user_id: str | None = None
-    archived: bool | None = False
-    metadata: tuple[tuple[str, Any], ...] = ()
-    updated_since: datetime | None = None
-    forked_from: str | None = None
-
-    def digest(self, scope: Scope, order: SessionOrder) -> str:
-        """Return what a cursor must carry, so that it is refused beside other filters, or in another order."""
-        told = [
-            scope.tenant_id,
-            scope.user_id,
-            self.tenant_id,
-            self.user_id,
-            self.archived,
-            self.metadata,
-            self.updated_since,
-        ]
-        if self.forked_from is not None:  # so that a cursor of before stays one
-            told.append(self.forked_from)
-        if order != NEWEST_FIRST:
-            told.append(order)
-        from hashlib import sha256
-
-        return sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def make_session_filter(
-    *,
-    tenant_id: str | None,
-    user_id: str | None,
-    archived: bool | None,
-    metadata: Mapping[str, Any] | None,
-    updated_since: datetime | None,
-    forked_from: str | None = None,
-) -> SessionFilter:
-    """Return the checked filter; *metadata* holds top-level keys and the scalar each must equal."""
-    wanted = check_metadata(metadata)
-    if len(wanted) > MAX_KEYS:
-        msg = f"metadata has {len(wanted):,} keys to filter by: pass at most {MAX_KEYS}"
-        raise Invalid(msg)
-    for key, value in wanted.items():
-        if not isinstance(value, str | int | float | bool | None):
-            msg = f"metadata[{key!r}] must be a string, number, boolean or None: pass one of these"
-            raise Invalid(msg)
-    if not isinstance(archived, bool | None):
-        msg = "archived must be True (only archived), False (without them) or None (both): pass one of these"
-        raise Invalid(msg)
-    return SessionFilter(
-        check_owner_id(tenant_id, "tenant_id"),
-        check_owner_id(user_id, "user_id"),
-        archived,
-        tuple(sorted(wanted.items())),
-        check_time(updated_since, "updated_since"),
-        None if forked_from is None else check_session_id(forked_from),
-    )
-
-
-def check_order(value: str) -> SessionOrder:
-    """Return *value* if a list can have that order, else raise `Invalid`."""
-    if value not in SESSION_ORDERS:
-        msg = f"order is {value!r}: pass one of {', '.join(SESSION_ORDERS)}"
-        raise Invalid(msg)
-    return cast("SessionOrder", value)
-
-
-def check_list_limit(value: int) -> int:
-    """Return *value* if it is 1 to 1,000, else raise `Invalid`: a page of nothing would look like the last one."""
-    if check_page_limit(value) == 0:
-        msg = f"limit is 0, and a page of nothing has no next one: pass a number from 1 to {PAGE_LIMIT}"
-        raise Invalid(msg)
-    return value
-
-
-def check_page_limit(value: int) -> int:
-    """Return *value* if it is 0 to 1,000, else raise `Invalid`."""
-    if check_natural(value, "limit") > PAGE_LIMIT:
-        msg = f"limit is at most {PAGE_LIMIT}: pass next_cursor as cursor to get more"
-        raise Invalid(msg)
-    return value
-
-
-_CURSOR_VERSION = 1
-Keyset = tuple[datetime, str]
-
-
-def encode_cursor(key: Keyset, digest: str) -> str:
-    """Return the opaque, versioned form of the last row of a page."""
-    text = json.dumps([_CURSOR_VERSION, digest, microseconds(key[0]), key[1]], separators=(",", ":"))
-    from base64 import urlsafe_b64encode
-
-    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def decode_cursor(value: str | None, digest: str) -> Keyset | None:
-    """Return where a page begins; raise `InvalidCursor` for anything but a cursor of these filters."""
-    if value is None:
-        return None
-    from base64 import b64decode
-
-    try:
-        padded = value.encode("ascii") + b"=" * (-len(value) % 4)
-        version, made_for, micros, last_id = json.loads(b64decode(padded, altchars=b"-_", validate=True))
-        seconds, micro = divmod(int(micros), 1_000_000)
-        updated_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
-        check_session_id(last_id)
-    except (ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
-        msg = "the cursor is malformed: pass a page's next_cursor unchanged, or None for the first page"
-        raise InvalidCursor(msg) from None
-    if version != _CURSOR_VERSION or made_for != digest:
-        msg = "the cursor was made for other filters: start again with cursor=None"
-        raise InvalidCursor(msg)
-    return updated_at, last_id
 
 
 # ------------------------------------------------------------------------------------------------ search, usage, purge
@@ -590,17 +477,3 @@ def make_changes(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
         msg = "archived must be True or False: pass one of them"
         raise Invalid(msg)
     return changes
-
-
-def place_of(session: ChatSession, order: SessionOrder) -> Keyset:
-    """Return what *session* is sorted by in a list of *order*."""
-    return getattr(session, order.removeprefix("-")), session.session_id
-
-
-def make_page(
-    found: Sequence[ChatSession], limit: int, digest: str, order: SessionOrder
-) -> Page[ChatSession]:
-    """Return a page from one session more than fits."""
-    items = list(found[:limit])
-    more = len(found) > limit
-    return Page(items, encode_cursor(place_of(items[-1], order), digest) if more else None)

@@ -17,17 +17,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.arguments import (
-        Keyset,
         NewSession,
         PurgeRule,
         Scope,
         SearchFilter,
-        SessionFilter,
         UsageFilter,
         Window,
     )
     from chatstore.codec import Appended, Draft, Row
     from chatstore.messages import Message
+    from chatstore.paging import Keyset, SessionFilter
     from chatstore.records import (
         Capabilities,
         ChatSession,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ID: Final = 255
+#: Matches what nearly every id is: ASCII that prints, without a space at either end. `id_fault` judges the others.
+_usual: Final = re.compile(rf"[!-~](?:[ -~]{{0,{MAX_ID - 2}}}[!-~])?").fullmatch
 
 
 def is_bad(character: str) -> bool:
@@ -57,6 +60,8 @@ def checked_id(value: str) -> str:
 
 def check_session_id(value: str) -> str:
     """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
+    if type(value) is str and _usual(value):
+        return value
     if fault := id_fault(value):
         msg = f"the session id {fault}: {_remedy(value)}"
         raise InvalidSessionId(msg)

@@ -17,9 +17,9 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary, WeakSet
 
-from chatstore import arguments, codec, deadlines, overlaps
+from chatstore import arguments, codec, deadlines, overlaps, paging
 from chatstore.answers import FLUSH_SECONDS, StreamingAnswer, part_of
-from chatstore.arguments import UNSET, Scope, check_revision, make_changes, make_page, make_session, utcnow
+from chatstore.arguments import UNSET, Scope, check_revision, make_changes, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
 from chatstore.contract import (
     AddMessages,
@@ -53,11 +53,12 @@ from chatstore.contract import (
 )
 from chatstore.deadlines import Deadline, running
 from chatstore.errors import Conflict, CorruptRecord, NotSupported, PartialWrite
-from chatstore.failures import contended, corrupt, missing
+from chatstore.failures import contended, missing
 from chatstore.ids import check_session_id
 from chatstore.overlaps import CONTENDED
-from chatstore.records import ABANDONED_AFTER, COMPLETE, NEWEST_FIRST, STREAMING
+from chatstore.records import ABANDONED_AFTER, NEWEST_FIRST, STREAMING
 from chatstore.schemes import schemes_where
+from chatstore.walking import Walk, whole
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -83,40 +84,6 @@ if TYPE_CHECKING:
     from chatstore.records import SessionOrder, State
 
     Twins: TypeAlias = WeakKeyDictionary[AbstractEventLoop, tuple["AsyncRepository", WeakSet[Any]]]
-
-
-class Walk:
-    """Where `iter_records` stands in a session, and what it could not read on its way."""
-
-    def __init__(self, session_id: str, after: int | None) -> None:
-        """Begin after position *after*."""
-        self.session_id = session_id
-        self.position = 0 if after is None else arguments.check_natural(after, "after")
-        self.more = True
-        self._damaged: list[int] = []
-
-    def step(self, part: Sequence[MessageRecord], lost: Sequence[int] = ()) -> Sequence[MessageRecord]:
-        """Move past *part* and the damaged positions *lost* in it; return *part*."""
-        self._damaged += lost
-        self.more = len(part) + len(lost) >= CHUNK
-        self.position = max([self.position, *lost[-1:], *(record.position for record in part[-1:])])
-        return part
-
-    def passed(self, error: CorruptRecord) -> Sequence[MessageRecord]:
-        """Move past the positions that *error* names, and return its records; raise an error about anything else."""
-        if not error.positions:
-            raise error
-        return self.step(error.records, error.positions)
-
-    def end(self) -> None:
-        """Raise `CorruptRecord` if any record was damaged."""
-        if self._damaged:
-            raise corrupt(self.session_id, self._damaged, others="were yielded")
-
-
-def whole(records: Iterable[MessageRecord]) -> list[Message]:
-    """Return the messages of *records* without the answers that are streaming or incomplete."""
-    return [record.message for record in records if record.state in (None, COMPLETE)]
 
 
 class Facade(ABC):
@@ -293,7 +260,7 @@ class Repository(Facade):
         session. The list is live: a session that changes while you page moves to the end of the newest. Raises
         `InvalidCursor` for a malformed cursor, or one of other filters or another order.
         """
-        wanted = arguments.make_session_filter(
+        wanted = paging.make_session_filter(
             tenant_id=tenant_id,
             user_id=user_id,
             archived=archived,
@@ -301,11 +268,11 @@ class Repository(Facade):
             updated_since=updated_since,
             forked_from=forked_from,
         )
-        order = arguments.check_order(order)
+        order = paging.check_order(order)
         digest = wanted.digest(self._scope, order)
-        start, size = arguments.decode_cursor(cursor, digest), arguments.check_list_limit(limit)
+        start, size = paging.decode_cursor(cursor, digest), paging.check_list_limit(limit)
         call = ListSessions(self._scope, utcnow(), wanted, size + 1, start, order)
-        return make_page(self._call(self._core.list_sessions, call), size, digest, order)
+        return paging.make_page(self._call(self._core.list_sessions, call), size, digest, order)
 
     def fork_session(
         self, session_id: str, new_session_id: str, *, through: int | None = None

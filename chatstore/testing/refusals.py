@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 
 from chatstore import contract
-from chatstore.arguments import MAX_KEYS, MAX_TYPES, MAX_WORDS
+from chatstore.arguments import MAX_TYPES, MAX_WORDS
 from chatstore.errors import ChatstoreError, Invalid, NotSupported
+from chatstore.paging import MAX_KEYS
 from chatstore.records import DurabilityLevel
 from chatstore.testing.driver import ContractPart, collected, inner, offered
 from chatstore.testing.loading import record

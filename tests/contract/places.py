@@ -259,6 +259,7 @@ def _ordinary(place: Place, database: str) -> Iterator[Place]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execution, "prepare", execution.ordinary)
         patch.setattr(execution, "run", execution.run_ordinarily)
+        patch.setattr(execution, "begin", execution.begin_ordinarily)
         with _url(place, f"{database}-sync") as found:
             yield found
 

@@ -94,11 +94,7 @@ def imports(tree: ast.Module, body: str) -> str:
     """Return those imports of `chatstore.repository` that *body* needs."""
     runtime = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     checking = next(node for node in tree.body if isinstance(node, ast.If)).body
-    runtime.append(
-        ast.ImportFrom(
-            "chatstore.repository", [ast.alias("Facade"), ast.alias("Walk"), ast.alias("whole")], 0
-        )
-    )
+    runtime.append(ast.ImportFrom("chatstore.repository", [ast.alias("Facade")], 0))
     lines = [line for node in runtime for line in needed(node, f"{body} Facade() TYPE_CHECKING")]
     typed = [line for node in checking for line in needed(node, body)]
     return "\n".join([*lines, "", "if TYPE_CHECKING:", *(f"    {line}" for line in typed), ""])

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 import chatstore
 from chatstore import AIMessage, HumanMessage, errors
 from chatstore.backends.common import leases
-from chatstore.backends.sql import core, migrations
+from chatstore.backends.sql import appending, core, migrations
 from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.fast_path import Compiled
 from chatstore.backends.sql.lending import DIRECT, WRITES, Lent
@@ -206,7 +206,7 @@ def test_many_messages_are_stored_as_few_are(url: str) -> None:
     """What goes to PostgreSQL by COPY: hard texts come back, known ids are known, and what fails leaves nothing."""
     many = [
         AIMessage(HARD[n % len(HARD)], id=f"m{n}", name=HARD[n % len(HARD)], usage_metadata=usage(n))
-        for n in range(core.COPIED + 5)
+        for n in range(appending.COPIED + 5)
     ]
     with opened(url) as repository:
         first = repository.add_messages("s", many)

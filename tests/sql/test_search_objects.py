@@ -423,7 +423,7 @@ def test_an_owner_that_is_not_checked_again_is_seen(
         connection.execute(update(sessions).values(user_id="bob"))
     assert [] == places(repository, "plum", user_id="ada")
     monkeypatch.setattr(search, "_sessions", lambda q, call: [q.visible(call.scope)])
-    repository._core.q._built.clear()  # type: ignore[attr-defined]
+    repository._core.q.built.clear()  # type: ignore[attr-defined]
     if engine.dialect.name == "mariadb":
         monkeypatch.setattr(search, "FEW", -1)
 

@@ -10,7 +10,7 @@ import pytest
 
 import chatstore
 from chatstore import HumanMessage
-from chatstore.backends.sql import core
+from chatstore.backends.sql import core, reading
 
 
 def test_purge_spares_what_was_written_since_it_looked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,14 +39,14 @@ def test_get_message_never_shows_the_session_that_came_after(
     """Whatever is deleted and made again while it runs, an owner sees his own message or none."""
     with chatstore.connect(url) as repository:
         repository.scope(user_id="a").add_messages("s", [HumanMessage("of a")])
-        found = core.get_session
+        found = reading.get_session
 
         def overtaken(*given: Any) -> Any:
             seen = found(*given)
-            monkeypatch.setattr(core, "get_session", found)
+            monkeypatch.setattr(reading, "get_session", found)
             repository.delete_session("s")
             repository.scope(user_id="b").add_messages("s", [HumanMessage("of b")])
             return seen
 
-        monkeypatch.setattr(core, "get_session", overtaken)
+        monkeypatch.setattr(reading, "get_session", overtaken)
         assert "of a" == repository.scope(user_id="a").get_message("s", 1).message.content

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chatstore
-from chatstore import arguments
+from chatstore import arguments, paging
 from chatstore.arguments import EVERYTHING, UNSET, Scope
 from chatstore.errors import Invalid, InvalidCursor, InvalidSessionId
 from chatstore.ids import check_owner_id, check_session_id
@@ -31,7 +31,7 @@ def nothing(**given: Any) -> Any:
         "metadata": None,
         "updated_since": None,
     }
-    return arguments.make_session_filter(**{**wanted, **given})
+    return paging.make_session_filter(**{**wanted, **given})
 
 
 # ------------------------------------------------------------------------------------------------ session_key
@@ -239,9 +239,9 @@ moments = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  
 )
 def test_a_cursor_holds_its_key(moment: datetime, session: str) -> None:
     """A cursor comes back as the key it was made of, and is text that fits into a URL."""
-    cursor = arguments.encode_cursor((moment, session), "digest")
+    cursor = paging.encode_cursor((moment, session), "digest")
 
-    assert (moment, session) == arguments.decode_cursor(cursor, "digest")
+    assert (moment, session) == paging.decode_cursor(cursor, "digest")
     assert cursor.isascii()
     assert set(cursor) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -250,7 +250,7 @@ def test_a_cursor_holds_its_key(moment: datetime, session: str) -> None:
 def test_no_text_is_a_cursor_by_chance(text: str) -> None:
     """Whatever `cursor` did not make raises `InvalidCursor`, and nothing else."""
     with pytest.raises(InvalidCursor):
-        arguments.decode_cursor(text, "digest")
+        paging.decode_cursor(text, "digest")
 
 
 json_values = st.recursive(
@@ -265,7 +265,7 @@ def test_a_cursor_with_other_insides_is_refused_or_a_key(value: Any) -> None:
     """JSON of any shape in the place of a cursor's raises `InvalidCursor`, or is a key that can be used."""
     text = base64.urlsafe_b64encode(json.dumps(value).encode("utf-8", "surrogatepass")).decode().rstrip("=")
     try:
-        found = arguments.decode_cursor(text, "digest")
+        found = paging.decode_cursor(text, "digest")
     except InvalidCursor:
         return
     assert found is not None
@@ -276,8 +276,8 @@ def test_a_cursor_with_other_insides_is_refused_or_a_key(value: Any) -> None:
 def test_a_cursor_is_for_its_filters() -> None:
     """Another digest raises `InvalidCursor`; None is the first page."""
     with pytest.raises(InvalidCursor, match="filters"):
-        arguments.decode_cursor(arguments.encode_cursor((NOW, "s"), "one"), "other")
-    assert arguments.decode_cursor(None, "one") is None
+        paging.decode_cursor(paging.encode_cursor((NOW, "s"), "one"), "other")
+    assert paging.decode_cursor(None, "one") is None
 
 
 def test_every_filter_and_scope_has_a_digest_of_its_own() -> None:

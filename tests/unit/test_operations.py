@@ -9,7 +9,7 @@ from chatstore import arguments, connect
 from chatstore.backends.cosmosdb.repository import CosmosStore
 from chatstore.backends.dynamodb.store import DynamoDBStore
 from chatstore.backends.file import SingleFileRepository
-from chatstore.backends.sql import core as sql
+from chatstore.backends.sql import reading as sql
 from chatstore.contract import OPERATIONS, AddMessages, Core, CountMessages
 from chatstore.repository import Repository
 

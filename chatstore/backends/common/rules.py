@@ -20,6 +20,7 @@ from chatstore.contract import WriteAnswer
 from chatstore.errors import InvalidMessage
 from chatstore.failures import another_body, closed, no_message, out_of_order, stale
 from chatstore.messages import ChatSession, MessageRecord, UsageRow
+from chatstore.paging import place_of
 from chatstore.records import ABANDONED, COMPLETE, INCOMPLETE, STREAMING
 from chatstore.strictjson import canonical
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from chatstore.arguments import Keyset, NewSession, PurgeRule, SessionFilter, UsageFilter, Window
+    from chatstore.arguments import NewSession, PurgeRule, UsageFilter, Window
     from chatstore.codec import Draft
     from chatstore.contract import CloseAnswers, UpdateMessage, UpdateSession
+    from chatstore.paging import Keyset, SessionFilter
     from chatstore.records import SessionOrder
 
 #: No changes of a session's own data.
@@ -138,7 +140,7 @@ def sort_sessions(
 ) -> list[ChatSession]:
     """Return the first *limit* (None: all) of the sessions *found* that come behind *start* in *order*."""
     down = order.startswith("-")
-    keyed = [(arguments.place_of(session, order), session) for session in found]
+    keyed = [(place_of(session, order), session) for session in found]
     if start is not None:
         keyed = [one for one in keyed if (one[0] < start if down else one[0] > start)]
     keyed.sort(key=lambda one: one[0], reverse=down)
@@ -167,7 +169,7 @@ class SessionState:
         if len(self.rows) > count:
             self._ids = None
             del self.rows[count:]
-        return SessionState(self.session, self.rows, self.ids())
+        return SessionState(self.session, self.rows, self._ids or self.ids())
 
     def ids(self) -> dict[str, Row]:
         """Return the rows by message id."""
@@ -210,7 +212,7 @@ class SessionState:
 
     def known(self, drafts: Sequence[Draft]) -> dict[str, Row]:
         """Return the rows of those *drafts* whose id is stored; raise `MessageConflict` for another body."""
-        ids = self.ids()
+        ids = self._ids or self.ids()
         found = {}
         for draft in drafts:
             row = ids.get(draft.message_id)
@@ -243,7 +245,8 @@ class SessionState:
         """
         known = self.known(drafts)
         if len(known) < len(drafts) or not drafts:
-            self.expect(revision)
+            if revision is not None:
+                self.expect(revision)
             if after is not None:
                 self._cut(after)
                 known = self.known(drafts)

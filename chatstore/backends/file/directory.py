@@ -232,11 +232,11 @@ class DirectoryCore(FilesCore):
         before, after, header = conversation.stored, conversation.session, conversation.header
         if after is before:
             return
-        own = {name: getattr(before, name) for name in ("title", "metadata")}
-        made = header._replace(
-            session=replace(header.session, **own, created_at=after.created_at), pending=None
+        own = replace(
+            header.session, title=before.title, metadata=before.metadata, created_at=after.created_at
         )
-        if conversation.new and any(getattr(after, name) is not value for name, value in own.items()):
+        made = header._replace(session=own, pending=None)
+        if conversation.new and (after.title is not before.title or after.metadata is not before.metadata):
             made = made._replace(pending=Pending(after.revision, after.title, after.metadata))
         # What an append that was broken off left there would count with this one.
         if made != header:

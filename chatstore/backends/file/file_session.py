@@ -329,13 +329,13 @@ class FilesCore(WholeSessionCore):
             self.make(conversation)
         elif conversation.session is conversation.stored:
             pass
-        elif rows and conversation.grows and not conversation.new:
-            self.rewrite(conversation, rows=False)
-        elif rows and conversation.grows:
+        elif not rows or not conversation.grows:
+            self.rewrite(conversation, rows=rows)
+        elif conversation.new:
             mtime = 1000 * conversation.session.revision if self.dated else None
             array_file.append(cast("Array", conversation.array), conversation.new_lines(), mtime=mtime)
         else:
-            self.rewrite(conversation, rows=rows)
+            self.rewrite(conversation, rows=False)
 
     # ---- reading
 

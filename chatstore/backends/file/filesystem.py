@@ -268,7 +268,8 @@ class FileLock:
         _held.locks.add(self)
 
     def __del__(self) -> None:
-        release(self)
+        if self.descriptor >= 0:
+            release(self)
 
 
 class _Held:
@@ -294,7 +295,7 @@ def acquire(path: str, flags: int, *, write: bool) -> FileLock | None:
     None where nothing is there. Threads exclude each other like processes, because each has a descriptor of
     its own. Raises `StorageUnavailable` when others held it until the deadline.
     """
-    until = time.monotonic() + left(DEFAULT)
+    began = time.monotonic()
     while True:
         try:
             with undivided:  # a child that did not know of its copy would keep the lock
@@ -304,7 +305,7 @@ def acquire(path: str, flags: int, *, write: bool) -> FileLock | None:
         try:
             if flags & os.O_CREAT:
                 _hand_over(path, lock.descriptor)
-            _wait(lock.descriptor, path, until, write=write)
+            _wait(lock.descriptor, path, began, write=write)
             if _still_at(path, lock.descriptor):
                 return lock
         except BaseException:
@@ -321,14 +322,14 @@ def release(lock: FileLock) -> None:
         os.close(descriptor)
 
 
-def _wait(descriptor: int, path: str, until: float, *, write: bool) -> None:
+def _wait(descriptor: int, path: str, began: float, *, write: bool) -> None:
     kind = (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB
     while True:
         try:
             fcntl.flock(descriptor, kind)
             return
         except BlockingIOError:
-            if time.monotonic() > until:
+            if left(began + DEFAULT - time.monotonic()) <= 0:
                 name = path.partition("/.locks")[0]
                 raise passed(f"another process, or thread, kept {name} locked") from None
         time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - so that those who wait do not march in step

@@ -20,7 +20,6 @@ from chatstore.records import NEWEST_FIRST, PurgeReport, UsageRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from chatstore.arguments import Keyset
     from chatstore.backends.redis.server import Server
     from chatstore.contract import (
         Call,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         Usage,
         WriteAnswer,
     )
+    from chatstore.paging import Keyset
     from chatstore.records import ChatSession, MessageRecord, SearchHit
 
 

@@ -21,7 +21,7 @@ from chatstore.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from chatstore.arguments import Keyset
+    from chatstore.paging import Keyset
     from chatstore.records import ChatSession
 
 #: How long an entry without a session may belong to a session that is just being created.

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from chatstore.arguments import Keyset
     from chatstore.backends.sql.plans import Plan
     from chatstore.backends.sql.repository import SQLRepository
     from chatstore.backends.sql.statements import Statements
     from chatstore.messages import ChatSession
+    from chatstore.paging import Keyset
 
 R = TypeVar("R")
 #: Sessions that a page looks at where no index helps, and how many in one statement.

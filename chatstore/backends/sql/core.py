@@ -1,8 +1,8 @@
 """The operations as plain functions of a Connection, synchronous, written once.
 
-This module knows what each operation does inside one transaction (or, where its name ends in ``_once``, in one
-statement of its own); it refuses to know who lends the connection, commits, retries or awaits. Every function that
-writes touches the session's row first: whoever holds that row is the only writer of the session.
+This module knows what each operation does inside one transaction; those of one statement are in `reading`, and the
+short way of an append in `appending`. It refuses to know who lends the connection, commits, retries or awaits. Every
+function that writes touches the session's row first: whoever holds that row is the only writer of the session.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from chatstore import codec
-from chatstore.arguments import NewSession, place_of
+from chatstore.arguments import NewSession
 from chatstore.backends.common import rules
-from chatstore.backends.sql import execution, rows, states
-from chatstore.backends.sql.dialects.base import UNMEASURED
+from chatstore.backends.sql import rows, states
+from chatstore.backends.sql.appending import check_sizes
 from chatstore.backends.sql.rows import SESSION, row_of, session_of
-from chatstore.codec import Appended, Row, record_of, records_of, same_body
+from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.contract import BeginAnswer
-from chatstore.errors import CorruptRecord
-from chatstore.failures import another_body, found_nowhere, missing, no_message, out_of_order, stale, taken
-from chatstore.messages import PurgeReport, Records
+from chatstore.failures import another_body, missing, no_message, out_of_order, stale, taken
+from chatstore.messages import PurgeReport
+from chatstore.paging import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,14 +37,10 @@ if TYPE_CHECKING:
         AddMessages,
         AskDurability,
         CloseAnswers,
-        CountMessages,
         CreateSession,
         DeleteMessage,
         DeleteSession,
-        FindMessage,
         ForkSession,
-        GetMessage,
-        GetMessages,
         InSession,
         ListSessions,
         LoadRecords,
@@ -57,7 +52,7 @@ if TYPE_CHECKING:
         UpdateSession,
         Usage,
     )
-    from chatstore.messages import ChatSession, Durability, Message, MessageRecord, UsageRow
+    from chatstore.messages import ChatSession, Durability, MessageRecord, UsageRow
 
 #: Ids or sessions in one statement.
 MANY = 500
@@ -66,12 +61,6 @@ COPIED = 500
 
 
 # ------------------------------------------------------------------------------------------------ finding and locking
-
-
-def get_session(c: Connection, q: Statements, call: InSession) -> ChatSession | None:
-    """Return the session if *scope* sees it."""
-    row = q.session(call.scope, c.dialect).first_row(c, rows.parameters(call))
-    return None if row is None else session_of(row)
 
 
 def locked(c: Connection, q: Statements, session_id: str) -> ChatSession | None:
@@ -230,49 +219,9 @@ def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession
 # ------------------------------------------------------------------------------------------------ append and load
 
 
-def append_once(c: Connection, q: Statements, call: AddMessages) -> Appended | None:
-    """Append without looking any id up; None where no session of this id is in scope, at the revision expected.
-
-    A known id is a unique violation, which undoes all of it, the counter included.
-    """
-    _fit(c, q, call.drafts)
-    size = len(call.drafts)
-    copying = q.copying(c.dialect) if size >= COPIED and execution.can_copy(c) else None
-    at_once = q.appends_at_once and copying is None
-    row = _append_at_once(c, q, call) if at_once else _count_on(c, q, call)
-    if row is None:
-        return None
-    last, revision = row
-    stored = [Row(position, draft) for position, draft in enumerate(call.drafts, last - size + 1)]
-    if copying is not None:
-        execution.copy(c, copying, rows.lines(call.session_id, stored))
-    elif not at_once:
-        q.insert_many(c.dialect).insert(c, rows.lines(call.session_id, stored))
-    if call.states:
-        states.write(c, q, call.scope, call.states, call.now)
-    return Appended(revision, stored)
-
-
-def _append_at_once(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
-    return q.append_at_once(call, c.dialect).first_row(c, rows.appending(call))  # type: ignore[no-any-return]
-
-
-def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
-    """Make room for the messages of *call*; return (last_position, revision), or None as `append_once`."""
-    upsert = q.dialect.upsert
-    if upsert is not None and upsert.returns:
-        return q.counting(call, c.dialect).first_row(c, rows.counting(call))  # type: ignore[no-any-return]
-    if upsert is not None and call.expected_revision is None:
-        c.execute(q.upsert(call.scope), rows.counting(call))
-    elif c.execute(q.count_on(call), rows.counting_on(call)).rowcount != 1:
-        return None
-    session = get_session(c, q, call)
-    return None if session is None else (session.last_position, session.revision)
-
-
 def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
     """Append under the session's lock, looking every id up first."""
-    _fit(c, q, call.drafts)
+    check_sizes(c, q, call.drafts)
     session, expected = _writable(c, q, call, call.expected_revision)
     known = _known(c, q, call.session_id, call.drafts)
     changes = rules.differing(session, call.changes)
@@ -306,7 +255,7 @@ def append_checked(c: Connection, q: Statements, call: AddMessages) -> Appended:
 
 def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
     """As `Repository.load_records`, for one chunk."""
-    _fit(c, q, [row.draft for row in call.rows])
+    check_sizes(c, q, [row.draft for row in call.rows])
     session, _ = _writable(c, q, call)
     known = _known(c, q, call.session_id, [row.draft for row in call.rows])
     new = [row for row in call.rows if row.draft.message_id not in known]
@@ -319,7 +268,7 @@ def load_records(c: Connection, q: Statements, call: LoadRecords) -> int:
 
 def replace_messages(c: Connection, q: Statements, call: ReplaceMessages) -> Appended:
     """As `Repository.replace_messages`."""
-    _fit(c, q, call.drafts)
+    check_sizes(c, q, call.drafts)
     session, expected = _writable(c, q, call, call.expected_revision)
     _expect(session, expected)
     c.execute(q.delete_from, {"sid": call.session_id, "after": 0})
@@ -328,13 +277,6 @@ def replace_messages(c: Connection, q: Statements, call: ReplaceMessages) -> App
         c.execute(q.insert_messages, rows.message_values(call.session_id, stored))
     last = session.last_position + len(stored)
     return Appended(_touch(c, q, session, call.now, message_count=len(stored), last_position=last), stored)
-
-
-def _fit(c: Connection, q: Statements, drafts: Iterable[Draft]) -> None:
-    """Raise `MessageTooLarge` before anything is sent."""
-    for draft in drafts:
-        if len(draft.content) + len(draft.payload) > UNMEASURED:
-            q.dialect.check_size(c, draft.content, draft.payload)
 
 
 def _write(
@@ -361,55 +303,6 @@ def _known(c: Connection, q: Statements, session_id: str, drafts: Sequence[Draft
 # ------------------------------------------------------------------------------------------------ reading
 
 
-def get_messages(c: Connection, q: Statements, call: GetMessages) -> list[Message]:
-    """As `Repository.get_messages`."""
-    if call.window.empty:
-        return []
-    fetched = q.messages(call.scope, call.window, c.dialect).rows(c, rows.windowed(call))
-    if call.window.last is not None:
-        fetched = fetched[::-1]
-    try:
-        return codec.decode_all(fetched)
-    except CorruptRecord:
-        # Read again for an error that names the damaged ones and carries the others.
-        return [record.message for record in get_records(c, q, call)]
-
-
-def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
-    """As `Repository.get_records`."""
-    if call.window.empty:
-        session = get_session(c, q, call)
-        return records_of(call.session_id, [], session.revision if session else 0)
-    fetched = q.records(call.scope, call.window, c.dialect).rows(c, rows.windowed(call))
-    revision = fetched[0][0] if fetched else 0
-    # The order of a subquery is no promise, and a session without messages is one line of nulls.
-    stored = sorted(
-        (row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position
-    )
-    return records_of(call.session_id, stored, revision)
-
-
-def get_message(c: Connection, q: Statements, call: GetMessage) -> MessageRecord:
-    """As `Repository.get_message`."""
-    # In one statement: between two, the session could be deleted and made again by another owner.
-    row = q.visible_row(call.scope, call.key, c.dialect).first_row(
-        c, rows.parameters(call) | {"key": call.key}
-    )
-    if row is not None:
-        return record_of(call.session_id, row_of(row))
-    raise (
-        missing(call.session_id) if get_session(c, q, call) is None else no_message(call.session_id, call.key)
-    )
-
-
-def find_message(c: Connection, q: Statements, call: FindMessage) -> MessageRecord:
-    """As `Repository.find_message`."""
-    row = q.found(call.scope, c.dialect).first_row(c, rows.parameters(call) | {"key": call.message_id})
-    if row is None:
-        raise found_nowhere(call.message_id)
-    return record_of(row[0], row_of(row[1:]))
-
-
 def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
     row = c.execute(q.row(key), {"sid": session_id, "key": key}).first()
     if row is None:
@@ -417,18 +310,12 @@ def _row(c: Connection, q: Statements, session_id: str, key: int | str) -> Row:
     return row_of(row)
 
 
-def count_messages(c: Connection, q: Statements, call: CountMessages) -> int:
-    """As `Repository.count_messages`."""
-    session = get_session(c, q, call)
-    return session.message_count if session else 0
-
-
 # ------------------------------------------------------------------------------------------------ changing messages
 
 
 def update_message(c: Connection, q: Statements, call: UpdateMessage) -> MessageRecord:
     """As `Repository.update_message`."""
-    _fit(c, q, [call.draft])
+    check_sizes(c, q, [call.draft])
     session = _seen(c, q, call)
     row = _row(c, q, call.session_id, call.key)
     edited = row._replace(draft=rules.edited_draft(call, row.draft))

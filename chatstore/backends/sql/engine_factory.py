@@ -6,6 +6,7 @@ which their dialects say.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, event
@@ -15,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from chatstore.backends.sql import execution
 from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.driver_errors import is_lost
-from chatstore.backends.sql.lending import WRITES, AwaitingPool, LendingPool
+from chatstore.backends.sql.lending import AwaitingPool, LendingPool
 from chatstore.backends.sql.url import is_memory, parse_url
 from chatstore.errors import Invalid
 from chatstore.extras import driver_not_installed
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import sqlalchemy as sa
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Engine
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -120,12 +121,7 @@ def begins_explicitly(url: URL) -> bool:
 
 def _begun_by(dialect: Dialect, engine: Engine) -> Engine:
     """Have *engine* begin the transactions that have the `WRITES` option, in the way of *dialect*."""
-
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(WRITES):
-            execution.run(connection, dialect.begin)
-
-    event.listen(engine, "begin", begin)
+    event.listen(engine, "begin", partial(execution.begin, dialect.begin))
     return engine
 
 

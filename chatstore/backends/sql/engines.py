@@ -1,13 +1,13 @@
 """`Engines`: the engines for a database of ours or of the caller's, and which of its schemas have been looked at.
 
-This module knows how an engine is made and prepared, and who waits for whom on a SQLite file. How long engines live is
-the lease's (`chatstore.backends.common.leases`). It refuses to know sessions and messages.
+This module knows how an engine is made and prepared, and what is held by who writes to a SQLite file. How long engines
+live is the lease's (`chatstore.backends.common.leases`). It refuses to know sessions and messages.
 """
 
 from __future__ import annotations
 
 import logging
-from threading import TIMEOUT_MAX, RLock
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,6 @@ from chatstore.backends.sql.engine_factory import begins_explicitly, new_async_e
 from chatstore.backends.sql.lending import DIRECT, WRITES
 from chatstore.backends.sql.levels import LEVEL
 from chatstore.backends.sql.url import is_memory, sqlite_path
-from chatstore.deadlines import left, passed
 from chatstore.forks import renewed_in_child, undivided
 
 if TYPE_CHECKING:
@@ -148,27 +147,6 @@ class _Turns:
 
 
 _turns = _Turns()
-
-
-def free(turn: Any) -> AbstractContextManager[object]:
-    """Wait until *turn* is free, or this thread's already, and return it; raise at the deadline.
-
-    Who takes it then, by a plain ``with``, which no interrupt can leave half done, may still wait for another thread's
-    call, which has a deadline too.
-    """
-    if turn._is_owned():
-        return turn  # type: ignore[no-any-return]
-    try:
-        taken = turn.acquire(blocking=False) or turn.acquire(timeout=left(TIMEOUT_MAX))
-        if taken:
-            turn.release()
-    except BaseException:
-        if turn._is_owned():  # an interrupt came in between
-            turn.release()
-        raise
-    if not taken:
-        raise passed("other threads of this process used the SQLite file")
-    return turn  # type: ignore[no-any-return]
 
 
 def engines_for(url: URL) -> Engines:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from chatstore.backends.sql.lending import WRITES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -59,6 +61,12 @@ def run_ordinarily(connection: Connection, sql: str) -> None:
     connection.exec_driver_sql(sql)
 
 
+def begin_ordinarily(sql: str, connection: Connection) -> None:
+    """Begin a transaction by *sql* where one is asked for."""
+    if connection.get_execution_options().get(WRITES):
+        run_ordinarily(connection, sql)
+
+
 def cannot_copy(_connection: Connection) -> bool:
     """Tell whether lines can be copied: SQLAlchemy has no way to."""
     return False
@@ -69,14 +77,32 @@ def copy_nothing(connection: Connection, sql: str, lines: Iterable[tuple[Any, ..
     raise NotImplementedError
 
 
-#: How a statement is prepared, how one without parameters is executed, and whether and how lines are copied.
+#: How a statement is prepared, one without parameters executed, a transaction begun, and whether and how lines are
+#: copied.
 prepare: Callable[..., Prepared]
 run: Callable[[Connection, str], None]
+begin: Callable[[str, Connection], None]
 can_copy: Callable[[Connection], bool]
 copy: Callable[[Connection, str, Iterable[tuple[Any, ...]]], None]
 try:
-    from chatstore.backends.sql.fast_path import can_copy, copy, prepare, run
+    from chatstore.backends.sql.fast_path import begin, can_copy, copy, prepare, run
 except ModuleNotFoundError:
-    prepare, run, can_copy, copy = ordinary, run_ordinarily, cannot_copy, copy_nothing
+    prepare, run, begin, can_copy, copy = (
+        ordinary,
+        run_ordinarily,
+        begin_ordinarily,
+        cannot_copy,
+        copy_nothing,
+    )
 
-__all__ = ["Ordinary", "Prepared", "can_copy", "copy", "ordinary", "prepare", "run", "run_ordinarily"]
+__all__ = [
+    "Ordinary",
+    "Prepared",
+    "begin",
+    "can_copy",
+    "copy",
+    "ordinary",
+    "prepare",
+    "run",
+    "run_ordinarily",
+]

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatstore.backends.sql.column_types import Instant, JSONDocument
 from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.driver_errors import is_lost
-from chatstore.backends.sql.lending import DIRECT
+from chatstore.backends.sql.lending import DIRECT, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -165,6 +165,12 @@ def _zoned(moment: datetime) -> str:
 def run(connection: Connection, sql: str) -> None:
     """Execute *sql*, which has no parameters and gives nothing."""
     _execute(connection, sql, None)
+
+
+def begin(sql: str, connection: Connection) -> None:
+    """Begin a transaction by *sql* where one is asked for."""
+    if connection.get_execution_options().get(WRITES):
+        _execute(connection, sql, None)
 
 
 def can_copy(connection: Connection) -> bool:

@@ -15,6 +15,7 @@ import gc
 import time
 from collections import deque
 from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -24,10 +25,11 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool, SingletonThreadPool,
 from sqlalchemy.pool.base import _ConnectionRecord
 from sqlalchemy.util import await_only
 
-from chatstore.deadlines import left
+from chatstore.deadlines import left, passed
 from chatstore.errors import ChatstoreError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from sqlalchemy import Connection, Engine
@@ -44,6 +46,27 @@ _CLEAN = "chatstore_clean"
 _LOOK_SECONDS = 0.1
 #: Seconds in which the garbage of the process is collected once for this: that may take a second by itself.
 _COLLECT_SECONDS = 5.0
+
+
+def free(turn: Any) -> AbstractContextManager[object]:
+    """Wait until *turn* is free, or this thread's already, and return it; raise at the deadline.
+
+    Who takes it then, by a plain ``with``, which no interrupt can leave half done, may still wait for another thread's
+    call, which has a deadline too.
+    """
+    if turn._is_owned():
+        return turn  # type: ignore[no-any-return]
+    try:
+        taken = turn.acquire(blocking=False) or turn.acquire(timeout=left(TIMEOUT_MAX))
+        if taken:
+            turn.release()
+    except BaseException:
+        if turn._is_owned():  # an interrupt came in between
+            turn.release()
+        raise
+    if not taken:
+        raise passed("other threads of this process used the SQLite file")
+    return turn  # type: ignore[no-any-return]
 
 
 class Lent:

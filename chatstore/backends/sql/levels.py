@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 LEVEL: Final = "chatstore_isolation_level"
 
 
-def set_level(connection: Connection) -> None:
-    """Give *connection* the level that its engine says; a dead one leaves the pool, with all that are as old."""
-    level = connection.get_execution_options().get(LEVEL)
-    if level is None:
-        return
+def set_level(connection: Connection, level: str) -> None:
+    """Give *connection* the *level* that its engine says; a dead one leaves the pool, with all that are as old."""
     try:
         connection.execution_options(isolation_level=level)
     except Exception as error:

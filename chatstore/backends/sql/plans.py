@@ -7,12 +7,13 @@ is a generator that yields steps and pauses: `SQLRepository` and `AsyncSQLReposi
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from chatstore import deadlines
 from chatstore.backends.common import searching
 from chatstore.backends.common.retrying import Failed, Pause, attempts
-from chatstore.backends.sql import core, search, states
+from chatstore.backends.sql import appending, core, reading, search, states
 from chatstore.backends.sql.schema_check import schema_state, upgrade_empty
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities, PurgeReport
@@ -88,21 +89,21 @@ class SQLCore:
         self.capabilities = Capabilities(denied=denied, notes=q.dialect.notes)
 
     create_session = unit(core.create_session)
-    get_session = single(core.get_session)
+    get_session = single(reading.get_session)
     update_session = unit(core.update_session)
     delete_session = unit(core.delete_session)
     list_sessions = single(core.list_sessions)
     fork_session = unit(core.fork_session)
     load_records = unit(core.load_records)
     replace_messages = unit(core.replace_messages)
-    get_messages = single(core.get_messages)
-    get_records = single(core.get_records)
-    get_message = single(core.get_message)
-    find_message = single(core.find_message)
+    get_messages = single(reading.get_messages)
+    get_records = single(reading.get_records)
+    get_message = single(reading.get_message)
+    find_message = single(reading.find_message)
     update_message = unit(core.update_message)
     delete_message = unit(core.delete_message)
     pop_message = unit(core.pop_message)
-    count_messages = single(core.count_messages)
+    count_messages = single(reading.count_messages)
     truncate = unit(core.truncate)
     usage = single(core.usage)
     get_states = single(states.get_states)
@@ -116,24 +117,17 @@ class SQLCore:
         # What is changed without an expected revision may be a repeated call, which changes nothing.
         plain = call.expected_revision is None and not call.changes
         if call.drafts and (plain or call.expected_revision) and not self.inside:
-            done = yield from self._appended_once(call)
+            unit = not self.q.appends_at_once or len(call.drafts) >= appending.COPIED or bool(call.states)
+            step = Step(appending.append_once, (self.q, call), unit)
+            done: Appended | None = None
+            with suppress(Failed):
+                done = yield from attempts(step, repeatable=call.repeatable, raised="duplicate", writes=True)
             if done is not None:
                 return done
         checked: Appended = yield from attempts(
             Step(core.append_checked, (self.q, call), unit=True), repeatable=call.repeatable, writes=True
         )
         return checked
-
-    def _appended_once(self, call: AddMessages) -> Plan[Appended | None]:
-        unit = not self.q.appends_at_once or len(call.drafts) >= core.COPIED or bool(call.states)
-        step = Step(core.append_once, (self.q, call), unit)
-        try:
-            done: Appended | None = yield from attempts(
-                step, repeatable=call.repeatable, raised="duplicate", writes=True
-            )
-        except Failed:
-            return None
-        return done
 
     def begin_answer(self, call: BeginAnswer) -> Plan[Appended]:
         """Append under the session's lock. Nothing streams inside somebody's transaction, which ends when they like."""

@@ -1,7 +1,7 @@
 """`SQLRepository` and `AsyncSQLRepository`: who lends the operations a connection, and ends its transaction.
 
 This module knows connections, transactions, savepoints and what a broken one means; it refuses to know what runs
-inside (``core.py``) and when it is tried again (``plans.py``).
+inside (``core``, ``reading``, ``appending``) and when it is tried again (``plans``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.sql.dialects import dialect_for, dialect_over
 from chatstore.backends.sql.driver_errors import unwrapped
 from chatstore.backends.sql.engine_factory import dialect_of
-from chatstore.backends.sql.engines import Engines, engines_for, free
+from chatstore.backends.sql.engines import Engines, engines_for
 from chatstore.backends.sql.failures import make_failed
-from chatstore.backends.sql.lending import Lent, interrupt_in, still_open, undone
-from chatstore.backends.sql.levels import set_level
+from chatstore.backends.sql.lending import Lent, free, interrupt_in, still_open, undone
+from chatstore.backends.sql.levels import LEVEL, set_level
 from chatstore.backends.sql.plans import SQLCore, Step
 from chatstore.backends.sql.schema_check import prepare_file, schema_state, upgrade_empty
 from chatstore.backends.sql.statements import Statements
@@ -134,11 +134,12 @@ def _run_step(
 
     *lent* is told of the connection.
     """
-    ambiguous = False
+    ambiguous, level = False, engine.get_execution_options().get(LEVEL)
     try:
         with Lent(engine) as connection:
             lent(connection)
-            set_level(connection)
+            if level is not None:
+                set_level(connection, level)
             if lease.limit is not None:
                 lease.limit(connection)
             ambiguous = not step.unit

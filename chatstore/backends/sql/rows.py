@@ -5,30 +5,21 @@ This module knows the columns of sessions and messages and their order; it refus
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from chatstore.arguments import microseconds
-from chatstore.backends.sql import column_types, models
-from chatstore.codec import LATER, Draft, Row
+from chatstore.backends.sql import models
+from chatstore.codec import Draft, Row
 from chatstore.contract import InSession
 from chatstore.messages import ChatSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from chatstore.arguments import Keyset
-    from chatstore.contract import AddMessages, Call, GetMessages, ListSessions
+    from chatstore.contract import Call, ListSessions
+    from chatstore.paging import Keyset
 
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
-#: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
-SMALL_BATCH = 8
-#: What an append sends of each draft: all but its time, the first field, which is the append's, and what comes later.
-SENT = tuple(name for name in DRAFT[1:] if name not in LATER)
-#: What an append that is more than one statement sends of each message, as `lines` puts it.
-LINE = ("created_at", "session_id", "position", *SENT)
-
 #: The columns of a session, in the order of `ChatSession`.
 SESSION = tuple(name for name in ChatSession.__dataclass_fields__)
 
@@ -47,11 +38,6 @@ def row_of(row: Sequence[Any]) -> Row:
     """Return the stored row of a line that begins with its position."""
     position, created_at, message_id, generated, type_, content, *rest = row
     return Row(position, Draft(created_at, message_id, bool(generated), type_, content or "", *rest))
-
-
-def lines(session_id: str, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
-    """Return what `Statements.insert_many` stores of *rows*, which are new."""
-    return [(draft[0], session_id, position, *draft[1 : -len(LATER)]) for position, draft in rows]
 
 
 def message_values(session_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -92,64 +78,3 @@ def listing(call: ListSessions, start: Keyset | None) -> dict[str, Any]:
     if start is not None:
         made["moment"], made["last_id"] = start
     return made
-
-
-def windowed(call: GetMessages) -> dict[str, Any]:
-    """Return the parameters of a statement about the messages that *call* wants."""
-    made, window = parameters(call), call.window
-    if window.after is not None:
-        made["after"] = window.after
-    if window.before is not None:
-        made["before"] = window.before
-    size = window.last if window.last is not None else window.limit
-    if size is not None:
-        made["n"] = size
-    return made
-
-
-def counting(call: AddMessages) -> dict[str, Any]:
-    """Return the parameters of what makes room for the messages of *call*: `Statements.upsert`, or `count_on`."""
-    if call.expected_revision is not None:
-        return counting_on(call)
-    return {
-        "sid": call.session_id,
-        "tenant": call.scope.tenant_id,
-        "user": call.scope.user_id,
-        "meta": _EMPTY,
-        "n": len(call.drafts),
-        "rev": microseconds(call.now),
-        "now": call.now,
-    }
-
-
-def counting_on(call: AddMessages) -> dict[str, Any]:
-    """Return the parameters of `Statements.count_on`."""
-    made = parameters(call) | {"n": len(call.drafts)}
-    if call.expected_revision is not None:
-        made["expected"] = call.expected_revision
-    for name, value in call.changes.items():
-        made[f"set_{name}"] = (
-            models.JSONText(column_types.encode(value)) if isinstance(value, dict) else value
-        )
-    return made
-
-
-_EMPTY = models.JSONText("{}")
-_NUMBERED = [[f"{name}_{number}" for name in SENT] for number in range(SMALL_BATCH)]
-
-
-def appending(call: AddMessages) -> dict[str, Any]:
-    """Return the parameters of `Statements.append_at_once`, for drafts made at the time of *call*."""
-    made = counting(call)
-    if len(call.drafts) > SMALL_BATCH:
-        rows = (dict(zip(SENT, _sent(draft), strict=True)) for draft in call.drafts)
-        numbered = [{**row, "ord": number} for number, row in enumerate(rows, 1)]
-        made["rows"] = json.dumps(numbered, ensure_ascii=False)
-        return made
-    for names, draft in zip(_NUMBERED, call.drafts, strict=False):
-        made.update(zip(names, _sent(draft), strict=True))
-    return made
-
-
-def _sent(draft: Draft) -> Sequence[Any]:
-    return draft[1 : -len(LATER)]
