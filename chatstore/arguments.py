@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 from chatstore.errors import Invalid, InvalidCursor, InvalidMessage, InvalidSessionId
 from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad, plain
 from chatstore.records import NEWEST_FIRST, SESSION_ORDERS, Page
-from chatstore.strictjson import check_json, dumps, is_storable
+from chatstore.strictjson import check_json, dump_checked, is_storable
 from chatstore.words import parse
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def check_metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
             msg = f"it is of type {type(value).__name__}: pass a dict"
             raise InvalidMessage(msg)
         check_json(value, "metadata", depth=METADATA_DEPTH)
-        text = dumps(value)
+        text = dump_checked(value).decode()
     except InvalidMessage as error:
         msg = f"metadata must be a JSON object: {error}"
         raise Invalid(msg) from None
@@ -273,7 +273,7 @@ def check_states(given: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str]
 def _state_text(value: Any) -> str:
     try:
         check_json([value], "state", depth=METADATA_DEPTH)
-        text = dumps(value)
+        text = dump_checked(value).decode()
     except InvalidMessage as error:
         msg = f"a state must be JSON: {error}"
         raise Invalid(msg) from None

@@ -8,7 +8,6 @@ its message's native form; sessions and snapshots are named states.
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from contextvars import ContextVar
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from chatstore.arguments import session_key
 from chatstore.errors import Conflict, Invalid, MessageConflict, SessionExists
 from chatstore.extras import not_installed
-from chatstore.integrations.awaiting import RECENT, Awaiting
+from chatstore.integrations.awaiting import Awaiting, Recent
 
 try:
     from agent_framework import AgentSession, HistoryProvider, Message, SessionStore
@@ -82,7 +81,7 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
         Awaiting.__init__(self, repository)
         HistoryProvider.__init__(self, source_id, **options)
         self._last = last
-        self._tails: OrderedDict[Any, _Tail] = OrderedDict()
+        self._tails: Recent[Any, _Tail] = Recent()
 
     async def get_messages(self, session_id: str | None, **_: Any) -> list[Message]:
         """Return the messages of a session, oldest first, as the framework stored them; none for a missing one."""
@@ -162,8 +161,6 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
     def _remember(self, session_id: Any, tail: _Tail) -> None:
         whole, tools = tail.whole and len(tail.newest) <= _NEWEST, [*tail.tools.items()][-_NEWEST:]
         self._tails[session_id] = _Tail(tail.revision, tail.newest[-_NEWEST:], whole, dict(tools))
-        if len(self._tails) > RECENT:
-            self._tails.popitem(last=False)
 
 
 # ------------------------------------------------------------------------------------------- sessions and snapshots
@@ -209,14 +206,14 @@ class ChatstoreThreadSnapshotStore(Awaiting):
     def __init__(self, repository: Repository | AsyncRepository) -> None:
         """Work on *repository*; nothing is read or written yet."""
         super().__init__(repository)
-        self._listed: set[str] = set()
+        self._listed: Recent[str, None] = Recent()
 
     async def save(self, *, scope: str, thread_id: str, snapshot: AGUIThreadSnapshot) -> None:
         """Store *snapshot* in the place of the one before. Raises `Invalid` for names or values that are none."""
         space, states = _space(scope), {_key(thread_id, "thread_id"): asdict(snapshot)}
         if space not in self._listed:
             await self._store.set_states(_SNAPSHOTS, {space: None})
-            self._listed = {*self._listed, space} if len(self._listed) < RECENT else {space}
+            self._listed[space] = None
         await self._store.set_states(space, states)
 
     async def get(self, *, scope: str, thread_id: str) -> AGUIThreadSnapshot | None:

@@ -1,13 +1,14 @@
 """What the doors of frameworks that await have in common: an asynchronous repository, whichever kind was passed.
 
-This module knows how a synchronous repository lends its asynchronous twin and gets it back; it knows no framework.
+This module knows how a synchronous repository lends its asynchronous twin and gets it back, and how much a door
+remembers; it knows no framework.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from chatstore.errors import SessionNotFound
 from chatstore.repository import Repository
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository
     from chatstore.messages import ChatSession, Message, Records
 
+K = TypeVar("K")
+V = TypeVar("V")
 #: How many sessions an object remembers.
 RECENT: Final = 256
+
+
+class Recent(OrderedDict[K, V]):
+    """What an object remembers of the sessions that it used last, by their ids: where one is new, the oldest goes."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > RECENT:
+            self.popitem(last=False)
 
 
 class Awaiting:
@@ -34,7 +47,7 @@ class Awaiting:
         """Work on *repository*; nothing is read or written yet."""
         self.repository = repository
         #: The sessions that were read or written last, as they were then: what a write on condition begins with.
-        self._recent: OrderedDict[str, ChatSession] = OrderedDict()
+        self._recent: Recent[str, ChatSession] = Recent()
 
     @property
     def _store(self) -> AsyncRepository:
@@ -46,9 +59,10 @@ class Awaiting:
         """Return a session as it is now."""
         self._recent.pop(session_id, None)
         try:
-            return self._remembered(await self._store.get_session(session_id))
+            session = self._recent[session_id] = await self._store.get_session(session_id)
         except SessionNotFound:
             return None
+        return session
 
     async def _append(
         self,
@@ -67,14 +81,9 @@ class Awaiting:
         )
         if done.revision == session.revision + 1:  # else all of it was stored already
             last = done[-1].position if done else session.last_position
-            self._remembered(replace(session, metadata=metadata, revision=done.revision, last_position=last))
+            now = replace(session, metadata=metadata, revision=done.revision, last_position=last)
+            self._recent[session.session_id] = now
         return done
-
-    def _remembered(self, session: ChatSession) -> ChatSession:
-        self._recent[session.session_id] = session
-        if len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
-        return session
 
     async def aclose(self) -> None:
         """Release what was opened on the running loop; the repository stays open."""
