@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -19,7 +20,7 @@ from chatstore.arguments import NewSession, place_of
 from chatstore.backends.common import rules
 from chatstore.backends.sql import execution, rows, states
 from chatstore.backends.sql.dialects.base import UNMEASURED
-from chatstore.backends.sql.rows import SESSION, row_of, session_of
+from chatstore.backends.sql.rows import SESSION, row_of, seen_row_of, session_of
 from chatstore.codec import Appended, Row, record_of, records_of, same_body
 from chatstore.contract import BeginAnswer
 from chatstore.errors import CorruptRecord
@@ -383,10 +384,8 @@ def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
     fetched = q.records(call.scope, call.window, c.dialect).rows(c, rows.windowed(call))
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.
-    stored = sorted(
-        (row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position
-    )
-    return records_of(call.session_id, stored, revision)
+    lines = sorted((line for line in fetched if line[1] is not None), key=itemgetter(1))
+    return records_of(call.session_id, [seen_row_of(line[1:]) for line in lines], revision)
 
 
 def get_message(c: Connection, q: Statements, call: GetMessage) -> MessageRecord:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
+#: What of a draft a reader sees, besides its position: what a record is made of.
+SEEN = (*DRAFT[:6], "finish_reason", "state", "updated_at")
 #: Up to this many messages, one VALUES list of parameters is faster than one JSON document of them.
 SMALL_BATCH = 8
 #: What an append sends of each draft: all but its time, the first field, which is the append's, and what comes later.
@@ -47,6 +49,25 @@ def row_of(row: Sequence[Any]) -> Row:
     """Return the stored row of a line that begins with its position."""
     position, created_at, message_id, generated, type_, content, *rest = row
     return Row(position, Draft(created_at, message_id, bool(generated), type_, content or "", *rest))
+
+
+def seen_row_of(row: Sequence[Any]) -> Row:
+    """Return the row of a line that begins with its position and has what is in `SEEN`: to be read, not kept."""
+    position, created_at, message_id, generated, type_, content, payload, reason, state, updated_at = row
+    return Row(
+        position,
+        Draft(
+            created_at,
+            message_id,
+            generated,
+            type_,
+            content or "",
+            payload,
+            finish_reason=reason,
+            state=state,
+            updated_at=updated_at,
+        ),
+    )
 
 
 def lines(session_id: str, rows: Iterable[Row]) -> list[tuple[Any, ...]]:

@@ -36,7 +36,7 @@ from sqlalchemy import column as named_column
 from chatstore.arguments import EVERYTHING, Scope
 from chatstore.backends.common import rules
 from chatstore.backends.sql import execution, models
-from chatstore.backends.sql.rows import DRAFT, LINE, SENT, SESSION, SMALL_BATCH
+from chatstore.backends.sql.rows import DRAFT, LINE, SEEN, SENT, SESSION, SMALL_BATCH
 from chatstore.records import INCOMPLETE, STREAMING
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Statements:
 
     def _records(self, scope: Scope, window: Window) -> Select[Any]:
         inner = self._within(select(self.m.c.session_id, *self._row_columns), window).subquery("r")
-        columns = [inner.c[name] for name in ("position", *DRAFT)]
+        columns = [inner.c[name] for name in ("position", *SEEN)]
         return (
             select(self.s.c.revision, *columns)
             .select_from(self.s.outerjoin(inner, inner.c.session_id == self.s.c.session_id))
