@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from chatstore.errors import Invalid, InvalidMessage, InvalidSessionId
 from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad, plain
-from chatstore.strictjson import check_json, dumps, is_storable
+from chatstore.strictjson import check_json, dump_checked, is_storable
 from chatstore.words import parse
 
 if TYPE_CHECKING:
@@ -225,21 +225,29 @@ def check_metadata(value: Mapping[str, Any] | None) -> dict[str, Any]:
             msg = f"it is of type {type(value).__name__}: pass a dict"
             raise InvalidMessage(msg)
         check_json(value, "metadata", depth=METADATA_DEPTH)
-        text = dumps(value)
+        text = dump_checked(value).decode()
     except InvalidMessage as error:
         msg = f"metadata must be a JSON object: {error}"
         raise Invalid(msg) from None
-    if _ESCAPED_UNSTORABLE.search(text):
+    if _has_unstorable(text):
         msg = "metadata must not hold NUL characters or lone surrogates: remove them"
         raise Invalid(msg)
-    copy: dict[str, Any] = json.loads(text, parse_float=_number)
+    copy: dict[str, Any] = _copied(text)
     return copy
+
+
+def _has_unstorable(text: str) -> bool:
+    """Tell whether some database cannot hold what the JSON *text* escapes; most text escapes nothing."""
+    return "\\u" in text and bool(_ESCAPED_UNSTORABLE.search(text))
 
 
 def _number(text: str) -> float:
     """Read 1e23 as the whole number it equals: JSONB would make 10**23 of it, which it does not equal."""
     value = float(text)
     return int(value) if abs(value) >= EXACT and value.is_integer() else value
+
+
+_copied = json.JSONDecoder(parse_float=_number).decode
 
 
 def check_name(value: str, name: str) -> str:
@@ -278,11 +286,11 @@ def check_states(given: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str]
 def _state_text(value: Any) -> str:
     try:
         check_json([value], "state", depth=METADATA_DEPTH)
-        text = dumps(value)
+        text = dump_checked(value).decode()
     except InvalidMessage as error:
         msg = f"a state must be JSON: {error}"
         raise Invalid(msg) from None
-    if _ESCAPED_UNSTORABLE.search(text) or not is_storable(text):
+    if _has_unstorable(text) or not is_storable(text):
         msg = "a state must not hold NUL characters or lone surrogates: remove them"
         raise Invalid(msg)
     return text

@@ -221,27 +221,35 @@ def decode_all(
     messages: list[Message] = []
     for type_, content, payload, message_id, generated in lines:
         plain = _PLAIN.get(type_)
-        if plain is None or payload != "{}":
-            messages.append(_built(type_, content or "", payload, None if generated else message_id))
+        data = {} if payload == "{}" else _unpacked(payload)
+        # Of messages that come from frameworks, most have nothing but their native form.
+        if plain is None or (data and (len(data) > 1 or type(data.get("native")) is not dict)):
+            messages.append(_built(type_, content or "", data, None if generated else message_id))
             continue
         cls, blank = plain
         message = cls.__new__(cls)
         # As `fill` does, without the call.
         if generated:
             set_values(message, blank(content or "", None))
-            set_given(message, {"content"})
+            set_given(message, {"content", *data})
         else:
             set_values(message, blank(content or "", message_id))
-            set_given(message, {"content", "id"})
-        set_extra(message, {})
+            set_given(message, {"content", "id", *data})
+        set_extra(message, data)
         set_private(message, None)
         messages.append(message)
     return messages
 
 
-def _built(type_: str, content: str, payload: str | bytes, message_id: str | None) -> Message:
+def _unpacked(payload: str | bytes) -> dict[str, Any]:
     try:
-        data = unpack(payload)
+        return unpack(payload)
+    except InvalidMessage as error:
+        raise _unreadable(str(error)) from None
+
+
+def _built(type_: str, content: str, data: dict[str, Any], message_id: str | None) -> Message:
+    try:
         shape = _BY_TAG.get(type_)
         if shape is None:
             return OpaqueMessage.model_construct(type=type_, data=data)
@@ -250,10 +258,7 @@ def _built(type_: str, content: str, payload: str | bytes, message_id: str | Non
             data["id"] = message_id
         return cast("Message", shape.build(data))
     except ValidationError as error:
-        fault = fault_of(error, data)
-    except InvalidMessage as error:
-        fault = str(error)
-    raise _unreadable(fault) from None
+        raise _unreadable(fault_of(error, data)) from None
 
 
 def _unreadable(fault: str) -> CorruptRecord:
@@ -267,10 +272,7 @@ def draft_to_wire(draft: Draft) -> dict[str, Any]:
 
     Raises `CorruptRecord` for a damaged one.
     """
-    try:
-        data = {} if draft.payload == "{}" else unpack(draft.payload)
-    except InvalidMessage as error:
-        raise _unreadable(str(error)) from None
+    data = {} if draft.payload == "{}" else _unpacked(draft.payload)
     shape = _BY_TAG.get(draft.type)
     if shape is not None:
         data = {"content": draft.content, "additional_kwargs": {}, **shape.example, **data}

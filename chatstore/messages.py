@@ -141,7 +141,8 @@ class BaseMessage(BaseModel):
         It is given when the message is made: ``HumanMessage("Hi", native={"openai-agents": item})``. The first name is
         stored as the message's source, too.
         """
-        return _dict_of((self.__pydantic_extra__ or {}).get("native"))
+        extra = self.__pydantic_extra__
+        return _dict_of(extra.get("native")) if extra else {}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Yield what LangChain shows, then every other field that differs from its default."""

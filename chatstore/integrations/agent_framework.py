@@ -8,7 +8,6 @@ its message's native form; sessions and snapshots are named states.
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from contextvars import ContextVar
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from chatstore.arguments import session_key
 from chatstore.errors import Conflict, Invalid, MessageConflict, SessionExists
 from chatstore.extras import not_installed
-from chatstore.integrations.awaiting import RECENT, Awaiting
+from chatstore.integrations.awaiting import Awaiting, Recent
 
 try:
     from agent_framework import AgentSession, HistoryProvider, Message, SessionStore
-    from agent_framework._sessions import filter_new_messages
 except ImportError as error:
     raise not_installed("Microsoft Agent Framework", "agent-framework") from error
 
 from chatstore.integrations.agent_framework_messages import (
     SOURCE,
+    Outline,
     converted,
+    count_new,
     load,
-    outline,
     tells_again,
     tools_of,
 )
@@ -51,10 +50,10 @@ _response: ContextVar[AgentResponse | None] = ContextVar("chatstore_agent_framew
 
 
 class _Tail(NamedTuple):
-    """The newest messages of a session, as `outline` makes them, *whole* if there are no others; and their tools."""
+    """The newest messages of a session in outline, *whole* if there are no others; and their tools."""
 
     revision: int
-    newest: list[Message]
+    newest: list[Outline]
     whole: bool
     tools: dict[str, str]
 
@@ -82,7 +81,7 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
         Awaiting.__init__(self, repository)
         HistoryProvider.__init__(self, source_id, **options)
         self._last = last
-        self._tails: OrderedDict[Any, _Tail] = OrderedDict()
+        self._tails: Recent[Any, _Tail] = Recent()
 
     async def get_messages(self, session_id: str | None, **_: Any) -> list[Message]:
         """Return the messages of a session, oldest first, as the framework stored them; none for a missing one."""
@@ -104,16 +103,16 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
         given = list(messages)
         if tells_again(given, _response.get()):
             self._tails.pop(session_id, None)
-            await self._add(session_id, given, None)
+            await self._add(session_id, given, [], None)
             return
-        outlines = [outline(one) for one in given]
+        outlines = [Outline.of(one) for one in given]
         while given:
             tail = self._tails.pop(session_id, None)
             recent = tail is not None and (tail.whole or len(tail.newest) > len(given))
             if tail is None or not recent:
                 tail = (await self._read(session_id, len(given) + 1))[1]
-            new = len(filter_new_messages(tail.newest, outlines))
-            if new and await self._add(session_id, given[-new:], tail):
+            new = count_new(tail.newest, outlines)
+            if new and await self._add(session_id, given[-new:], outlines[-new:], tail):
                 return
             if not new and not recent:  # of what was there before, others may have deleted some
                 return
@@ -135,11 +134,13 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
             all_ = window is None or len(records) < window
             if window is None or wanted is None or all_ or len(messages) >= wanted:
                 newest = messages[-max(_NEWEST, wanted or 0) :]
-                known, whole = [outline(one) for one in newest], all_ and len(newest) == len(messages)
+                known, whole = [Outline.of(one) for one in newest], all_ and len(newest) == len(messages)
                 return messages, _Tail(records.revision, known, whole, tools_of(newest))
             window *= 2  # a message may be several here
 
-    async def _add(self, session_id: Any, messages: list[Message], tail: _Tail | None) -> bool:
+    async def _add(
+        self, session_id: Any, messages: list[Message], outlines: list[Outline], tail: _Tail | None
+    ) -> bool:
         """Append *messages* if nothing has come since *tail*, and tell whether that was so; without, what is new."""
         tools = (tail.tools if tail else {}) | tools_of(messages)
         condition = {"expected_revision": tail.revision} if tail else {"overlap": True}
@@ -154,7 +155,7 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
             except Conflict:
                 return False
             if tail and done.revision == tail.revision + 1:  # else all of it was stored already
-                newest = [*tail.newest, *(outline(one) for one in messages)]
+                newest = [*tail.newest, *outlines]
                 self._remember(session_id, _Tail(done.revision, newest, tail.whole, tools))
             return True
         return False
@@ -162,8 +163,6 @@ class ChatstoreHistoryProvider(Awaiting, HistoryProvider):
     def _remember(self, session_id: Any, tail: _Tail) -> None:
         whole, tools = tail.whole and len(tail.newest) <= _NEWEST, [*tail.tools.items()][-_NEWEST:]
         self._tails[session_id] = _Tail(tail.revision, tail.newest[-_NEWEST:], whole, dict(tools))
-        if len(self._tails) > RECENT:
-            self._tails.popitem(last=False)
 
 
 # ------------------------------------------------------------------------------------------- sessions and snapshots
@@ -209,14 +208,14 @@ class ChatstoreThreadSnapshotStore(Awaiting):
     def __init__(self, repository: Repository | AsyncRepository) -> None:
         """Work on *repository*; nothing is read or written yet."""
         super().__init__(repository)
-        self._listed: set[str] = set()
+        self._listed: Recent[str, None] = Recent()
 
     async def save(self, *, scope: str, thread_id: str, snapshot: AGUIThreadSnapshot) -> None:
         """Store *snapshot* in the place of the one before. Raises `Invalid` for names or values that are none."""
         space, states = _space(scope), {_key(thread_id, "thread_id"): asdict(snapshot)}
         if space not in self._listed:
             await self._store.set_states(_SNAPSHOTS, {space: None})
-            self._listed = {*self._listed, space} if len(self._listed) < RECENT else {space}
+            self._listed[space] = None
         await self._store.set_states(space, states)
 
     async def get(self, *, scope: str, thread_id: str) -> AGUIThreadSnapshot | None:

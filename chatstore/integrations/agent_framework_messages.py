@@ -7,10 +7,10 @@ message with the results of several tools, or with calls and their results, is s
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent_framework import Content, Message
-from agent_framework._sessions import get_message_identity
+from agent_framework._sessions import filter_new_messages, get_message_identity
 
 from chatstore.errors import InvalidMessage
 from chatstore.ids import id_fault
@@ -30,10 +30,29 @@ _CLASSES: Final[dict[str, Any]] = {"user": HumanMessage, "assistant": AIMessage,
 _ROLES: Final = {"human": "user", "ai": "assistant", "system": "system"}
 
 
-def outline(message: Message) -> Message:
-    """Return a small message that the framework takes for the same as *message*."""
-    digest = sha256(repr(get_message_identity(message)).encode("utf-8", "surrogatepass")).hexdigest()
-    return Message(message.role, [digest], message_id=message.message_id)
+class Outline(NamedTuple):
+    """What the framework knows a message by again, in short: equal for those that it takes for the same."""
+
+    digest: str
+    role: str
+    message_id: str | None
+
+    @classmethod
+    def of(cls, message: Message) -> Outline:
+        """Return the outline of *message*."""
+        identity = repr(get_message_identity(message)).encode("utf-8", "surrogatepass")
+        return cls(sha256(identity).hexdigest(), message.role, message.message_id)
+
+
+def count_new(known: list[Outline], given: list[Outline]) -> int:
+    """Return how many of *given*, from its end, the framework takes for new behind *known*."""
+    if not {one.digest for one in known}.intersection(one.digest for one in given):
+        return len(given)
+    stored, told = (
+        [Message(one.role, [one.digest], message_id=one.message_id) for one in each]
+        for each in (known, given)
+    )
+    return len(filter_new_messages(stored, told))
 
 
 def tells_again(given: list[Message], response: AgentResponse | None) -> bool:

@@ -1,26 +1,77 @@
 """What the doors of frameworks that await have in common: an asynchronous repository, whichever kind was passed.
 
-This module knows how a synchronous repository lends its asynchronous twin and gets it back; it knows no framework.
+This module knows how a synchronous repository lends its asynchronous twin and gets it back, and how much a door
+remembers; it knows no framework.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from chatstore.errors import SessionNotFound
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
     from chatstore.aio import AsyncRepository
     from chatstore.messages import ChatSession, Message, Records
 
+K = TypeVar("K")
+V = TypeVar("V")
 #: How many sessions an object remembers.
 RECENT: Final = 256
+
+
+class Recent(OrderedDict[K, V]):
+    """What an object remembers of the sessions that it used last, by their ids: where one is new, the oldest goes."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > RECENT:
+            self.popitem(last=False)
+
+
+class Sessions(Recent[str, "ChatSession"]):
+    """The sessions that an object read or wrote last, as they were then: what it does next begins with that.
+
+    A session at the same revision is the same, but for its times and counts; at another, it has to be read again.
+    """
+
+    async def read(self, store: AsyncRepository, session_id: str) -> ChatSession | None:
+        """Return a session as it is now."""
+        self.pop(session_id, None)
+        try:
+            session = self[session_id] = await store.get_session(session_id)
+        except SessionNotFound:
+            return None
+        return session
+
+    async def with_records(
+        self,
+        store: AsyncRepository,
+        session_id: str,
+        begin: Callable[[ChatSession | None], int],
+        limit: int | None,
+    ) -> tuple[ChatSession | None, Records]:
+        """Return a session and its records behind *begin* of it, at most *limit*, as they were at one moment."""
+        session = self.get(session_id) or await self.read(store, session_id)
+        while True:
+            after = begin(session)
+            records = await store.get_records(session_id, after=after, limit=limit)
+            if records.revision != (session.revision if session else 0):  # somebody has written since
+                session = await self.read(store, session_id)
+            if (records.revision, after) == (session.revision if session else 0, begin(session)):
+                return session, records
+
+    def advance(self, session: ChatSession, revision: int, **changes: Any) -> None:
+        """Remember *session* with *changes* at *revision*, if nobody else has written since it was so."""
+        if revision == session.revision + 1:
+            self[session.session_id] = replace(session, revision=revision, **changes)
 
 
 class Awaiting:
@@ -33,8 +84,7 @@ class Awaiting:
     def __init__(self, repository: Repository | AsyncRepository) -> None:
         """Work on *repository*; nothing is read or written yet."""
         self.repository = repository
-        #: The sessions that were read or written last, as they were then: what a write on condition begins with.
-        self._recent: OrderedDict[str, ChatSession] = OrderedDict()
+        self._recent = Sessions()
 
     @property
     def _store(self) -> AsyncRepository:
@@ -44,11 +94,7 @@ class Awaiting:
 
     async def _read_session(self, session_id: str) -> ChatSession | None:
         """Return a session as it is now."""
-        self._recent.pop(session_id, None)
-        try:
-            return self._remembered(await self._store.get_session(session_id))
-        except SessionNotFound:
-            return None
+        return await self._recent.read(self._store, session_id)
 
     async def _append(
         self,
@@ -65,16 +111,9 @@ class Awaiting:
         done = await self._store.add_messages(
             session.session_id, messages, expected_revision=session.revision, metadata=metadata, states=states
         )
-        if done.revision == session.revision + 1:  # else all of it was stored already
-            last = done[-1].position if done else session.last_position
-            self._remembered(replace(session, metadata=metadata, revision=done.revision, last_position=last))
+        last = done[-1].position if done else session.last_position
+        self._recent.advance(session, done.revision, metadata=metadata, last_position=last)
         return done
-
-    def _remembered(self, session: ChatSession) -> ChatSession:
-        self._recent[session.session_id] = session
-        if len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
-        return session
 
     async def aclose(self) -> None:
         """Release what was opened on the running loop; the repository stays open."""

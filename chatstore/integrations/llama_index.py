@@ -24,12 +24,14 @@ except ImportError as error:
 
 from pydantic import PrivateAttr
 
+from chatstore.integrations.awaiting import Sessions
 from chatstore.integrations.llama_memory import Awaited, ChatstoreMemoryBlock, Over
 from chatstore.integrations.llama_messages import (
     SOURCE,
     again,
     archived_through,
     load,
+    load_all,
     said,
     shown,
     with_status,
@@ -71,7 +73,7 @@ class ChatstoreChatStore(Over, BaseChatStore):
 
     def get_messages(self, key: str) -> list[ChatMessage]:
         """Return the messages, oldest first; none where there are none."""
-        return [found for one in self._store.get_messages(key) if (found := load(one)) is not None]
+        return [found for found in load_all(self._store.get_messages(key)) if found is not None]
 
     def add_message(self, key: str, message: ChatMessage) -> None:
         """Append *message*."""
@@ -121,6 +123,8 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
     Each change is one transaction. Archived messages stay where they are.
     """
 
+    _recent: Sessions = PrivateAttr(default_factory=Sessions)
+
     async def get_messages(
         self,
         key: str,
@@ -144,7 +148,11 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
 
     async def add_messages(self, key: str, messages: list[ChatMessage], status: Status = ACTIVE) -> None:
         """Append *messages* with *status*, all or none and next to each other."""
-        await self._store.add_messages(key, [with_status(said(message), status) for message in messages])
+        made = [with_status(said(message), status) for message in messages]
+        known = self._recent.pop(key, None)
+        done = await self._store.add_messages(key, made)
+        if known:
+            self._recent.advance(known, done.revision)
 
     async def set_messages(self, key: str, messages: list[ChatMessage], status: Status = ACTIVE) -> None:
         """Put *messages*, with *status*, in the place of all others, whatever theirs."""
@@ -180,7 +188,7 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
                 return []
             kept = {"session": key, "archived": chosen[-1].record.position}
             with suppress(Conflict, NotFound):  # somebody wrote in between
-                await self._store.update_session(
+                self._recent[key] = await self._store.update_session(
                     key, metadata={**session.metadata, SOURCE: kept}, expected_revision=session.revision
                 )
                 return [one.message for one in chosen]
@@ -213,15 +221,8 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
         self, key: str, *, active: bool = False, window: int | None = None
     ) -> tuple[ChatSession | None, Records]:
         """Return the session and its records, or its first *window* or *active* ones, as they were at one moment."""
-        while True:
-            try:
-                session = await self._store.get_session(key)
-            except SessionNotFound:
-                session = None
-            after = archived_through(session) if active else None
-            records = await self._store.get_records(key, after=after, limit=window)
-            if records.revision == (session.revision if session else 0):
-                return session, records
+        begin = archived_through if active else (lambda _: 0)
+        return await self._recent.with_records(self._store, key, begin, window)
 
     async def _remove(self, key: str, status: Status, n: int | None = None) -> list[ChatMessage]:
         """Delete the messages of *status*, or the oldest *n* of them, in one transaction, and return them.

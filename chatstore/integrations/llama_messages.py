@@ -26,7 +26,7 @@ from chatstore.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from chatstore.messages import ChatSession, Message
     from chatstore.records import MessageRecord
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SOURCE: Final = "llama-index"
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 _BLOCK: Final[TypeAdapter[Any]] = TypeAdapter(theirs.ContentBlock)
+_MESSAGES: Final[TypeAdapter[list[Any]]] = TypeAdapter(list[theirs.ChatMessage])
 #: The kinds of block whose files may be gone, or that have such blocks inside.
 _FILES: Final[dict[str, Any]] = {
     "image": theirs.ImageBlock,
@@ -109,6 +110,26 @@ def load(message: Message) -> theirs.ChatMessage | None:
     return theirs.ChatMessage(role=role if role in _KNOWN else "user", blocks=blocks, additional_kwargs=about)
 
 
+def load_all(messages: Sequence[Message]) -> list[theirs.ChatMessage | None]:
+    """Return what `load` does for each of *messages*, at once where they are as they were stored."""
+    kept = [_kept(message) for message in messages]
+    try:
+        loaded = iter(_MESSAGES.validate_python([one for one in kept if one is not None]))
+    except ValidationError:  # a file is gone
+        return [load(message) for message in messages]
+    return [
+        load(message) if one is None else next(loaded) for message, one in zip(messages, kept, strict=True)
+    ]
+
+
+def _kept(message: Message) -> Any:
+    """Return what *message* was made of, if nothing speaks against the framework's own validation of all of it."""
+    kept = message.native.get(SOURCE)
+    given = kept.get("message") if isinstance(kept, dict) else None
+    # Legacy images would be added once more.
+    return None if given is None or given["additional_kwargs"].get("images") else given
+
+
 def _block(data: dict[str, Any]) -> Any:
     """Return a block as it was stored, also where the file that it names is gone."""
     try:
@@ -139,7 +160,7 @@ class Shown(NamedTuple):
 def shown(records: list[MessageRecord], session: ChatSession | None = None) -> list[Shown]:
     """Return what of *records*, which are *session*'s, is a message to the framework."""
     through = archived_through(session)
-    loaded = ((record, load(record.message)) for record in records)
+    loaded = zip(records, load_all([record.message for record in records]), strict=True)
     return [Shown(one, message, _status(one, through)) for one, message in loaded if message is not None]
 
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from chatstore.errors import Conflict
 from chatstore.extras import not_installed
 from chatstore.integrations.awaiting import Awaiting
-from chatstore.integrations.responses import items_of, load
+from chatstore.integrations.responses import items_of, items_of_all, load
 from chatstore.messages import AIMessage
 
 try:
@@ -76,7 +76,7 @@ class ChatstoreSession(Awaiting):
         window = wanted = resolve_session_limit(limit, self.session_settings)
         while True:
             messages = await self._store.get_messages(self.session_id, last=window)
-            items: list[Any] = [item for message in messages for item in items_of(message, SOURCE)]
+            items: list[Any] = items_of_all(messages, SOURCE)
             if not wanted or window is None:
                 return items
             # A message of another framework may be no item here, or several.
@@ -144,7 +144,7 @@ class ChatstoreSession(Awaiting):
         records: Records = await self._store.get_records(self.session_id, last=limit + 1)
         if snapshot is None or len(records) > limit:
             return None
-        items: list[Any] = [item for record in records for item in items_of(record.message, SOURCE)]
+        items: list[Any] = items_of_all((record.message for record in records), SOURCE)
 
         async def replace_suffix(start: int, output: list[TResponseInputItem]) -> bool:
             kept = _kept(records, start, prune_prefix)

@@ -8,10 +8,10 @@ messages, of which the last has it. What another framework stored follows whatev
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from chatstore.errors import Conflict, MessageNotFound
 from chatstore.extras import not_installed
@@ -24,29 +24,32 @@ try:
         ConversationRecord,
         ConversationStore,
     )
-    from pydantic_ai.messages import ModelMessagesTypeAdapter
+    from pydantic_ai.run import AgentRunResult
 except ImportError as error:
     raise not_installed("Pydantic AI", "pydantic-ai") from error
 
 from pydantic import ConfigDict, TypeAdapter
 
-from chatstore.integrations.pydantic_messages import load, said
+from chatstore.integrations.pydantic_entries import SOURCE, dump, line_of, link
+from chatstore.strictjson import dump_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chatstore.messages import ChatSession, Message, MessageRecord
+    from pydantic_ai import Conversation
+
+    from chatstore.messages import ChatSession, Message
 
 __all__ = ["ChatstoreConversationStore"]
 
-#: Under which name messages and metadata keep what the framework stored, and what the column `source` says.
-SOURCE: Final = "pydantic-ai"
 #: Of a list, as the framework's own for messages: a dataclass by itself would have its own way with bytes.
 _RECORDS: Final = TypeAdapter(
     list[ConversationRecord], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 )
 #: How many messages are read for one that is wanted, since branches lie between; and at least.
 _SPREAD, _LEAST = 3, 20
+#: The revision of the conversation that is being saved, until its record has been asked for.
+_saved: ContextVar[str | None] = ContextVar("chatstore_pydantic_ai_saved", default=None)
 
 
 class ChatstoreConversationStore(Awaiting, ConversationStore):
@@ -56,9 +59,28 @@ class ChatstoreConversationStore(Awaiting, ConversationStore):
     deletes every entry of the conversation; its forks have copies of theirs.
     """
 
+    async def save(
+        self, conversation: Conversation | AgentRunResult[Any], *, scope: str | None = None
+    ) -> list[ConversationEntry]:
+        """Store what is new, as the framework does it. Raises ``ConversationConflict``.
+
+        Where *conversation* goes on from what this object wrote last, that is not read again: the write depends on it.
+        """
+        held = conversation.conversation if isinstance(conversation, AgentRunResult) else conversation
+        token = _saved.set(held.revision)
+        try:
+            entries: list[ConversationEntry] = await super().save(conversation, scope=scope)
+        finally:
+            _saved.reset(token)
+        return entries
+
     async def read_record(self, conversation_id: str) -> ConversationRecord | None:
         """Return the record of a conversation, None where there is none."""
-        session = await self._read_session(conversation_id)
+        expected = _saved.get()
+        _saved.set(None)  # if it is asked for once more, then because something was not as expected
+        session = self._recent.get(conversation_id) if expected else None
+        if session is None or (_newest(session) or {}).get("revision") != expected:
+            session = await self._read_session(conversation_id)
         return None if session is None else await self._record(session)
 
     async def read_records(
@@ -84,18 +106,18 @@ class ChatstoreConversationStore(Awaiting, ConversationStore):
         expected_revision: str | None,
     ) -> None:
         """Store the record and its new entries in one transaction. Raises ``ConversationConflict``."""
-        new = [message for entry in new_entries for message in _dump(entry)]
+        new = dump(new_entries)
         ids = {None, *(entry.id for entry in new_entries)}
         while True:
             recent = self._recent.pop(record.conversation_id, None)
             session = recent or await self._read_session(record.conversation_id)
-            stored = await self._record(session) if session else None
-            if (stored.revision if stored else None) != expected_revision:
+            head_id, revision = await self._end(session) if session else (None, None)
+            if revision != expected_revision:
                 if recent:  # others may have written since
                     continue
                 raise ConversationConflict(record.conversation_id)
-            reached = ids | ({stored.head_id} if stored else set())
-            messages = new if record.head_id in reached else [*await self._line(record, session), *new]
+            is_there = record.head_id == head_id or record.head_id in ids
+            messages = new if is_there else [*await self._line(record, session), *new]
             position = (session.last_position if session else 0) + len(messages)
             kept = {"record": _RECORDS.dump_python([record], mode="json")[0], "position": position}
             try:
@@ -136,7 +158,7 @@ class ChatstoreConversationStore(Awaiting, ConversationStore):
         while True:
             records = await self._store.get_records(head.session_id, before=head.position + 1, last=window)
             whole = window is None or len(records) < window
-            line = _line_of(records, head_id, limit, whole=whole)
+            line = line_of(records, head_id, limit, whole=whole)
             if line is not None:
                 return line
             if window is None or whole:
@@ -153,18 +175,25 @@ class ChatstoreConversationStore(Awaiting, ConversationStore):
         """Return the record of *session*, up to what others have stored behind it since."""
         kept = session.metadata.get(SOURCE)
         if isinstance(kept, dict):
-            (record,) = _RECORDS.validate_json(json.dumps([kept["record"]]))
-            if session.last_position <= kept["position"]:
-                return record
+            (record,) = _RECORDS.validate_json(dump_checked([kept["record"]]))
         else:
             record = ConversationRecord(
                 conversation_id=session.session_id, head_id=None, scope=session.user_id, revision=""
             )
-        newest = await self._store.get_records(session.session_id, last=_LEAST)
-        ours = [one for one in newest if _entry(one, None) is not None]
-        head_id = ours[-1].message_id if ours else record.head_id
-        revision = f"{record.revision}/{session.revision}"
+        head_id, revision = await self._end(session)
+        if revision == record.revision:
+            return record
         return replace(record, head_id=head_id, revision=revision, updated_at=session.updated_at)
+
+    async def _end(self, session: ChatSession) -> tuple[str | None, str]:
+        """Return the head and the revision of the record of *session*."""
+        if record := _newest(session):
+            return record["head_id"], record["revision"]
+        kept = session.metadata.get(SOURCE)
+        record = kept["record"] if isinstance(kept, dict) else {"head_id": None, "revision": ""}
+        newest = await self._store.get_records(session.session_id, last=_LEAST)
+        ours = [one.message_id for one in newest if link(one, None)]
+        return ours[-1] if ours else record["head_id"], f"{record['revision']}/{session.revision}"
 
     async def _line(self, record: ConversationRecord, session: ChatSession | None) -> list[Message]:
         """Return what the session needs beside new entries to hold the line of *record*: nothing if it is there."""
@@ -179,52 +208,13 @@ class ChatstoreConversationStore(Awaiting, ConversationStore):
             line = await self.read_history(head_id)
         except MessageNotFound as error:
             raise ConversationConflict(record.conversation_id) from error
-        return [message for entry in line for message in _dump(entry)]
+        return dump(line)
 
 
-# ------------------------------------------------------------------------------------------------ entries and messages
-
-
-def _line_of(
-    records: Sequence[MessageRecord], head_id: str, limit: int | None, *, whole: bool
-) -> list[ConversationEntry] | None:
-    """Return the line up to *head_id*; None where an entry of it is not in *records*."""
-    entries: dict[str | None, ConversationEntry] = {}
-    before = None if whole else ""  # an id that no entry has: what stands there is not known
-    for record in records:
-        entry = _entry(record, before)
-        if entry is not None:
-            entries[entry.id] = entry
-            before = entry.id
-    line: list[ConversationEntry] = []
-    at: str | None = head_id
-    while at is not None and (limit is None or len(line) < limit):
-        if at not in entries:
-            return None
-        line.append(entries[at])
-        at = entries[at].parent_id
-    return line[::-1]
-
-
-def _entry(record: MessageRecord, before: str | None) -> ConversationEntry | None:
-    """Return the entry that *record* holds; None for a part of one, and for what only its own framework knows."""
-    kept = record.message.native.get(SOURCE)
-    if isinstance(kept, dict):
-        if "message" not in kept:
-            return None
-        (message,) = ModelMessagesTypeAdapter.validate_json(json.dumps([kept["message"]]))
-        return ConversationEntry(id=record.message_id, parent_id=kept["parent_id"], message=message)
-    made = load(record.message, record.created_at)
-    return None if made is None else ConversationEntry(id=record.message_id, parent_id=before, message=made)
-
-
-def _dump(entry: ConversationEntry) -> list[Message]:
-    """Return the messages of *entry*: one for each part of a request, the last with the entry itself."""
-    (native,) = ModelMessagesTypeAdapter.dump_python([entry.message], mode="json")
-    messages = said(entry.message, SOURCE)
-    for number, message in enumerate(messages[:-1], 1):
-        message.id = f"{entry.id}#{number}"
-        message.native[SOURCE].update(part_of=entry.id)
-    messages[-1].id = entry.id
-    messages[-1].native[SOURCE].update(parent_id=entry.parent_id, message=native)
-    return messages
+def _newest(session: ChatSession) -> dict[str, Any] | None:
+    """Return the record that *session* keeps, as JSON; None where others have stored something since."""
+    kept = session.metadata.get(SOURCE)
+    if not isinstance(kept, dict) or session.last_position > kept["position"]:
+        return None
+    record: dict[str, Any] = kept["record"]
+    return record

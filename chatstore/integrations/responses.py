@@ -44,6 +44,8 @@ _ROLES: Final = {"human": "user", "ai": "assistant", "system": "system"}
 #: The roles that the API takes; what somebody said in another one was said to the assistant.
 _KNOWN: Final = frozenset(_CLASSES)
 _MAX_TYPE: Final = 32
+#: The kinds of parts that are text, and where they have it.
+_TEXTS: Final = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
 
 def load(item: Any, **fields: Any) -> Message:
@@ -84,11 +86,22 @@ def items_of(message: Message, *names: str) -> list[dict[str, Any]]:
 
     An item whose text is not that of the message any more, because somebody edited it, counts no longer.
     """
-    for name in names:
-        item = message.native.get(name)
-        if item is not None and (isinstance(message, OpaqueMessage) or _still_says(item, message)):
-            return [item]
-    return dump(message)
+    return items_of_all((message,), *names)
+
+
+def items_of_all(messages: Iterable[Message], *names: str) -> list[dict[str, Any]]:
+    """Return the items of *messages*, those of each as `items_of` gives them."""
+    items: list[dict[str, Any]] = []
+    for message in messages:
+        native = message.native
+        for name in names:
+            item = native.get(name)
+            if item is not None and (isinstance(message, OpaqueMessage) or _still_says(item, message)):
+                items.append(item)
+                break
+        else:
+            items += dump(message)
+    return items
 
 
 # ------------------------------------------------------------------------------------------------ messages
@@ -105,8 +118,10 @@ def _load_message(item: dict[str, Any], fields: dict[str, Any]) -> Message:
 def _still_says(item: dict[str, Any], message: BaseMessage) -> bool:
     """Tell whether `load` would give *item* the content of *message*."""
     if isinstance(message, ToolMessage):
-        return _load_content(item.get("output")) == message.content
-    return message.content == ("" if item.get("type") == "function_call" else _load_content(item["content"]))
+        said = item.get("output")
+    else:
+        said = "" if item.get("type") == "function_call" else item["content"]
+    return bool((said if isinstance(said, str) else _load_content(said)) == message.content)
 
 
 def _load_content(content: Any) -> Content:
@@ -115,6 +130,8 @@ def _load_content(content: Any) -> Content:
         return content
     if not isinstance(content, list):
         return "" if content is None else _text(content)
+    if len(content) == 1 and (text := _text_in(content[0])) is not None:
+        return text  # as most are
     blocks = [_load_part(part) for part in content if isinstance(part, str | dict)]
     if len(blocks) == 1 and isinstance(blocks[0], dict) and blocks[0].keys() == {"type", "text"}:
         return str(blocks[0]["text"])
@@ -124,14 +141,18 @@ def _load_content(content: Any) -> Content:
 def _load_part(part: str | dict[str, Any]) -> str | dict[str, Any]:
     if isinstance(part, str):
         return part
-    kind = part.get("type")
-    if kind in ("input_text", "output_text", "text") and isinstance(part.get("text"), str):
-        return {"type": "text", "text": part["text"]}
-    if kind == "refusal" and isinstance(part.get("refusal"), str):
-        return {"type": "text", "text": part["refusal"]}
-    if kind == "input_image" and isinstance(part.get("image_url"), str):
+    if (text := _text_in(part)) is not None:
+        return {"type": "text", "text": text}
+    if part.get("type") == "input_image" and isinstance(part.get("image_url"), str):
         return {"type": "image_url", "image_url": {"url": part["image_url"]}}
     return part
+
+
+def _text_in(part: Any) -> str | None:
+    """Return what *part* says if it is text and nothing else."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    said = part.get(_TEXTS[kind]) if isinstance(kind, str) and kind in _TEXTS else None
+    return said if isinstance(said, str) else None
 
 
 def _dump_content(content: Content, kind: str) -> str | list[dict[str, Any]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: NUL escaped in JSON text (after an even number of backslashes), or a surrogate by itself.
 _NOT_STORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
+_written = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Instant(TypeDecorator[datetime]):
@@ -148,8 +149,9 @@ def encode(value: Any) -> str | None:
     """Return a JSON value as the text that is stored."""
     if value is None or isinstance(value, JSONText):
         return value
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    if _NOT_STORABLE.search(text):
+    text = _written(value)
+    # The search is slow, and most text is seen to need none.
+    if ("\\u0000" in text or not text.isascii()) and _NOT_STORABLE.search(text):
         raise ValueError(
             "a database cannot hold NUL or lone surrogates in JSON: store this through a repository"
         )

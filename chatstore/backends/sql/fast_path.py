@@ -136,6 +136,7 @@ def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+@lru_cache(8)  # the messages of one append have one time, and most have no others
 def _moment_of_text(text: str | None) -> datetime | None:
     """Read a time as `Instant` does where it is text."""
     if text is None:

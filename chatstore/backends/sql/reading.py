@@ -5,6 +5,7 @@ This module knows how these statements are written and executes them; nothing he
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Text, bindparam, exists, select, type_coerce
@@ -12,11 +13,13 @@ from sqlalchemy import BigInteger, Text, bindparam, exists, select, type_coerce
 from chatstore import codec
 from chatstore.backends.sql.rows import DRAFT, parameters, row_of, session_of
 from chatstore.backends.sql.statements import absent
-from chatstore.codec import record_of, records_of
+from chatstore.codec import Draft, Row, record_of, records_of
 from chatstore.errors import CorruptRecord
 from chatstore.failures import found_nowhere, missing, no_message
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy as sa
     from sqlalchemy import ColumnElement, Connection, Select
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from chatstore.backends.sql.statements import Statements
     from chatstore.contract import CountMessages, FindMessage, GetMessage, GetMessages, InSession
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
+
+#: What of a draft a reader sees, besides its position: what a record is made of.
+SEEN = (*DRAFT[:6], "finish_reason", "state", "updated_at")
 
 
 # ------------------------------------------------------------------------------------------------ a session
@@ -127,10 +133,27 @@ def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
     fetched = _records(q, call, c.dialect).rows(c, _windowed(call))
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.
-    stored = sorted(
-        (row_of(line[1:]) for line in fetched if line[1] is not None), key=lambda row: row.position
+    lines = sorted((line for line in fetched if line[1] is not None), key=itemgetter(1))
+    return records_of(call.session_id, [_seen_row_of(line[1:]) for line in lines], revision)
+
+
+def _seen_row_of(row: Sequence[Any]) -> Row:
+    """Return the row of a line that begins with its position and has what is in `SEEN`: to be read, not kept."""
+    position, created_at, message_id, generated, type_, content, payload, reason, state, updated_at = row
+    return Row(
+        position,
+        Draft(
+            created_at,
+            message_id,
+            generated,
+            type_,
+            content or "",
+            payload,
+            finish_reason=reason,
+            state=state,
+            updated_at=updated_at,
+        ),
     )
-    return records_of(call.session_id, stored, revision)
 
 
 def _records(q: Statements, call: GetMessages, here: sa.Dialect) -> Prepared:
@@ -141,7 +164,7 @@ def _records(q: Statements, call: GetMessages, here: sa.Dialect) -> Prepared:
 
 def _select_records(q: Statements, call: GetMessages) -> Select[Any]:
     inner = _within(q, select(q.m.c.session_id, *q.row_columns), call.window).subquery("r")
-    columns = [inner.c[name] for name in ("position", *DRAFT)]
+    columns = [inner.c[name] for name in ("position", *SEEN)]
     return (
         select(q.s.c.revision, *columns)
         .select_from(q.s.outerjoin(inner, inner.c.session_id == q.s.c.session_id))

@@ -403,6 +403,46 @@ def test_what_is_read_was_so_at_one_moment(
     asyncio.run(go())
 
 
+def test_what_a_store_remembers_is_not_taken_for_what_there_is(store: chatstore.Repository) -> None:
+    """Law: a store that read a session sees what others archive, add, delete and make anew after that."""
+
+    async def go() -> None:
+        door, other = ChatstoreDBChatStore(store), ChatstoreDBChatStore(store)
+        await door.add_messages("k", numbered(4))
+        assert ["0", "1", "2", "3"] == texts(await door.get_messages("k"))
+        await other.archive_oldest_messages("k", 2)
+        assert ["2", "3"] == texts(await door.get_messages("k"))
+        await other.add_messages("k", numbered(1, 4))
+        await door.add_messages("k", numbered(1, 5))
+        await other.archive_oldest_messages("k", 1)
+        assert ["3", "4", "5"] == texts(await door.get_messages("k"))
+        assert ["3"] == texts(await door.archive_oldest_messages("k", 1))
+        await door.add_messages("k", numbered(1, 6))
+        assert ["4", "5", "6"] == texts(await door.get_messages("k"))
+        store.delete_session("k")
+        assert [] == await door.get_messages("k")
+        await other.add_messages("k", numbered(1, 7))
+        assert ["7"] == texts(await door.get_messages("k"))
+
+    asyncio.run(go())
+
+
+def test_a_file_that_is_gone_beside_other_messages(store: chatstore.Repository, tmp_path: Path) -> None:
+    """Law: one message whose file is gone, and one with old pictures, change nothing of the others."""
+    picture = tmp_path / "a.png"
+    picture.write_bytes(PICTURE)
+    door = ChatstoreChatStore(store)
+    old = ChatMessage("Look:", additional_kwargs={"images": [ImageDocument(image="AAAA")]})
+    door.set_messages(
+        "k", [*every(), ChatMessage(role="user", blocks=[theirs.ImageBlock(path=picture)]), old]
+    )
+    before = door.get_messages("k")
+    picture.unlink()
+    assert before == door.get_messages("k") == asyncio.run(ChatstoreDBChatStore(store).get_messages("k"))
+    assert every() == before[:-2]
+    assert 2 == len(before[-1].blocks)
+
+
 def test_at_the_same_time(durable: str) -> None:
     """Law: of what several archive, delete and add at once, each message is archived, deleted or active, once."""
     archived: list[ChatMessage] = []

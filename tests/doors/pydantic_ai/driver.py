@@ -21,7 +21,8 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from chatstore.integrations.pydantic_ai import SOURCE, ChatstoreConversationStore
+from chatstore.integrations.pydantic_ai import ChatstoreConversationStore
+from chatstore.integrations.pydantic_entries import SOURCE
 from chatstore.integrations.pydantic_messages import said
 
 if TYPE_CHECKING:

@@ -425,6 +425,42 @@ def test_what_a_store_remembers_is_not_taken_for_what_there_is(place: str) -> No
     asyncio.run(run())
 
 
+def test_a_save_reads_nothing_that_is_known(durable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: where nobody else wrote, a save that goes on from the one before it reads no session and no message."""
+    called = Counter[str]()
+    for name in ("get_session", "get_records", "get_messages", "find_message", "get_message"):
+        good = getattr(chatstore.AsyncRepository, name)
+
+        def count(self: Any, *args: Any, _good: Any = good, _name: str = name, **named: Any) -> Any:
+            called[_name] += 1
+            return _good(self, *args, **named)
+
+        monkeypatch.setattr(chatstore.AsyncRepository, name, count)
+
+    async def run() -> None:
+        async with chatstore.connect_async(durable) as repository:
+            door = ChatstoreConversationStore(repository)
+            held = Conversation(conversation_id="s")
+            for number in range(2):
+                held.messages.append(ModelRequest([UserPromptPart(str(number))]))
+                await door.save(held)
+            called.clear()
+            for number in range(2, 5):
+                held.messages.append(ModelRequest([UserPromptPart(str(number))]))
+                await door.save(held)
+            assert {} == dict(called)
+            await repository.update_session("s", title="Numbers")  # at another revision, with the same record
+            held.messages.append(ModelRequest([UserPromptPart("5")]))
+            await door.save(held)
+            assert {"get_session": 1} == dict(called)
+            assert [str(number) for number in range(6)] == [
+                one.text for one in await repository.get_messages("s")
+            ]
+            assert "Numbers" == (await repository.get_session("s")).title
+
+    asyncio.run(run())
+
+
 def test_histories_with_long_branches(place: str) -> None:
     """Law: the last messages of a line are found behind branches of any length, and a branch's line too."""
 
