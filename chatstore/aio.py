@@ -14,7 +14,7 @@ from chatstore.answers import FLUSH_SECONDS, part_of
 from chatstore.aio_answers import AsyncStreamingAnswer
 from chatstore.arguments import UNSET, check_revision, make_changes, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
-from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage
+from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage, then
 from chatstore.deadlines import Deadline, running
 from chatstore.errors import Conflict, CorruptRecord, PartialWrite
 from chatstore.failures import contended, missing
@@ -27,7 +27,8 @@ from chatstore.repository import Facade
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, AsyncIterator, Mapping, Sequence
     from datetime import datetime
-    from chatstore.contract import Answer, C, T
+    from chatstore.codec import Form
+    from chatstore.contract import Answer, C, T, U
     from chatstore.messages import AnswerPart, ChatSession, Durability, Message, MessageRecord, Page, PurgeReport, Records, SearchHit, UsageRow
     from chatstore.records import SessionOrder, State
 
@@ -361,6 +362,32 @@ class AsyncRepository(Facade):
         """Return the messages as records, with the session's ``revision`` at that moment (0: no session)."""
         chosen = arguments.make_window(last, after, before, limit)
         return await self._call(self._core.get_records, GetRecords(*self._at(session_id), chosen))
+
+    async def _messages_as(
+        self, make: Callable[[list[Any]], U], form: Form | None, session_id: str, *, last: int | None = None
+    ) -> U:
+        """Return what *make* makes of the messages, or the newest *last*; it must not ask the repository for anything.
+
+        Messages are left out of which *form* makes something else (see `GetMessages`). Both work in the thread that
+        reads, if there is one.
+        """
+        window = arguments.make_window(last, None, None, None)
+        call = GetMessages(*self._at(session_id), window, form)
+        return await self._call(then(self._core.get_messages, make), call)
+
+    async def _records_as(
+        self,
+        make: Callable[[Records], U],
+        form: Form | None,
+        session_id: str,
+        *,
+        after: int | None,
+        limit: int | None,
+    ) -> U:
+        """As `_messages_as`, of the records after position *after*, or the oldest *limit* of them."""
+        window = arguments.make_window(None, after, None, limit)
+        call = GetRecords(*self._at(session_id), window, form)
+        return await self._call(then(self._core.get_records, make), call)
 
     async def iter_records(self, session_id: str, *, after: int | None = None) -> AsyncIterator[MessageRecord]:
         """Yield the records after position *after*, oldest first, in bounded memory.

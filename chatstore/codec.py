@@ -12,9 +12,10 @@ database function can read, and the round trip stays exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime  # noqa: TC003 - `get_type_hints` looks it up
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast, get_type_hints
 
 from pydantic import ValidationError
 
@@ -24,7 +25,6 @@ from chatstore.failures import another_body, corrupt, out_of_order, partly
 from chatstore.ids import checked_id, id_fault, new_id
 from chatstore.messages import (
     CLASSES,
-    PLAIN,
     OpaqueMessage,
     set_extra,
     set_given,
@@ -74,7 +74,6 @@ MAX_COPY: Final = 255
 MAX_TYPE: Final = 32
 MAX_SOURCE: Final = 64
 _BY_TAG: Final = {tag: SHAPES[cls] for tag, cls in CLASSES.items()}
-_PLAIN: Final = {tag: (cls, PLAIN[cls]) for tag, cls in CLASSES.items() if cls in PLAIN}
 
 
 class Draft(NamedTuple):
@@ -208,34 +207,46 @@ def decode(type_: str, content: str, payload: str | bytes, message_id: str | Non
 
     Raises `CorruptRecord` for a payload that cannot be read; which record it is, the caller adds.
     """
-    return decode_all([(type_, content, payload, message_id, message_id is None)])[0]
+    (message,) = decode_all([(type_, content, payload, message_id, message_id is None)])
+    return cast("Message", message)
+
+
+#: What may make something else of a stored message than a message: see `GetMessages`.
+Form: TypeAlias = Callable[[str, str, dict[str, Any]], Any]
 
 
 def decode_all(
     lines: Iterable[tuple[str, str | None, str | bytes, str | None, bool]] | Iterable[Any],
-) -> list[Message]:
+    form: Form | None = None,
+) -> list[Any]:
     """Return the messages of rows, each given as type, content, payload, message id, and whether that was generated.
 
-    As `decode`, for as many as there are: a read of 10,000 messages is mostly these lines.
+    As `decode`, for as many as there are: a read of 10,000 messages is mostly these lines. What *form* makes of a
+    message that is not damaged stands in its place.
     """
-    messages: list[Message] = []
+    messages: list[Any] = []
     for type_, content, payload, message_id, generated in lines:
-        plain = _PLAIN.get(type_)
+        shape = _BY_TAG.get(type_)
         data = {} if payload == "{}" else _unpacked(payload)
-        # Of messages that come from frameworks, most have nothing but their native form.
-        if plain is None or (data and (len(data) > 1 or type(data.get("native")) is not dict)):
+        if shape is None or ((data or shape.required) and not shape.fits(data)):
             messages.append(_built(type_, content or "", data, None if generated else message_id))
             continue
-        cls, blank = plain
-        message = cls.__new__(cls)
-        # As `fill` does, without the call.
-        if generated:
-            set_values(message, blank(content or "", None))
-            set_given(message, {"content", *data})
-        else:
-            set_values(message, blank(content or "", message_id))
-            set_given(message, {"content", "id", *data})
-        set_extra(message, data)
+        if form is not None and (made := form(type_, content or "", data)) is not None:
+            messages.append(made)
+            continue
+        # As `Shape.build` and `fill` do, without the calls.
+        message = shape.cls.__new__(shape.cls)
+        given = {"content"} if generated else {"content", "id"}
+        values = shape.blank(content or "", None if generated else message_id)
+        extra = {}
+        if data:
+            given.update(data)
+            if "native" in data:
+                extra["native"] = data.pop("native")
+            values.update(data)
+        set_values(message, values)
+        set_given(message, given)
+        set_extra(message, extra)
         set_private(message, None)
         messages.append(message)
     return messages
@@ -371,12 +382,12 @@ def seen_state(draft: Draft, now: datetime) -> tuple[AnswerState | None, str | N
     return cast("AnswerState | None", draft.state), draft.finish_reason
 
 
-def records_of(session_id: str, rows: Iterable[Row], revision: int) -> Records:
+def records_of(session_id: str, rows: Iterable[Row], revision: int, form: Form | None = None) -> Records:
     """Return the records of *rows* at *revision*; damaged ones are named together in one `CorruptRecord`."""
     records, damaged, known = Records(), [], list(rows)
     records.revision = revision
     try:
-        records.extend(map(partial(recorded, session_id), _decoded_all(known), known))
+        records.extend(map(partial(recorded, session_id), _decoded_all(known, form), known))
     except CorruptRecord:
         for row in known:
             try:
@@ -387,10 +398,11 @@ def records_of(session_id: str, rows: Iterable[Row], revision: int) -> Records:
     return records
 
 
-def _decoded_all(rows: Iterable[Row]) -> list[Message]:
-    return decode_all(
+def _decoded_all(rows: Iterable[Row], form: Form | None = None) -> list[Message]:
+    lines = (
         (draft.type, draft.content, draft.payload, draft.message_id, draft.id_generated) for _, draft in rows
     )
+    return decode_all(lines, form)
 
 
 # ------------------------------------------------------------------------------------- a call and its answer

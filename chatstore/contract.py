@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         UsageFilter,
         Window,
     )
-    from chatstore.codec import Appended, Draft, Row
+    from chatstore.codec import Appended, Draft, Form, Row
     from chatstore.messages import Message
     from chatstore.paging import Keyset, SessionFilter
     from chatstore.records import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
+U = TypeVar("U")
 #: A call of one operation.
 C = TypeVar("C", bound="Call")
 #: Values of states, as JSON text, by namespace and key.
@@ -180,10 +181,16 @@ class ReplaceMessages(InSession):
 
 @dataclass(slots=True, eq=False, repr=False)
 class GetMessages(InSession):
-    """Read the messages inside *window*."""
+    """Read the messages inside *window*.
+
+    What *form* makes of a stored one, from its type, its content and the rest of it, stands in the message's place;
+    where that is None, the message does. It saves time: a backend may leave it out, and whoever passes one takes
+    messages, too.
+    """
 
     reads = repeatable = True
     window: Window
+    form: Form | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -545,6 +552,20 @@ class Core(Protocol):
 
 
 # ------------------------------------------------------------------------------------- waiting for an answer
+
+
+def then(operation: Callable[[C], Answer[T]], make: Callable[[T], U]) -> Callable[[C], Answer[U]]:
+    """Return *operation* with what *make* makes of its answer, in the thread that carries it out, if there is one."""
+
+    def both(call: C) -> Answer[U]:
+        answer = operation(call)
+        return _after(answer, make) if isinstance(answer, Generator) else make(answer)
+
+    return both
+
+
+def _after(plan: Generator[Any, Any, T], make: Callable[[T], U]) -> Generator[Any, Any, U]:
+    return make((yield from plan))
 
 
 @overload

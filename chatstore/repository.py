@@ -50,6 +50,7 @@ from chatstore.contract import (
     UpdateMessage,
     UpdateSession,
     Usage,
+    then,
 )
 from chatstore.deadlines import Deadline, running
 from chatstore.errors import Conflict, CorruptRecord, NotSupported, PartialWrite
@@ -66,7 +67,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatstore.aio import AsyncRepository
-    from chatstore.contract import Answer, C, Core, T
+    from chatstore.codec import Form
+    from chatstore.contract import Answer, C, Core, T, U
     from chatstore.history import ChatMessageHistory
     from chatstore.messages import (
         AnswerPart,
@@ -469,6 +471,32 @@ class Repository(Facade):
         """Return the messages as records, with the session's ``revision`` at that moment (0: no session)."""
         chosen = arguments.make_window(last, after, before, limit)
         return self._call(self._core.get_records, GetRecords(*self._at(session_id), chosen))
+
+    def _messages_as(
+        self, make: Callable[[list[Any]], U], form: Form | None, session_id: str, *, last: int | None = None
+    ) -> U:
+        """Return what *make* makes of the messages, or the newest *last*; it must not ask the repository for anything.
+
+        Messages are left out of which *form* makes something else (see `GetMessages`). Both work in the thread that
+        reads, if there is one.
+        """
+        window = arguments.make_window(last, None, None, None)
+        call = GetMessages(*self._at(session_id), window, form)
+        return self._call(then(self._core.get_messages, make), call)
+
+    def _records_as(
+        self,
+        make: Callable[[Records], U],
+        form: Form | None,
+        session_id: str,
+        *,
+        after: int | None,
+        limit: int | None,
+    ) -> U:
+        """As `_messages_as`, of the records after position *after*, or the oldest *limit* of them."""
+        window = arguments.make_window(None, after, None, limit)
+        call = GetRecords(*self._at(session_id), window, form)
+        return self._call(then(self._core.get_records, make), call)
 
     def iter_records(self, session_id: str, *, after: int | None = None) -> Iterator[MessageRecord]:
         """Yield the records after position *after*, oldest first, in bounded memory.

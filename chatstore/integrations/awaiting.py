@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from chatstore.errors import SessionNotFound
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from chatstore.aio import AsyncRepository
+    from chatstore.codec import Form
     from chatstore.messages import ChatSession, Message, Records
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 #: How many sessions an object remembers.
 RECENT: Final = 256
 
@@ -55,23 +58,36 @@ class Sessions(Recent[str, "ChatSession"]):
         self,
         store: AsyncRepository,
         session_id: str,
-        begin: Callable[[ChatSession | None], int],
+        begin: Callable[[ChatSession | None], int] | None,
         limit: int | None,
-    ) -> tuple[ChatSession | None, Records]:
-        """Return a session and its records behind *begin* of it, at most *limit*, as they were at one moment."""
+        form: Form | None,
+        make: Callable[[Records, ChatSession | None], T],
+    ) -> tuple[ChatSession | None, T]:
+        """Return a session, and what *make* makes of its records behind *begin* of it, at most *limit*.
+
+        Both are as they were at one moment. What *form* makes of messages stands in their place.
+        """
         session = self.get(session_id) or await self.read(store, session_id)
         while True:
-            after = begin(session)
-            records = await store.get_records(session_id, after=after, limit=limit)
-            if records.revision != (session.revision if session else 0):  # somebody has written since
+            after = begin(session) if begin else None
+            both = partial(_made_of, make, session)
+            revision, made = await store._records_as(both, form, session_id, after=after, limit=limit)
+            if revision != (session.revision if session else 0):  # somebody has written since
                 session = await self.read(store, session_id)
-            if (records.revision, after) == (session.revision if session else 0, begin(session)):
-                return session, records
+            now = session.revision if session else 0, begin(session) if begin else None
+            if (revision, after) == now:
+                return session, made
 
     def advance(self, session: ChatSession, revision: int, **changes: Any) -> None:
         """Remember *session* with *changes* at *revision*, if nobody else has written since it was so."""
         if revision == session.revision + 1:
             self[session.session_id] = replace(session, revision=revision, **changes)
+
+
+def _made_of(
+    make: Callable[[Records, ChatSession | None], T], session: ChatSession | None, records: Records
+) -> tuple[int, T]:
+    return records.revision, make(records, session)
 
 
 class Awaiting:

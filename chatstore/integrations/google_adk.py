@@ -75,9 +75,8 @@ class ChatstoreSessionService(Awaiting, BaseSessionService):
             )
         except Conflict as error:
             raise AlreadyExistsError(f"Session with id {name} already exists.") from error
-        if states := _states(app_name, user_id, deltas):
-            for namespace, values in states.items():
-                await self._store.set_states(namespace, values)
+        for namespace, values in _states(app_name, user_id, deltas).items():
+            await self._store.set_states(namespace, values)
         return await self._session(await self._store.get_session(key), about, [])
 
     async def get_session(

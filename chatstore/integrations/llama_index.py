@@ -30,6 +30,7 @@ from chatstore.integrations.llama_messages import (
     SOURCE,
     again,
     archived_through,
+    form,
     load,
     load_all,
     said,
@@ -95,7 +96,7 @@ class ChatstoreChatStore(Over, BaseChatStore):
             found = shown(records)
             if -len(found) <= idx < len(found):
                 with suppress(NotFound):  # somebody was faster
-                    self._store.delete_message(key, found[idx].record.position)
+                    self._store.delete_message(key, found[idx].position)
                     return found[idx].message
             elif last is None or len(records) < last:
                 return None
@@ -186,7 +187,7 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
             chosen = found[:n]
             if session is None or not chosen:
                 return []
-            kept = {"session": key, "archived": chosen[-1].record.position}
+            kept = {"session": key, "archived": chosen[-1].position}
             with suppress(Conflict, NotFound):  # somebody wrote in between
                 self._recent[key] = await self._store.update_session(
                     key, metadata={**session.metadata, SOURCE: kept}, expected_revision=session.revision
@@ -209,20 +210,18 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
         self, key: str, status: Status | None, wanted: int | None = None
     ) -> tuple[ChatSession | None, list[Shown]]:
         """Return the session and its messages of *status*, at least the first *wanted* where there are as many."""
+
+        def make(records: Records, session: ChatSession | None) -> tuple[int, list[Shown]]:
+            return len(records), [one for one in shown(records, session) if status in (None, one.status)]
+
         window = wanted
         while True:
-            session, records = await self._at_once(key, active=status == ACTIVE, window=window)
-            found = [one for one in shown(records, session) if status in (None, one.status)]
-            if window is None or wanted is None or len(found) >= wanted or len(records) < window:
+            begin = archived_through if status == ACTIVE else None
+            read = self._recent.with_records(self._store, key, begin, window, form, make)
+            session, (count, found) = await read
+            if window is None or wanted is None or len(found) >= wanted or count < window:
                 return session, found
             window *= 2
-
-    async def _at_once(
-        self, key: str, *, active: bool = False, window: int | None = None
-    ) -> tuple[ChatSession | None, Records]:
-        """Return the session and its records, or its first *window* or *active* ones, as they were at one moment."""
-        begin = archived_through if active else (lambda _: 0)
-        return await self._recent.with_records(self._store, key, begin, window)
 
     async def _remove(self, key: str, status: Status, n: int | None = None) -> list[ChatMessage]:
         """Delete the messages of *status*, or the oldest *n* of them, in one transaction, and return them.
@@ -230,11 +229,12 @@ class ChatstoreDBChatStore(Awaited, AsyncDBChatStore):
         Those that stay are stored anew: nothing else deletes some of a session on condition that nobody wrote.
         """
         while True:
-            session, records = await self._at_once(key)
+            read = self._recent.with_records(self._store, key, None, None, None, lambda records, _: records)
+            session, records = await read
             chosen = [one for one in shown(records, session) if one.status == status][:n]
             if not chosen:
                 return []
-            gone = {one.record.position for one in chosen}
+            gone = {one.position for one in chosen}
             kept = [again(record, session) for record in records if record.position not in gone]
             with suppress(Conflict, NotFound):
                 await self._store.replace_messages(key, kept, expected_revision=records.revision)

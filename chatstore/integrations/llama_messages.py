@@ -80,9 +80,15 @@ def _in_openai_form(id_: str | None, name: str, arguments: Any) -> dict[str, Any
     return {"id": id_, "function": {"name": name, "arguments": arguments}}
 
 
-def load(message: Message) -> theirs.ChatMessage | None:
+def form(_type: str, _content: str, data: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a stored message keeps of one of the framework's, which `load` takes in its place."""
+    kept = data["native"].get(SOURCE) if "native" in data else None
+    return kept if isinstance(kept, dict) and "message" in kept else None
+
+
+def load(message: Message | dict[str, Any]) -> theirs.ChatMessage | None:
     """Return the message that *message* holds, or one that says the same; None for what only its framework knows."""
-    kept = message.native.get(SOURCE)
+    kept = _about(message)
     if isinstance(kept, dict) and "message" in kept:
         # Without validation of the whole, which would add legacy images once more.
         given = kept["message"]
@@ -91,7 +97,7 @@ def load(message: Message) -> theirs.ChatMessage | None:
             additional_kwargs=given["additional_kwargs"],
             blocks=[_block(block) for block in given["blocks"]],
         )
-    if isinstance(message, OpaqueMessage):
+    if isinstance(message, dict | OpaqueMessage):
         return None
     blocks: list[Any] = [theirs.TextBlock(text=message.text)] if message.text else []
     about: dict[str, Any] = {}
@@ -110,7 +116,7 @@ def load(message: Message) -> theirs.ChatMessage | None:
     return theirs.ChatMessage(role=role if role in _KNOWN else "user", blocks=blocks, additional_kwargs=about)
 
 
-def load_all(messages: Sequence[Message]) -> list[theirs.ChatMessage | None]:
+def load_all(messages: Sequence[Message | dict[str, Any]]) -> list[theirs.ChatMessage | None]:
     """Return what `load` does for each of *messages*, at once where they are as they were stored."""
     kept = [_kept(message) for message in messages]
     try:
@@ -122,9 +128,14 @@ def load_all(messages: Sequence[Message]) -> list[theirs.ChatMessage | None]:
     ]
 
 
-def _kept(message: Message) -> Any:
+def _about(message: Message | dict[str, Any]) -> Any:
+    """Return what *message* keeps of one of the framework's, its status beside."""
+    return message if isinstance(message, dict) else message.native.get(SOURCE)
+
+
+def _kept(message: Message | dict[str, Any]) -> Any:
     """Return what *message* was made of, if nothing speaks against the framework's own validation of all of it."""
-    kept = message.native.get(SOURCE)
+    kept = _about(message)
     given = kept.get("message") if isinstance(kept, dict) else None
     # Legacy images would be added once more.
     return None if given is None or given["additional_kwargs"].get("images") else given
@@ -152,7 +163,7 @@ def _block(data: dict[str, Any]) -> Any:
 class Shown(NamedTuple):
     """A message of a session as the framework's, and its status."""
 
-    record: MessageRecord
+    position: int
     message: theirs.ChatMessage
     status: MessageStatus
 
@@ -161,7 +172,9 @@ def shown(records: list[MessageRecord], session: ChatSession | None = None) -> l
     """Return what of *records*, which are *session*'s, is a message to the framework."""
     through = archived_through(session)
     loaded = zip(records, load_all([record.message for record in records]), strict=True)
-    return [Shown(one, message, _status(one, through)) for one, message in loaded if message is not None]
+    return [
+        Shown(one.position, message, _status(one, through)) for one, message in loaded if message is not None
+    ]
 
 
 def archived_through(session: ChatSession | None) -> int:
@@ -176,7 +189,7 @@ def archived_through(session: ChatSession | None) -> int:
 
 
 def _status(record: MessageRecord, through: int) -> MessageStatus:
-    kept = record.message.native.get(SOURCE)
+    kept = _about(record.message)
     marked = isinstance(kept, dict) and kept.get("status") == ARCHIVED
     return ARCHIVED if marked or record.position <= through else ACTIVE
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from chatstore.errors import Conflict
 from chatstore.extras import not_installed
 from chatstore.integrations.awaiting import Awaiting
-from chatstore.integrations.responses import items_of, items_of_all, load
+from chatstore.integrations.responses import items_of, load, says
 from chatstore.messages import AIMessage
 
 try:
@@ -75,12 +75,11 @@ class ChatstoreSession(Awaiting):
             _counted.setdefault(wrapper, _total(wrapper))
         window = wanted = resolve_session_limit(limit, self.session_settings)
         while True:
-            messages = await self._store.get_messages(self.session_id, last=window)
-            items: list[Any] = items_of_all(messages, SOURCE)
+            read, items = await self._store._messages_as(_items, _item, self.session_id, last=window)
             if not wanted or window is None:
                 return items
             # A message of another framework may be no item here, or several.
-            if len(items) >= wanted or len(messages) < window:
+            if len(items) >= wanted or read < window:
                 return items[-wanted:]
             window *= 2
 
@@ -144,7 +143,7 @@ class ChatstoreSession(Awaiting):
         records: Records = await self._store.get_records(self.session_id, last=limit + 1)
         if snapshot is None or len(records) > limit:
             return None
-        items: list[Any] = items_of_all((record.message for record in records), SOURCE)
+        items: list[Any] = [item for record in records for item in items_of(record.message, SOURCE)]
 
         async def replace_suffix(start: int, output: list[TResponseInputItem]) -> bool:
             kept = _kept(records, start, prune_prefix)
@@ -178,6 +177,21 @@ def _kept(
         if kept or prunes is None or not all(map(prunes, items)):
             kept.append(record.message)
     return kept if before == start else None
+
+
+def _items(messages: list[Any]) -> tuple[int, list[Any]]:
+    """Return how many *messages* there are, and their items; some are items already."""
+    items: list[Any] = []
+    for message in messages:
+        items += [message] if isinstance(message, dict) else items_of(message, SOURCE)
+    return len(messages), items
+
+
+def _item(type_: str, content: str, data: dict[str, Any]) -> Any:
+    """Return the item that a stored message was made of, as `items_of` does; None where there is more to be seen."""
+    item = data["native"].get(SOURCE) if "native" in data else None
+    unedited = isinstance(item, dict) and says(item, type_) == data.get("content", content)
+    return item if unedited else None
 
 
 def _loaded(items: list[Any]) -> list[Message]:

@@ -86,22 +86,13 @@ def items_of(message: Message, *names: str) -> list[dict[str, Any]]:
 
     An item whose text is not that of the message any more, because somebody edited it, counts no longer.
     """
-    return items_of_all((message,), *names)
-
-
-def items_of_all(messages: Iterable[Message], *names: str) -> list[dict[str, Any]]:
-    """Return the items of *messages*, those of each as `items_of` gives them."""
-    items: list[dict[str, Any]] = []
-    for message in messages:
-        native = message.native
-        for name in names:
-            item = native.get(name)
-            if item is not None and (isinstance(message, OpaqueMessage) or _still_says(item, message)):
-                items.append(item)
-                break
-        else:
-            items += dump(message)
-    return items
+    for name in names:
+        item = message.native.get(name)
+        if item is not None and (
+            isinstance(message, OpaqueMessage) or says(item, message.type) == message.content
+        ):
+            return [item]
+    return dump(message)
 
 
 # ------------------------------------------------------------------------------------------------ messages
@@ -115,13 +106,11 @@ def _load_message(item: dict[str, Any], fields: dict[str, Any]) -> Message:
     return _CLASSES[role](content, **fields)
 
 
-def _still_says(item: dict[str, Any], message: BaseMessage) -> bool:
-    """Tell whether `load` would give *item* the content of *message*."""
-    if isinstance(message, ToolMessage):
-        said = item.get("output")
-    else:
-        said = "" if item.get("type") == "function_call" else item["content"]
-    return bool((said if isinstance(said, str) else _load_content(said)) == message.content)
+def says(item: dict[str, Any], type_: str) -> Content:
+    """Return the content that `load` gives *item*, which became a message of *type_*."""
+    if type_ == "tool":
+        return _load_content(item.get("output"))
+    return "" if item.get("type") == "function_call" else _load_content(item.get("content"))
 
 
 def _load_content(content: Any) -> Content:

@@ -474,6 +474,25 @@ def test_rows_others_wrote_by_hand_are_read() -> None:
     assert HumanMessage("x", name="Ann") == decode("human", "x", '{"type": "human", "name": "Ann"}', None)
 
 
+@given(st.lists(MESSAGES, max_size=5))
+def test_a_form_stands_where_it_is_one(messages: list[Message]) -> None:
+    """What a form makes of a message stands in its place, all else is read as ever; damage is damage still."""
+    rows = [encode(message, now=NOW) for message in messages]
+    lines = [(row.type, row.content, row.payload, row.message_id, row.id_generated) for row in rows]
+
+    def form(type_: str, content: str, data: dict[str, Any]) -> Any:
+        return (content, dict(data)) if type_ == "human" else None
+
+    made = codec.decode_all(lines, form)
+    for row, one in zip(rows, made, strict=True):
+        formed = row.type == "human" and one == (row.content, unpack(row.payload))
+        assert formed or inside(back(row)) == inside(one)
+    native = encode(HumanMessage("x", native={"a": [1]}), now=NOW)
+    assert [("x", {"native": {"a": [1]}})] == codec.decode_all([(*native[3:6], None, True)], form)
+    with pytest.raises(CorruptRecord):
+        codec.decode_all([*lines, ("human", "x", '{"content": 5}', None, True)], form)
+
+
 # ---- the same message
 
 

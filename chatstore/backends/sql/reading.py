@@ -64,7 +64,7 @@ def get_messages(c: Connection, q: Statements, call: GetMessages) -> list[Messag
     if call.window.last is not None:
         fetched = fetched[::-1]
     try:
-        return codec.decode_all(fetched)
+        return codec.decode_all(fetched, call.form)
     except CorruptRecord:
         # Read again for an error that names the damaged ones and carries the others.
         return [record.message for record in get_records(c, q, call)]
@@ -134,7 +134,7 @@ def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.
     lines = sorted((line for line in fetched if line[1] is not None), key=itemgetter(1))
-    return records_of(call.session_id, [_seen_row_of(line[1:]) for line in lines], revision)
+    return records_of(call.session_id, [_seen_row_of(line[1:]) for line in lines], revision, call.form)
 
 
 def _seen_row_of(row: Sequence[Any]) -> Row:

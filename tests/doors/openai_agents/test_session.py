@@ -337,6 +337,25 @@ def test_what_was_edited_counts(store: chatstore.Repository) -> None:
     assert [{"role": "user", "content": "June"}] == asyncio.run(main())
 
 
+def test_what_was_edited_counts_in_parts_too(store: chatstore.Repository) -> None:
+    """Law: the same for content of several parts, for outputs of tools, and beside items that stay as they were."""
+    parts = [{"type": "input_text", "text": "May"}, {"type": "input_text", "text": "?"}]
+    output = {"type": "function_call_output", "call_id": "c", "output": "mild"}
+    kept: list[Any] = [{"role": "user", "content": parts}, {"role": "user", "content": "\0"}, output]
+
+    async def main() -> list[Any]:
+        async with ChatstoreSession("s", store) as session:
+            await session.add_items([*kept, *kept])
+            for record in store.get_records("s")[3:]:
+                store.update_message(
+                    "s", record.position, record.message.model_copy(update={"content": "June"})
+                )
+            return await session.get_items()
+
+    june = {"role": "user", "content": "June"}
+    assert [*kept, june, june, {**output, "output": "June"}] == asyncio.run(main())
+
+
 def test_encrypted_around_it(store: chatstore.Repository) -> None:
     """Law: the SDK's encryption works around it, and nothing of what was said is stored in the clear."""
 
