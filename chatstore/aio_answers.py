@@ -58,10 +58,10 @@ class AsyncStreamingAnswer(Streaming):
         if not self._begun:
             self._begun = True
             try:
-                await _to_the_end(self._begin())
+                await to_the_end(self._begin())
             except asyncio.CancelledError:
                 if hasattr(self, "_growing"):
-                    await _to_the_end(self._end(INCOMPLETE, CANCELLED))
+                    await to_the_end(self._end(INCOMPLETE, CANCELLED))
                 raise
         return self
 
@@ -92,13 +92,13 @@ class AsyncStreamingAnswer(Streaming):
         if growing.record is not None:
             return growing.record
         growing.finishing(message, usage, finish_reason, model, metadata)
-        return await _to_the_end(self._end(COMPLETE, None))
+        return await to_the_end(self._end(COMPLETE, None))
 
     async def stop(self, reason: str = "stopped") -> MessageRecord:
         """End the answer, incomplete, for a *reason* of at most 255 characters; return its record."""
         if self._growing.record is not None:
             return self._growing.record
-        return await _to_the_end(self._end(INCOMPLETE, codec.checked_id(reason)))
+        return await to_the_end(self._end(INCOMPLETE, codec.checked_id(reason)))
 
     async def _end(self, state: AnswerState, reason: str | None) -> MessageRecord:
         growing = self._growing
@@ -151,7 +151,7 @@ async def _keep_writing_awaiting(repository: AsyncRepository, growing: Growing, 
             )
 
 
-async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """Await *work* to its end; a caller that is cancelled meanwhile is cancelled after it."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

@@ -96,6 +96,10 @@ class ChatSession:
     expires_at: datetime | None
 
 
+#: The fields of a session, in their order: every backend keeps them, and the command line shows them.
+SESSION_FIELDS: Final = tuple(ChatSession.__dataclass_fields__)
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Part of a list. *next_cursor* continues it and is None at the end."""

@@ -15,6 +15,7 @@ from chatstore.cli.output import as_json, note, say, values
 from chatstore.cli.target import Target, on_target
 from chatstore.cli.tolerant_reading import read_whole_records, refuse_damage
 from chatstore.errors import ChatstoreError
+from chatstore.records import SESSION_FIELDS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,22 +23,7 @@ if TYPE_CHECKING:
     from chatstore.messages import MessageRecord, SearchHit
 
 #: The keys of a session in JSON.
-SESSION: Final = (
-    "session_id",
-    "tenant_id",
-    "user_id",
-    "title",
-    "metadata",
-    "message_count",
-    "last_position",
-    "revision",
-    "forked_from",
-    "forked_at",
-    "created_at",
-    "updated_at",
-    "archived_at",
-    "expires_at",
-)
+SESSION: Final = SESSION_FIELDS
 #: The keys of a search hit in JSON.
 HIT: Final = (
     "session_id",

@@ -12,7 +12,6 @@ the metadata that an append brings, which count from the revision on that it say
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -21,8 +20,8 @@ from chatstore.backends.file import element, filesystem
 from chatstore.backends.file.names import file_name
 from chatstore.errors import CorruptRecord, InvalidMessage
 from chatstore.messages import ChatSession
+from chatstore.records import SESSION_FIELDS
 
-_FIELDS: Final = tuple(field.name for field in fields(ChatSession))
 _TIMES: Final = ("created_at", "updated_at", "archived_at", "expires_at")
 
 
@@ -48,7 +47,7 @@ def read(path: str) -> Header:
     """Return what is in the file *path*. Raises `CorruptRecord` where it cannot be read, or is another session's."""
     try:
         value = codec.loads(filesystem.read_file(path) or b"")
-        given: dict[str, Any] = {name: value[name] for name in _FIELDS}
+        given: dict[str, Any] = {name: value[name] for name in SESSION_FIELDS}
         times = {name: element.parse_time(given[name]) for name in _TIMES}
         flags = [value.get(name) is True for name in ("needs_rows", "deleted")]
         pending = Pending(**value["pending"]) if "pending" in value else None
@@ -93,7 +92,7 @@ def _refuse(path: str, error: Exception | None) -> NoReturn:
 
 def write(path: str, header: Header) -> None:
     """Put *header* in the place of the file *path*."""
-    value = {name: getattr(header.session, name) for name in _FIELDS}
+    value = {name: getattr(header.session, name) for name in SESSION_FIELDS}
     value |= {name: value[name] and value[name].isoformat() for name in _TIMES}
     value["rows_after"] = header.rows_after
     value |= {name: True for name in ("needs_rows", "deleted") if getattr(header, name)}

@@ -30,7 +30,7 @@ from pydantic_core import to_json
 from chatstore.arguments import Scope, microseconds
 from chatstore.codec import OPTIONAL, Draft, Row
 from chatstore.errors import CorruptRecord, Invalid, MessageTooLarge
-from chatstore.records import ChatSession
+from chatstore.records import SESSION_FIELDS, ChatSession
 from chatstore.strictjson import canonical
 
 if TYPE_CHECKING:
@@ -41,21 +41,8 @@ DEFAULT_PREFIX: Final = "chatstore:"
 MAX_ROW: Final = 512 * 1024 * 1024
 #: Digits of a position: those of the largest integer of 64 bits.
 DIGITS: Final = 19
-FIELDS: Final = (
-    "tenant_id",
-    "user_id",
-    "title",
-    "metadata",
-    "message_count",
-    "last_position",
-    "revision",
-    "forked_from",
-    "forked_at",
-    "created_at",
-    "updated_at",
-    "archived_at",
-    "expires_at",
-)
+#: What a session's hash has: its id is in the key.
+FIELDS: Final = SESSION_FIELDS[1:]
 _TIMES = frozenset({"created_at", "updated_at", "archived_at", "expires_at"})
 _NUMBERS = frozenset({"message_count", "last_position", "revision", "forked_at"})
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {

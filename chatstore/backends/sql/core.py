@@ -18,12 +18,13 @@ from chatstore.arguments import NewSession
 from chatstore.backends.common import rules
 from chatstore.backends.sql import rows, states
 from chatstore.backends.sql.appending import check_sizes
-from chatstore.backends.sql.rows import SESSION, row_of, session_of
+from chatstore.backends.sql.rows import row_of, session_of
 from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.contract import BeginAnswer
 from chatstore.failures import another_body, missing, no_message, out_of_order, stale, taken
 from chatstore.messages import PurgeReport
 from chatstore.paging import place_of
+from chatstore.records import SESSION_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -166,7 +167,7 @@ def update_session(c: Connection, q: Statements, call: UpdateSession) -> ChatSes
     changed = rules.changed(session, call)
     if changed is not session:
         # By identity: {"a": 1} and {"a": True} are equal for Python.
-        names = [name for name in SESSION if getattr(changed, name) is not getattr(session, name)]
+        names = [name for name in SESSION_FIELDS if getattr(changed, name) is not getattr(session, name)]
         again = {"indexed_position": 0} if {"tenant_id", "user_id"} & set(names) else {}
         _store(c, q, session, again | {name: getattr(changed, name) for name in names})
     return changed

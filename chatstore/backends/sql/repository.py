@@ -33,7 +33,7 @@ from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.deadlines import awaited
 from chatstore.errors import ChatstoreError, Invalid
 from chatstore.forks import undivided
-from chatstore.repository import Repository
+from chatstore.repository import Facade, Repository
 from chatstore.threads import ThreadedRepository
 
 if TYPE_CHECKING:
@@ -163,10 +163,36 @@ def _run_step(
         raise meant from None
 
 
+class _OnEngine(Facade):
+    """What both repositories work on."""
+
+    _core: SQLCore
+    _lease: Engines
+    _schema: str | None
+    _user: User
+    _transaction: Any = None
+
+    def _take(
+        self,
+        engine: Engine | AsyncEngine | None,
+        schema: str | None,
+        lease: Engines | None,
+        dialect: Dialect | None,
+    ) -> None:
+        """Take what the repository is made with; nothing connects."""
+        self._lease = lease if lease is not None else Engines(engine)
+        self._schema = schema
+        if dialect is None:
+            here = engine.dialect if engine is not None else dialect_of(self._lease.url)
+            dialect = dialect_over(here.name, None if engine is None else engine.pool)
+        self._core = SQLCore(Statements(dialect, schema))
+        self._user = User()
+
+
 # ------------------------------------------------------------------------------------------------ synchronous
 
 
-class SQLRepository(Repository):
+class SQLRepository(_OnEngine, Repository):
     """Conversations in a SQL database; see `Repository` for what everything does."""
 
     def __init__(
@@ -178,14 +204,7 @@ class SQLRepository(Repository):
         dialect: Dialect | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
-        self._lease = lease if lease is not None else Engines(engine)
-        self._schema = schema
-        if dialect is None:
-            here = engine.dialect if engine is not None else dialect_of(self._lease.url)
-            dialect = dialect_over(here.name, None if engine is None else engine.pool)
-        self._core: SQLCore = SQLCore(Statements(dialect, schema))
-        self._transaction: Any = None
-        self._user = User()
+        self._take(engine, schema, lease, dialect)
         self._lease.enter(self._user)
 
     def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
@@ -290,7 +309,7 @@ def _ready_inside(connection: Connection, lease: Engines, schema: str | None) ->
 # ------------------------------------------------------------------------------------------------ asynchronous
 
 
-class AsyncSQLRepository(AsyncRepository):
+class AsyncSQLRepository(_OnEngine, AsyncRepository):
     """The same with ``await``, on an AsyncEngine or, for a URL, on one for each running loop."""
 
     def __init__(
@@ -302,14 +321,7 @@ class AsyncSQLRepository(AsyncRepository):
         dialect: Dialect | None = None,
     ) -> None:
         """Work on *engine*, which is neither configured nor closed here, in database schema *schema*."""
-        self._lease = lease if lease is not None else Engines(engine)
-        self._schema = schema
-        if dialect is None:
-            here = engine.dialect if engine is not None else dialect_of(self._lease.url)
-            dialect = dialect_over(here.name, None if engine is None else engine.pool)
-        self._core: SQLCore = SQLCore(Statements(dialect, schema))
-        self._transaction: Any = None
-        self._user = User()
+        self._take(engine, schema, lease, dialect)
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         if self._transaction is not None:

@@ -11,6 +11,7 @@ from chatstore.backends.sql import models
 from chatstore.codec import Draft, Row
 from chatstore.contract import InSession
 from chatstore.messages import ChatSession
+from chatstore.records import SESSION_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
-#: The columns of a session, in the order of `ChatSession`.
-SESSION = tuple(name for name in ChatSession.__dataclass_fields__)
 
 
 def session_of(row: Sequence[Any]) -> ChatSession:
@@ -31,7 +30,7 @@ def session_of(row: Sequence[Any]) -> ChatSession:
 
 def session_values(session: ChatSession) -> dict[str, Any]:
     """Return the columns of *session*."""
-    return {name: getattr(session, name) for name in SESSION}
+    return {name: getattr(session, name) for name in SESSION_FIELDS}
 
 
 def row_of(row: Sequence[Any]) -> Row:

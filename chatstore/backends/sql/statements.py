@@ -31,8 +31,8 @@ from sqlalchemy import (
 
 from chatstore.backends.common import rules
 from chatstore.backends.sql import execution, models
-from chatstore.backends.sql.rows import DRAFT, SESSION
-from chatstore.records import INCOMPLETE, STREAMING
+from chatstore.backends.sql.rows import DRAFT
+from chatstore.records import INCOMPLETE, SESSION_FIELDS, STREAMING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ class Statements:
     @cached_property
     def session_columns(self) -> list[ColumnElement[Any]]:
         """The columns of a session, in the order of `ChatSession`."""
-        return [self.read(self.s.c[name]) for name in SESSION]
+        return [self.read(self.s.c[name]) for name in SESSION_FIELDS]
 
     @cached_property
     def locked(self) -> Select[Any]:

@@ -6,7 +6,6 @@ This module knows which database is asked and what its errors mean; how Django's
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -16,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connections, router
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatstore.aio import AsyncRepository
+from chatstore.aio_answers import to_the_end
 from chatstore.backends.common.retrying import Pause
 from chatstore.backends.sql.failures import make_failed
 from chatstore.backends.sql.lending import interrupt_in
@@ -178,19 +178,8 @@ class AsyncDjangoRepository(_Owned, AsyncRepository):
         return self._inner._core
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
-        work = asyncio.ensure_future(sync_to_async(self._inner._run, thread_sensitive=True)(operation, call))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            # What has begun in the thread cannot be stopped half way: its outcome is waited for.
-            while not work.done():
-                try:
-                    await asyncio.wait([work])
-                except asyncio.CancelledError:
-                    continue
-            if not work.cancelled():
-                work.exception()  # the caller asked not to hear of it
-            raise
+        # What has begun in the thread cannot be stopped half way.
+        return await to_the_end(sync_to_async(self._inner._run, thread_sensitive=True)(operation, call))
 
     async def close(self) -> None:
         """Do nothing: the connections are Django's."""
