@@ -9,21 +9,18 @@ from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import insert, literal, select, update
-
 from chatstore import words
 from chatstore.backends.sql.engine_factory import new_engine
-from chatstore.backends.sql.models import messages, sessions
 from chatstore.backends.sql.search_objects import refresh_search_index
 from chatstore.messages import HumanMessage
-from tests.benchmarks import stores, turns
+from tests.benchmarks import copies, stores, turns
 from tests.benchmarks.harness import compared, each, figure, race
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from chatstore.repository import Repository
     from tests.benchmarks.harness import Figure, Size
@@ -116,27 +113,19 @@ def _filled(kind: str, size: int) -> Iterator[Store]:
         mine = repository.scope(user_id=USER)
         for start in range(0, THEIRS, IN_SESSION):
             mine.add_messages(f"mine-{start}", map(HumanMessage, said[start : start + IN_SESSION]))
+        with engine.begin() as connection:
+            original = copies.read(connection, "mine-")
         for copy in range(1, size // THEIRS):
             with engine.begin() as connection:
-                _copy(connection, copy)
+                copies.write(connection, original, copy, partial(_other, copy))
         refresh_search_index(engine.begin)
         stores.settle(url)
         yield Store(kind, repository, engine)
         engine.dispose()
 
 
-def _copy(connection: Connection, number: int) -> None:
-    """Say all of it once more, by another user."""
-    prefix, owner = literal(f"{number}-"), literal(f"user-{number}")
-    kept = [column.name for column in sessions.columns if column.name not in {"session_id", "user_id"}]
-    source = select(prefix.concat(sessions.c.session_id), owner, *(sessions.c[name] for name in kept))
-    source = source.where(sessions.c.user_id == USER)
-    connection.execute(insert(sessions).from_select(["session_id", "user_id", *kept], source))
-    kept = [column.name for column in messages.columns if column.name not in {"id", "session_id"}]
-    source = select(prefix.concat(messages.c.session_id), *(messages.c[name] for name in kept))
-    source = source.where(messages.c.session_id.between("mine-", "mine."))
-    connection.execute(insert(messages).from_select(["session_id", *kept], source))
-    connection.execute(update(sessions).where(sessions.c.user_id == owner).values(indexed_position=0))
+def _other(number: int, _user: str | None) -> str:
+    return f"user-{number}"
 
 
 def _growth(size: Size, little: Store, much: Store, query: str, what: str, order: Order) -> Figure:

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import re
-from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin
 
-from sqlalchemy import insert, select
 from werkzeug.test import Client
 
 from chatstore.backends.sql.engine_factory import new_engine
-from chatstore.backends.sql.models import messages, sessions
 from chatstore.backends.sql.search_objects import refresh_search_index
 from chatstore.messages import AIMessage, HumanMessage
 from chatstore.viewer import Viewer
 from chatstore.viewer.pages import LINES
-from tests.benchmarks import stores, turns
+from tests.benchmarks import copies, stores, turns
 from tests.benchmarks.harness import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from sqlalchemy import Connection, Table
 
     from tests.benchmarks.harness import Size
 
@@ -73,42 +68,15 @@ def _filled(kind: str, count: int, long: int) -> Iterator[Store]:
             )
         engine = new_engine(url)
         with engine.begin() as connection:
-            talks, lines = _copied(connection, sessions), _copied(connection, messages)
+            original = copies.read(connection, "0-")
             for copy in range(1, count // 100):
-                _copy(connection, copy, talks, lines)
+                copies.write(connection, original, copy, lambda user: user)
         repository.create_session("long", user_id="user-7")
         stores.fill(repository, "long", long)
         refresh_search_index(engine.begin)
         stores.settle(url)
         engine.dispose()
         yield Store(kind, Client(Viewer(repository, rate=None)), count, long)
-
-
-def _copied(connection: Connection, table: Table) -> list[dict[str, Any]]:
-    """Return what the first hundred sessions are made of, without what a database numbers by itself."""
-    rows = connection.execute(select(table).where(table.c.session_id.like("0-%"))).mappings()
-    return [{name: value for name, value in row.items() if name != "id"} for row in rows]
-
-
-def _copy(
-    connection: Connection, number: int, talks: list[dict[str, Any]], said: list[dict[str, Any]]
-) -> None:
-    """Say the first hundred sessions once more, each message in a millisecond of its own."""
-    begun, step = talks[0]["updated_at"] + timedelta(hours=number), timedelta(milliseconds=2)
-    connection.execute(
-        insert(sessions),
-        [
-            {**row, "session_id": f"{number}-{row['session_id']}", "updated_at": begun + step * place}
-            for place, row in enumerate(talks)
-        ],
-    )
-    connection.execute(
-        insert(messages),
-        [
-            {**row, "session_id": f"{number}-{row['session_id']}", "created_at": begun + step * place}
-            for place, row in enumerate(said)
-        ],
-    )
 
 
 def _times(size: Size, store: Store) -> Iterator[Figure]:
