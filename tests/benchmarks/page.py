@@ -78,15 +78,12 @@ WHY = {
     ),
 }
 WHY |= {
-    ("search one user's 1,000 of 100,000 for a common word, newest first, SQLite", "the full-text query"): (
+    ("search one user's 1,000 of 1,000,000 for a common word, newest first, SQLite", "the full-text query"): (
         "what the query leaves is Python, half of it snippets and hits of the page."
     ),
-    ("search one user's 1,000 of 100,000 for a common word, best first, PostgreSQL", "the full-text query"): (
+    ("search one user's 1,000 of 1,000,000 for a common word, best first, PostgreSQL", "the full-text query"): (
         "the query alone ranks by `ts_rank`; the order that is the same on every backend counts how often each word is "
         "said."
-    ),
-    ("search in 100,000 messages, a common word, newest first, PostgreSQL", "to the last byte"): (
-        "without an owner, every message that says the word is read and sorted by its time, which is not in the index."
     ),
 }
 VERSION = {"postgres": "SHOW server_version", "mariadb": "SELECT VERSION()"}
@@ -287,8 +284,6 @@ def _again(found: Iterable[str], took: float) -> str:
 
 `python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page; this
 run took {took / 60:.0f} minutes. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
-Searching and viewing were measured by a run of their own, in stores a tenth as large:
-`python -m tests.benchmarks searching viewing --long 10000`.
 `langchain` needs langchain-community and langchain-postgres beside the extras `test` and `langchain`, and is left out
 without them. `--check` exits with 1 where a limit is missed; `--quick` takes small sizes,
 without searching and viewing, to see that the rest runs. Servers are found as the tests find them:
