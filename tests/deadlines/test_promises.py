@@ -60,7 +60,8 @@ def told_psycopg() -> Iterator[tuple[str, list[str]]]:
             return before(*args, **options)
 
         patch.setattr(psycopg.Connection, "wait", wait)
-        yield hanging.by(url, "psycopg"), sent
+        # By a URL that no other test has: its engine has one connection, which is told once.
+        yield f"{hanging.by(url, 'psycopg')}?application_name=counted", sent
 
 
 @contextlib.contextmanager
