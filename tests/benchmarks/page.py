@@ -81,7 +81,10 @@ WHY |= {
     ("search one user's 1,000 of 1,000,000 for a common word, newest first, SQLite", "the full-text query"): (
         "what the query leaves is Python, half of it snippets and hits of the page."
     ),
-    ("search one user's 1,000 of 1,000,000 for a common word, best first, PostgreSQL", "the full-text query"): (
+    (
+        "search one user's 1,000 of 1,000,000 for a common word, best first, PostgreSQL",
+        "the full-text query",
+    ): (
         "the query alone ranks by `ts_rank`; the order that is the same on every backend counts how often each word is "
         "said."
     ),

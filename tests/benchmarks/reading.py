@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from psycopg import RawCursor
 from sqlalchemy import insert, make_url
 
-from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.models import sessions
 from tests.benchmarks import raw_objects, raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.harness import compared, each, race
@@ -108,7 +107,7 @@ def _parts(size: Size, kind: str) -> Iterator[Figure]:
     name, (limit, payload) = stores.NAMES[kind], END[kind]
     with stores.migrated(kind) as url, stores.connected(url) as repository:
         stores.fill(repository, "long", 1_000)
-        engine = new_engine(url)
+        engine = stores.writing(url)
         with engine.begin() as connection:
             _make_sessions(connection, size.long)
         stores.settle(url)

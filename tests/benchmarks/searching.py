@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatstore import words
-from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.search_objects import refresh_search_index
 from chatstore.messages import HumanMessage
 from tests.benchmarks import copies, stores, turns
@@ -108,7 +107,7 @@ def _texts() -> list[str]:
 def _filled(kind: str, size: int) -> Iterator[Store]:
     """Give a store of *size* messages: one user's thousand, and a thousand of each of the others."""
     with stores.migrated(kind) as url, stores.connected(url) as repository:
-        engine = new_engine(url)
+        engine = stores.writing(url)
         said = _texts()
         mine = repository.scope(user_id=USER)
         for start in range(0, THEIRS, IN_SESSION):

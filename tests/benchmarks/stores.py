@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import chatstore
 from chatstore.backends.sql.engine_factory import new_engine
+from chatstore.backends.sql.lending import DIRECT, WRITES
 from chatstore.backends.sql.migrations import upgrade
 from tests import servers
 from tests.benchmarks import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Engine
 
     from chatstore.repository import Repository
 
@@ -47,6 +50,11 @@ def connected(url: str) -> Iterator[Repository]:
     """Give a repository on *url*, closed afterwards."""
     with contextlib.closing(chatstore.connect(url)) as repository:
         yield repository
+
+
+def writing(url: str) -> Engine:
+    """Return an engine as a repository has it for units: without that, each line would be a transaction."""
+    return new_engine(url).execution_options(**{DIRECT: True, WRITES: True})
 
 
 def fill(repository: Repository, session_id: str, size: int) -> None:

@@ -15,7 +15,6 @@ from urllib.parse import urljoin
 
 from werkzeug.test import Client
 
-from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.search_objects import refresh_search_index
 from chatstore.messages import AIMessage, HumanMessage
 from chatstore.viewer import Viewer
@@ -66,7 +65,7 @@ def _filled(kind: str, count: int, long: int) -> Iterator[Store]:
             repository.add_messages(
                 f"0-{number}", [make(line) for make, line in zip(talk, texts, strict=True)]
             )
-        engine = new_engine(url)
+        engine = stores.writing(url)
         with engine.begin() as connection:
             original = copies.read(connection, "0-")
             for copy in range(1, count // 100):
