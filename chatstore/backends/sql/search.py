@@ -42,7 +42,7 @@ READ = 10_000
 FEW = 20_000
 #: Among so many of the newest messages, what a search needs is looked for without the index of words where it is said
 #: often: at least as often as would find `LEAST` there.
-WALKED, LEAST = 20_000, 100
+WALKED, LEAST = 50_000, 100
 #: Messages that a scan fetches at a time.
 PAGE = 1_000
 #: What a better match has more of.
@@ -68,9 +68,9 @@ def indexed(c: Connection, q: Statements, call: Search) -> list[Found]:
     statement = _select(c, q, call, asked, 0)
     enough = size = searching.needed(wanted)
     while True:
-        lines, took = _taken(statement.rows(c, asked | {"n": size}), full_text)
+        lines = statement.rows(c, asked | {"n": size})
         found = list(_verified(lines, wanted))
-        if len(found) >= enough or took < size:
+        if len(found) >= enough or len(lines) < size:
             return found
         size *= 8
 
@@ -89,21 +89,12 @@ def best(c: Connection, q: Statements, call: Search) -> list[Found]:
     asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
     asked |= {f"said_{number}": word for number, word in enumerate(counted)}
     statement = _select(c, q, call, asked, len(counted))
-    rows = statement.rows(c, asked | {"n": searching.needed(wanted), "best": wanted.limit})
-    lines, took = _taken(rows, full_text)
+    lines = statement.rows(c, asked | {"n": searching.needed(wanted), "best": wanted.limit})
     found = list(_verified((line[:-1] for line in lines), wanted))
-    # Where the index and a text differ, or a text is not all in the index, the texts decide; and where some of the best
-    # may not be seen, others are.
-    if len(lines) < min(took, wanted.limit) or [one.rank for one in found] != [line[-1] for line in lines]:
+    # Where the index and a text differ, or a text is not all in the index, the texts decide.
+    if [one.rank for one in found] != [line[-1] for line in lines]:
         return indexed(c, q, call)
     return found
-
-
-def _taken(lines: Sequence[Any], full_text: FullText) -> tuple[Sequence[Any], int]:
-    """Return the lines that may be seen, and how many the index was taken from."""
-    if not full_text.takes_first:
-        return lines, len(lines)
-    return [line[:-1] for line in lines if line[0] is not None], lines[0][-1]
 
 
 def _best_first(newest: Select[Any]) -> Select[Any]:
@@ -117,10 +108,10 @@ def _select(c: Connection, q: Statements, call: Search, asked: dict[str, Any], c
     full_text = _full_text(q)
 
     def about(*, often: bool = False) -> Asked:
-        return Asked(_base(q, call), q.m, q.schema, _of_messages(q, call), counted, often=often)
+        return Asked(_base(q, call), q.m, q.schema, counted, often=often)
 
     def finished(statement: Select[Any]) -> Select[Any]:
-        return _best_first(statement) if counted and not full_text.takes_first else statement
+        return _best_first(statement) if counted else statement
 
     if full_text.may_be_few and _narrow(call):
         held = _prepared(c, q, call, "held", lambda: _held(q, call))
@@ -209,7 +200,7 @@ def _verified(lines: Any, wanted: SearchFilter) -> Iterator[Found]:
 
 def _base(q: Statements, call: Search) -> Select[Any]:
     """Select the messages that *call* is about, with their sessions."""
-    m, s = q.m.c, q.s.c
+    m, s, wanted = q.m.c, q.s.c, call.wanted
     columns = (
         q.read(m.created_at),
         m.session_id,
@@ -221,21 +212,15 @@ def _base(q: Statements, call: Search) -> Select[Any]:
         s.tenant_id,
         s.user_id,
     )
-    return select(*columns).where(m.session_id == s.session_id, *_sessions(q, call), *_of_messages(q, call))
-
-
-def _of_messages(q: Statements, call: Search) -> list[ColumnElement[bool]]:
-    """Tell which of the messages *call* is about."""
-    m, wanted = q.m.c, call.wanted
-    conditions: list[ColumnElement[bool]] = []
+    statement = select(*columns).where(m.session_id == s.session_id, *_sessions(q, call))
     if wanted.types is not None:
         types: Any = bindparam("types", expanding=True, type_=models.ExactString(32))
-        conditions.append(m.type.in_(types))
-    if wanted.since is not None:
-        conditions.append(m.created_at >= bindparam("since", type_=models.Instant()))
-    if wanted.until is not None:
-        conditions.append(m.created_at < bindparam("until", type_=models.Instant()))
-    return conditions
+        statement = statement.where(m.type.in_(types))
+    for moment, name in ((wanted.since, "since"), (wanted.until, "until")):
+        if moment is not None:
+            at = bindparam(name, type_=models.Instant())
+            statement = statement.where(m.created_at >= at if name == "since" else m.created_at < at)
+    return statement
 
 
 def _sessions(q: Statements, call: Search) -> list[ColumnElement[bool]]:

@@ -105,8 +105,6 @@ class Asked(NamedTuple):
     found: sa.Select[Any]
     messages: sa.Table
     schema: str | None
-    #: What is asked of the messages themselves.
-    conditions: Sequence[sa.ColumnElement[bool]]
     #: How many words are counted: ``:said_0`` and so on.
     counted: int = 0
     #: Whether so many messages say it that it is quicker to look at one after the other, from the newest on.
@@ -127,9 +125,6 @@ class FullText:
     tables: tuple[str, ...] = (SEARCH_TABLE,)
     #: Whether it reads all that it has of each word, whoever said it, so that few messages are read quicker one by one.
     may_be_few: bool = False
-    #: Whether `select` takes the newest of what it finds before it looks whose they are. Each line then ends with how
-    #: many it took, and where nobody may see any of these, there is one line, of nulls.
-    takes_first: bool = False
 
     def is_possible(self, connection: sa.Connection) -> bool:  # noqa: ARG002
         """Tell whether this server or library can have the index."""

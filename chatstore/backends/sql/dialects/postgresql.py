@@ -31,7 +31,6 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
-    true,
 )
 
 from chatstore import words
@@ -104,8 +103,6 @@ _AT_THE_DOOR: dict[str, Kind] = {
 class _Words(FullText):
     """A table of `tsvector`, with a GIN index, and one by time."""
 
-    takes_first = True
-
     def exists(self, connection: sa.Connection, schema: str | None) -> bool:
         name = qualify(connection.dialect, SEARCH_INDEX, schema)
         return bool(connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": name}))
@@ -165,34 +162,20 @@ class _Words(FullText):
         return select(func.count()).select_from(lines).where(_says(lines.c.words))
 
     def select(self, asked: Asked) -> sa.Select[Any]:
-        """Take the newest from the index by itself, or the best of them, and look afterwards whose they are."""
-        hits = self._newest(asked)
-        took = select(func.count().label("took")).select_from(hits).subquery("all")
-        if asked.counted:
-            best = (hits.c.times.is_not(None), hits.c.times.desc(), hits.c.created_at.desc())
-            hits = select(hits).order_by(*best).fetch(_number("best"), with_ties=True).cte("best")
-        m = asked.messages.c
-        theirs = asked.found.where(m.id == hits.c.message)
-        lines = (theirs.add_columns(hits.c.times) if asked.counted else theirs).subquery("theirs")
-        newest = (lines.c.created_at.desc(), lines.c.session_id.desc(), lines.c.position.desc())
-        return select(*lines.c, took.c.took).select_from(took.outerjoin(lines, true())).order_by(*newest)
-
-    def _newest(self, asked: Asked) -> Any:
-        """Select the newest that the index finds, and as many more as are of the same moment."""
-        search = self._table(asked.schema).c
+        search, m = self._table(asked.schema).c, asked.messages.c
         hits: Any = select(search.message, search.created_at)
-        if asked.conditions:
-            hits = hits.where(asked.messages.c.id == search.message, *asked.conditions)
         if asked.counted:
             times = [_times(search.words, word) for word in said(asked.counted)]
             more = search.words.op("@@")(cast(words.MORE, _tsquery()))
             hits = hits.add_columns(case((more, None), else_=reduce(operator.add, times)).label("times"))
         if asked.often:  # as a function, it is nothing that GIN could be asked for
-            hits = hits.where(func.ts_match_vq(search.words, _asked()))
-        else:  # by itself: beside a LIMIT the planner would walk through the other index instead
-            hits = select(hits.where(_says(search.words)).cte("hits").prefix_with("MATERIALIZED"))
-        moment = hits.selected_columns.created_at
-        return hits.order_by(moment.desc()).fetch(_number("n"), with_ties=True).cte("newest")
+            hits = hits.where(func.ts_match_vq(search.words, _asked())).subquery("hits")
+        else:  # by itself: beside a LIMIT the planner would walk through another index instead
+            hits = hits.where(_says(search.words)).cte("hits").prefix_with("MATERIALIZED")
+        newest = (hits.c.created_at.desc(), m.session_id.desc(), m.position.desc())
+        found = asked.found.where(m.id == hits.c.message).order_by(*newest)
+        found = found.add_columns(hits.c.times) if asked.counted else found
+        return found.limit(bindparam("n", type_=BigInteger()))
 
     def _table(self, schema: str | None) -> Any:
         from sqlalchemy.dialects import postgresql
@@ -215,10 +198,6 @@ def _tsquery() -> Any:
     from sqlalchemy.dialects import postgresql
 
     return postgresql.TSQUERY
-
-
-def _number(name: str) -> Any:
-    return bindparam(name, type_=BigInteger())
 
 
 def _asked() -> Any:
