@@ -287,6 +287,8 @@ def _again(found: Iterable[str], took: float) -> str:
 
 `python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page; this
 run took {took / 60:.0f} minutes. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
+Searching and viewing on SQLite and PostgreSQL, appending, reading and imports were measured last, by runs of their own;
+searches on MariaDB in a store of a tenth, by `--long 10000`.
 `langchain` needs langchain-community and langchain-postgres beside the extras `test` and `langchain`, and is left out
 without them. `--check` exits with 1 where a limit is missed; `--quick` takes small sizes,
 without searching and viewing, to see that the rest runs. Servers are found as the tests find them:
