@@ -6,7 +6,6 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import (
@@ -61,7 +60,6 @@ def main() -> int:
     if asked.long:
         size = size._replace(long=asked.long)
     found: dict[str, list[Figure]] = {}
-    started = perf_counter()
     for name in asked.subjects or [name for name in SUBJECTS if not (asked.quick and name in LONG)]:
         found[name] = []
         for one in SUBJECTS[name](size):
@@ -69,7 +67,7 @@ def main() -> int:
             print(page.line(one), flush=True)
     target = asked.write or (None if asked.subjects or asked.quick else page.PAGE)
     if target is not None:
-        page.write(target, found, size, perf_counter() - started)
+        page.write(target, found, size)
         print(f"written: {target}", file=sys.stderr)
     missed = [one.work for figures in found.values() for one in figures if not one.met]
     print(f"missed: {'; '.join(missed) or 'nothing'}", file=sys.stderr)

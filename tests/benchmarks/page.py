@@ -124,8 +124,8 @@ def _seconds(seconds: float | None) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size, took: float) -> None:
-    """Write the page of a run that found these figures, by subject, and *took* so many seconds."""
+def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size) -> None:
+    """Write the page of these figures, by subject."""
     every = [one for figures in found.values() for one in figures]
     limited = [one for one in every if one.limit is not None]
     reported = [one for one in every if one.limit is None]
@@ -137,7 +137,7 @@ def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size, took: f
         _drivers(),
         _doors(),
         _examples(),
-        _again(found, took),
+        _again(found),
         _method(size),
         _where(),
         *_baselines(),
@@ -156,7 +156,7 @@ def _intro(limited: Sequence[Figure]) -> str:
 
 What chatstore costs beside the fastest code that was found without it: on the same tables, at the same
 durability, with the same indexes. A time says something about one machine; a ratio taken within one run says
-the same thing elsewhere. {met} limits are met in this run.
+the same thing elsewhere. {met} limits are met.
 """
 
 
@@ -280,13 +280,13 @@ def _campaign(said: dict[str, Any]) -> str:
     return f"| {name} | {faults:,} | {counted} | {seconds:,} | {seed} |"
 
 
-def _again(found: Iterable[str], took: float) -> str:
+def _again(found: Iterable[str]) -> str:
     subjects = ", ".join(f"`{name}`" for name in found)
     return f"""
 ## Measure it again
 
-`python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this page; this
-run took {took / 60:.0f} minutes. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
+`python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this
+page. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
 Searching and viewing on SQLite and PostgreSQL, appending, reading and imports were measured last, by runs of their own;
 searches on MariaDB in a store of a tenth, by `--long 10000`.
 `langchain` needs langchain-community and langchain-postgres beside the extras `test` and `langchain`, and is left out

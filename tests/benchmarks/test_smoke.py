@@ -245,7 +245,7 @@ def test_the_page_holds_the_baselines_and_no_host(tmp_path: Path) -> None:
     one = Figure("work", "theirs", 1.2, 1.1, 1.3, "x", 1.5, 0.002, 0.001)
     for kind in ("postgres", "mariadb"):
         servers.obtain(kind)
-    page.write(tmp_path / "figures.md", {"appending": [one]}, QUICK, 60)
+    page.write(tmp_path / "figures.md", {"appending": [one]}, QUICK)
     written = (tmp_path / "figures.md").read_text(encoding="utf-8")
     assert "| work | theirs | **1.20 x** | 1.10 to 1.30 | 1.50 x | met, 20% below | 2 ms / 1 ms |" in written
     assert "    " + raw_sqlite.UPSERT.splitlines()[1] in written

@@ -48,12 +48,13 @@ ASCII. JSON operators find nothing in it and do not fail. `content` then has the
 VIEWS: dict[str, tuple[str, dict[str, str]]] = (
     ScriptDirectory.from_config(migrations.config()).get_revision("chatstore_0005").module.COMMENTS
 )
+BY_TIME = "`created_at`, when its message was stored, with the index `ix_chatstore_search_time`"
 SEARCH = f"""\
 ## Full text
 
 | database | what there is |
 | --- | --- |
-| PostgreSQL | the table `{SEARCH_TABLE}`: `words` is a `tsvector` with the GIN index `{SEARCH_INDEX}` |
+| PostgreSQL | the table `{SEARCH_TABLE}`: `words` is a `tsvector` with the GIN index `{SEARCH_INDEX}`, and {BY_TIME} |
 | MariaDB, MySQL | the table `{SEARCH_TABLE}`: `words` is text with the FULLTEXT index `{SEARCH_INDEX}` |
 | SQLite | the FTS5 table `{SEARCH_WORDS}`, whose `rowid` is the `number` in the table `{SEARCH_TABLE}` |
 | any other | nothing: search reads every message |
