@@ -380,10 +380,10 @@ def test_other_metadata_stays(place: str) -> None:
     asyncio.run(run())
 
 
-def test_a_save_is_one_write(durable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Law: entries and record are stored by one append and nothing else, so that no crash comes between."""
+def counted(monkeypatch: pytest.MonkeyPatch, *names: str) -> Counter[str]:
+    """Count the calls of these methods of awaiting repositories from now on."""
     called = Counter[str]()
-    for name in ("add_messages", "update_session", "create_session", "replace_messages", "truncate"):
+    for name in names:
         good = getattr(chatstore.AsyncRepository, name)
 
         def count(self: Any, *args: Any, _good: Any = good, _name: str = name, **named: Any) -> Any:
@@ -391,6 +391,14 @@ def test_a_save_is_one_write(durable: str, monkeypatch: pytest.MonkeyPatch) -> N
             return _good(self, *args, **named)
 
         monkeypatch.setattr(chatstore.AsyncRepository, name, count)
+    return called
+
+
+def test_a_save_is_one_write(durable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law: entries and record are stored by one append and nothing else, so that no crash comes between."""
+    called = counted(
+        monkeypatch, "add_messages", "update_session", "create_session", "replace_messages", "truncate"
+    )
 
     async def run() -> None:
         async with chatstore.connect_async(durable) as repository:
@@ -428,15 +436,7 @@ def test_what_a_store_remembers_is_not_taken_for_what_there_is(place: str) -> No
 
 def test_a_save_reads_nothing_that_is_known(durable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: where nobody else wrote, a save that goes on from the one before it reads no session and no message."""
-    called = Counter[str]()
-    for name in ("get_session", "get_records", "get_messages", "find_message", "get_message"):
-        good = getattr(chatstore.AsyncRepository, name)
-
-        def count(self: Any, *args: Any, _good: Any = good, _name: str = name, **named: Any) -> Any:
-            called[_name] += 1
-            return _good(self, *args, **named)
-
-        monkeypatch.setattr(chatstore.AsyncRepository, name, count)
+    called = counted(monkeypatch, "get_session", "get_records", "get_messages", "find_message", "get_message")
 
     async def run() -> None:
         async with chatstore.connect_async(durable) as repository:
