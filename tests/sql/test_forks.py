@@ -20,7 +20,7 @@ from chatstore import HumanMessage, errors, forks
 from chatstore.backends.sql.dialects import waiting
 from chatstore.backends.sql.lending import Lent
 from chatstore.backends.sql.visits import connected
-from chatstore.forks import undivided
+from chatstore.forks import this_thread
 from tests import servers
 from tests.forked import in_child, until_a_fork
 
@@ -113,7 +113,7 @@ def test_a_child_refuses_a_file_whose_connection_it_was_given(
     inside, end = Event(), Event()
 
     def hang() -> None:
-        with undivided, repository._lease.lend(repository._user).engine.connect():
+        with this_thread.undivided, repository._lease.lend(repository._user).engine.connect():
             inside.set()
             end.wait(30)
 
@@ -148,7 +148,7 @@ def test_a_file_in_the_place_of_one_that_crossed_is_another(
 
     held = repository._lease.lend(repository._user).engine.connect()
     monkeypatch.setattr(forks, "PATIENCE", 0.01)
-    with undivided, held:
+    with this_thread.undivided, held:
         assert "1" == in_child(replaced)
     repository.close()
 

@@ -13,7 +13,7 @@ import pytest
 from chatstore import forks
 from chatstore.backends.file import filesystem
 from chatstore.backends.memory.repository import MemoryRepository
-from chatstore.forks import Undivided
+from chatstore.forks import this_thread
 from tests.forked import in_child, until_a_fork
 
 if TYPE_CHECKING:
@@ -82,48 +82,90 @@ def _is(descriptor: int, path: Path) -> bool:
         return False
 
 
-def test_nobody_begins_while_a_process_forks() -> None:
-    """Who comes while a fork is under way waits for its end; the thread that forks does not wait for itself."""
-    gate, said = Undivided(), list[str]()
+@contextmanager
+def forking() -> Iterator[None]:
+    """Hold what a fork of this process holds."""
+    forks._before()
+    yield
+    forks._give_back()
 
-    def come() -> None:
-        with gate:
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return what forks say of whether nothing undivided was going on."""
+    said: list[bool] = []
+    monkeypatch.setattr(forks, "_closing", [said.append])
+    return said
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a thread that was here", "a new thread"])
+def test_nobody_begins_while_a_process_forks(quiet: list[bool], *, known: bool) -> None:
+    """Who comes while a fork is under way waits for its end; the thread that forks does not wait for itself."""
+    said, here, come = list[str](), Event(), Event()
+
+    def enter() -> None:
+        if known:
+            assert this_thread.undivided
+        here.set()
+        come.wait(30)
+        with this_thread.undivided:
             said.append("inside")
 
-    assert gate.hold()
-    with gate:
-        said.append("who forks")
-    thread = Thread(target=come)
+    thread = Thread(target=enter)
     thread.start()
-    said.append("forked")
-    gate.let_go()
+    assert here.wait(30)
+    with forking():
+        with this_thread.undivided:
+            said.append("who forks")
+        come.set()
+        thread.join(0.1)
+        said.append("forked")
     thread.join(30)
     assert ["who forks", "forked", "inside"] == said
+    assert [True] == quiet
 
 
-def test_a_fork_waits_for_nobody_who_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that hangs holds a fork up for a while only; one that has died inside, or forks there, not at all."""
-    gate, end = Undivided(), Event()
-    gate._inside.add(-1)  # a thread that is no more
-    assert gate.hold()
-    gate.let_go()
-    with gate:
-        assert not gate.hold()
-        gate.let_go()
+def test_a_fork_waits_for_nobody_who_does_not_end(quiet: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that hangs holds a fork up for a while only; one that forks inside, or has ended, not at all."""
+    end, inside = Event(), Event()
 
-    def hang(inside: Event) -> None:
-        with gate:
+    def hang() -> None:
+        with this_thread.undivided:
             inside.set()
             end.wait()
 
-    inside = Event()
-    thread = Thread(target=hang, args=(inside,))
+    with this_thread.undivided, forking():
+        pass
+    thread = Thread(target=hang)
     thread.start()
     assert inside.wait(30)
     monkeypatch.setattr(forks, "PATIENCE", 0.01)
-    assert not gate.hold()
-    gate.let_go()
+    with forking():
+        pass
     end.set()
     thread.join()
-    assert gate.hold()
-    gate.let_go()
+    with forking():
+        pass
+    assert [False, False, True] == quiet
+
+
+def test_threads_that_fork_at_once_give_back_what_each_has_taken() -> None:
+    """One after the other; and nothing stays taken, which would hold up every thread that comes."""
+
+    def fork() -> None:
+        for _ in range(50):
+            assert "None" == in_child(lambda: None)
+
+    def enter() -> None:
+        with this_thread.undivided:
+            pass
+
+    threads = [Thread(target=fork) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    late = Thread(target=enter)
+    late.start()
+    late.join(5)
+    assert not any(thread.is_alive() for thread in (*threads, late))

@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from chatstore.deadlines import DEFAULT, left, passed
 from chatstore.errors import NotSupported, StorageUnavailable
-from chatstore.forks import renewed_in_child, undivided
+from chatstore.forks import renewed_in_child, this_thread
 
 try:
     import fcntl
@@ -298,7 +298,7 @@ def acquire(path: str, flags: int, *, write: bool) -> FileLock | None:
     began = time.monotonic()
     while True:
         try:
-            with undivided:  # a child that did not know of its copy would keep the lock
+            with this_thread.undivided:  # a child that did not know of its copy would keep the lock
                 lock = FileLock(os.open(path, flags | _FLAGS, FILE_MODE))
         except FileNotFoundError:
             return None

@@ -20,7 +20,7 @@ from chatstore.backends.sql.engine_factory import begins_explicitly, new_async_e
 from chatstore.backends.sql.lending import DIRECT, WRITES
 from chatstore.backends.sql.levels import LEVEL
 from chatstore.backends.sql.url import is_memory, sqlite_path
-from chatstore.forks import renewed_in_child, undivided
+from chatstore.forks import renewed_in_child, this_thread
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -164,7 +164,7 @@ def _connect_undivided(engine: Engine) -> None:
 
 
 def _connect(dialect: Dialect, _: object, args: Any, options: Any) -> Any:
-    with undivided:
+    with this_thread.undivided:
         return waiting.connect(dialect, args, options)
 
 

@@ -32,7 +32,7 @@ from chatstore.backends.sql.url import parse_url
 from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.deadlines import awaited
 from chatstore.errors import ChatstoreError, Invalid
-from chatstore.forks import undivided
+from chatstore.forks import this_thread
 from chatstore.repository import Facade, Repository
 from chatstore.threads import ThreadedRepository
 
@@ -227,9 +227,9 @@ class SQLRepository(_OnEngine, Repository):
             return _run_step(engine, wanted, lease)
         # SQLite's own locks, too, must not be held by nobody in a forked child.
         if wanted.unit or lease.one_connection:
-            with free(lease.turn or lease.find_turn()), undivided:
+            with free(lease.turn or lease.find_turn()), this_thread.undivided:
                 return _run_step(engine, wanted, lease)
-        with undivided:
+        with this_thread.undivided:
             return _run_step(engine, wanted, lease)
 
     def _inside(self, step: Step[Any]) -> Any:

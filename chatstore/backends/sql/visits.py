@@ -19,7 +19,7 @@ from chatstore.backends.sql.failures import make_failed
 from chatstore.backends.sql.schema_check import stored_revision
 from chatstore.backends.sql.url import create_private_file, parse_url, sqlite_path
 from chatstore.errors import Invalid, SchemaError, StorageUnavailable
-from chatstore.forks import undivided
+from chatstore.forks import this_thread
 from chatstore.schemes import unknown
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def connected(target: str | URL | Engine | Connection, *, create: bool) -> Itera
             url = URL.create(url.get_backend_name())  # in memory
     engine = migration_engine(url)
     try:
-        with contextlib.nullcontext() if path is None else undivided, engine.connect() as connection:
+        with (
+            contextlib.nullcontext() if path is None else this_thread.undivided,
+            engine.connect() as connection,
+        ):
             yield connection
     finally:
         engine.dispose()

@@ -37,7 +37,7 @@ from chatstore.backends.sql.dialects.migrating import LOCK_SECONDS, Waiting, tra
 from chatstore.backends.sql.dialects.mysql_search import FULL_TEXT, NOTES
 from chatstore.deadlines import allowed
 from chatstore.errors import Invalid, StorageError
-from chatstore.forks import undivided
+from chatstore.forks import this_thread
 from chatstore.records import Durability
 
 if TYPE_CHECKING:
@@ -358,7 +358,7 @@ _GREETED = {"pymysql": "_read_timeout", "mysqlconnector": "_read_timeout"}
 def _greeted_in_time(dialect: sa.Dialect, _record: object, arguments: Any, options: Any) -> Any:
     """Connect with the limit of connecting for every read; afterwards reads may take what they may."""
     patience = options.get("read_timeout")
-    with undivided:  # a forked child would find TLS's own locks held, and hang
+    with this_thread.undivided:  # a forked child would find TLS's own locks held, and hang
         first = {**options, "read_timeout": options.get("connect_timeout", CONNECT_SECONDS)}
         made = waiting.connect(dialect, arguments, first)
     setattr(made, _GREETED[dialect.driver], patience)

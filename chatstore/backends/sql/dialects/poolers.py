@@ -22,7 +22,7 @@ from sqlalchemy import event
 
 from chatstore.backends.sql.dialects import waiting
 from chatstore.deadlines import allowed
-from chatstore.forks import undivided
+from chatstore.forks import this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def prepare_where_direct(engine: Engine) -> None:
 
 def _connect(dialect: Dialect, record: Any, arguments: Any, options: Any) -> Any:
     """Connect, with names where the connection is direct and the URL does not say otherwise."""
-    with undivided:  # a forked child would find TLS's own locks held, and hang
+    with this_thread.undivided:  # a forked child would find TLS's own locks held, and hang
         made: Any = waiting.connect(dialect, arguments, options)
     try:
         if not UNNAMED[dialect.driver].items() <= options.items() or not _is_direct(dialect, made):
