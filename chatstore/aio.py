@@ -14,8 +14,9 @@ from chatstore.answers import FLUSH_SECONDS, part_of
 from chatstore.aio_answers import AsyncStreamingAnswer
 from chatstore.arguments import UNSET, check_revision, make_changes, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
-from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage, then
+from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage
 from chatstore.deadlines import Deadline, running
+from chatstore.driving import then
 from chatstore.errors import Conflict, CorruptRecord, PartialWrite
 from chatstore.failures import contended, missing
 from chatstore.ids import check_session_id

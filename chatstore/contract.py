@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from chatstore.errors import NotSupported
 from chatstore.records import NEWEST_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from chatstore.arguments import (
@@ -549,64 +549,3 @@ class Core(Protocol):
 
     def durability(self, call: AskDurability, /) -> Answer[Durability]:
         """Say what an acknowledged write survives."""
-
-
-# ------------------------------------------------------------------------------------- waiting for an answer
-
-
-def then(operation: Callable[[C], Answer[T]], make: Callable[[T], U]) -> Callable[[C], Answer[U]]:
-    """Return *operation* with what *make* makes of its answer, in the thread that carries it out, if there is one."""
-
-    def both(call: C) -> Answer[U]:
-        answer = operation(call)
-        return _after(answer, make) if isinstance(answer, Generator) else make(answer)
-
-    return both
-
-
-def _after(plan: Generator[Any, Any, T], make: Callable[[T], U]) -> Generator[Any, Any, U]:
-    return make((yield from plan))
-
-
-@overload
-def drive(plan: Generator[Any, Any, T], carry_out: Callable[[Any], Any]) -> T: ...
-@overload
-def drive(plan: Answer[T], carry_out: Callable[[Any], Any]) -> T: ...
-def drive(plan: Answer[T], carry_out: Callable[[Any], Any]) -> T:
-    """Carry out what a generator yields, one thing after the other, and return its answer."""
-    if not isinstance(plan, Generator):
-        return plan
-    try:
-        wanted = next(plan)
-        while True:
-            try:
-                got = carry_out(wanted)
-            except Exception as error:  # noqa: BLE001 - the generator decides
-                wanted = plan.throw(error)
-            else:
-                wanted = plan.send(got)
-    except StopIteration as stop:
-        answer: T = stop.value
-        return answer
-
-
-@overload
-async def adrive(plan: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]]) -> T: ...
-@overload
-async def adrive(plan: Answer[T], carry_out: Callable[[Any], Awaitable[Any]]) -> T: ...
-async def adrive(plan: Answer[T], carry_out: Callable[[Any], Awaitable[Any]]) -> T:
-    """As `drive`, awaiting each thing."""
-    if not isinstance(plan, Generator):
-        return plan
-    try:
-        wanted = next(plan)
-        while True:
-            try:
-                got = await carry_out(wanted)
-            except Exception as error:  # noqa: BLE001 - the generator decides
-                wanted = plan.throw(error)
-            else:
-                wanted = plan.send(got)
-    except StopIteration as stop:
-        answer: T = stop.value
-        return answer

@@ -50,9 +50,9 @@ from chatstore.contract import (
     UpdateMessage,
     UpdateSession,
     Usage,
-    then,
 )
 from chatstore.deadlines import Deadline, running
+from chatstore.driving import then
 from chatstore.errors import Conflict, CorruptRecord, NotSupported, PartialWrite
 from chatstore.failures import contended, missing
 from chatstore.ids import check_session_id

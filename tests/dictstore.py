@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from chatstore.aio import AsyncRepository
 from chatstore.backends.common.documents import serial, steps
 from chatstore.backends.common.documents.core import DocumentsCore
-from chatstore.backends.common.retrying import Failed, Pause
-from chatstore.contract import STATES, adrive, drive
+from chatstore.contract import STATES
+from chatstore.driving import Failed, Pause, adrive, drive
 from chatstore.errors import StorageUnavailable
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository

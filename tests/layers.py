@@ -30,6 +30,7 @@ LAYERS = {
     "arguments": 0,
     "paging": 0,
     "contract": 1,
+    "driving": 1,
     "backend": 1,
     "provisioning": 1,
     "schemes": 1,

@@ -16,8 +16,8 @@ from chatstore import repository as repository_module
 from chatstore.arguments import make_purge_rule, utcnow
 from chatstore.backends.common.documents import serial, steps
 from chatstore.backends.common.documents.header import END, GRACE, LATER, Header
-from chatstore.backends.common.retrying import UNREACHABLE_ATTEMPTS, Pause
-from chatstore.contract import Purge, Truncate, drive
+from chatstore.contract import Purge, Truncate
+from chatstore.driving import UNREACHABLE_ATTEMPTS, Pause, drive
 from chatstore.errors import (
     ChatstoreError,
     Conflict,

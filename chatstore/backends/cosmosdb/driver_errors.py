@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chatstore.backends.common.documents.steps import Lost
-from chatstore.backends.common.retrying import Failed
+from chatstore.driving import Failed
 from chatstore.errors import SchemaMissing, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:

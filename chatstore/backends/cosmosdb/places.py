@@ -22,7 +22,7 @@ from chatstore.forks import renewed_in_child
 if TYPE_CHECKING:
     from chatstore.backends.common.leases import User
 
-#: Settings of clients made here. Attempts are counted, and pauses made, in one place: `common.retrying`.
+#: Settings of clients made here. Attempts are counted, and pauses made, in one place: `chatstore.driving`.
 OPTIONS: Final[dict[str, Any]] = {
     "retry_connect": 0,
     "retry_read": 0,

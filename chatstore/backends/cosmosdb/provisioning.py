@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.backends.common.leases import User
-from chatstore.backends.common.retrying import Failed
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.driver_errors import meaning
 from chatstore.backends.cosmosdb.places import Containers, sdk, sdk_error
 from chatstore.backends.cosmosdb.url import parse_url
+from chatstore.driving import Failed
 from chatstore.errors import SchemaOutdated
 from chatstore.provisioning import Moved, OneRevision
 

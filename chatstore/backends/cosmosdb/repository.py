@@ -16,7 +16,6 @@ from chatstore.backends.common.documents.attempts import repeated
 from chatstore.backends.common.documents.committing import check_ttl
 from chatstore.backends.common.documents.core import DocumentsCore
 from chatstore.backends.common.leases import User
-from chatstore.backends.common.retrying import Pause
 from chatstore.backends.cosmosdb import items
 from chatstore.backends.cosmosdb.backend import BACKEND
 from chatstore.backends.cosmosdb.driver_errors import meaning
@@ -24,8 +23,8 @@ from chatstore.backends.cosmosdb.places import OPTIONS, Containers, containers_f
 from chatstore.backends.cosmosdb.provisioning import must_be_ours
 from chatstore.backends.cosmosdb.requests import Batch, Get, Inspect, planned
 from chatstore.backends.cosmosdb.url import address_of, parse_url
-from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.deadlines import GRACE, awaited, left
+from chatstore.driving import Pause, adrive, drive
 from chatstore.errors import Invalid, SchemaError
 from chatstore.messages import Capabilities, Durability
 from chatstore.repository import Repository
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from chatstore.backends.common.documents.header import Header
     from chatstore.backends.common.documents.steps import Limits
     from chatstore.codec import Row
+    from chatstore.contract import Answer, C, T
 
 #: Documents of one page; the service sends fewer where they are large.
 PAGE = 1000

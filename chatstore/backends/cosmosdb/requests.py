@@ -24,8 +24,8 @@ from chatstore.backends.common.documents.steps import (
     Stage,
     Sweep,
 )
-from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.cosmosdb import items
+from chatstore.driving import Failed, Pause
 from chatstore.errors import StorageError, StorageUnavailable
 
 if TYPE_CHECKING:

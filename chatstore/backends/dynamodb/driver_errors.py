@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.common.documents.steps import Lost
-from chatstore.backends.common.retrying import Failed
+from chatstore.driving import Failed
 from chatstore.errors import (
     ChatstoreError,
     Invalid,

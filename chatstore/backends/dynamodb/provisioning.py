@@ -16,14 +16,14 @@ from chatstore.backends.dynamodb.driver_errors import code_of
 from chatstore.backends.dynamodb.repository import repository_for
 from chatstore.backends.dynamodb.store import INDEXES
 from chatstore.backends.dynamodb.url import parse_url
-from chatstore.contract import drive
+from chatstore.driving import drive
 from chatstore.errors import SchemaMissing, SchemaOutdated, StorageError, StorageUnavailable
 from chatstore.provisioning import Moved, OneRevision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from chatstore.backends.common.retrying import Pause
+    from chatstore.driving import Pause
     from chatstore.repository import Repository
 
 HEAD: Final = "dynamodb_0001"

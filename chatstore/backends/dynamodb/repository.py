@@ -12,7 +12,8 @@ from chatstore.backends.common.documents.core import DocumentsCore
 from chatstore.backends.dynamodb.client import BotoClients, TableClient, clients_for
 from chatstore.backends.dynamodb.store import DynamoDBStore
 from chatstore.backends.dynamodb.url import checked, parse_url
-from chatstore.contract import InSession, drive
+from chatstore.contract import InSession
+from chatstore.driving import drive
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from chatstore import deadlines
 from chatstore.backends.common.documents import steps
 from chatstore.backends.common.documents.header import END
 from chatstore.backends.common.documents.serial import parse_header, parse_row
-from chatstore.backends.common.retrying import Failed, Patience, Pause
 from chatstore.backends.dynamodb import items
 from chatstore.backends.dynamodb.backend import BACKEND
+from chatstore.driving import Failed, Patience, Pause
 from chatstore.errors import StorageUnavailable
 from chatstore.ids import new_id
 from chatstore.messages import Capabilities, Durability

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from chatstore.backends.common.retrying import Failed
 from chatstore.backends.redis.clients import driver
+from chatstore.driving import Failed
 from chatstore.errors import ChatstoreError, StorageError, StorageUnavailable
 
 Kind = Literal[

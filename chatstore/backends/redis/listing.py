@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from chatstore import deadlines
 from chatstore.arguments import Scope, Window
 from chatstore.backends.common import rules, searching
-from chatstore.backends.common.retrying import attempts
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.layout import parse_row
 from chatstore.backends.redis.steps import Many
 from chatstore.codec import CHUNK
 from chatstore.contract import GetMessage, InSession
+from chatstore.driving import attempts
 from chatstore.errors import NotFound
 from chatstore.failures import found_nowhere
 from chatstore.records import NEWEST_FIRST, PurgeReport, UsageRow

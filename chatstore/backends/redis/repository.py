@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from chatstore.aio import AsyncRepository
 from chatstore.arguments import utcnow
 from chatstore.backends.common.leases import User
-from chatstore.backends.common.retrying import Pause
 from chatstore.backends.redis.clients import Clients, clients_for, is_awaiting
 from chatstore.backends.redis.core import RedisCore
 from chatstore.backends.redis.durability import refuse_volatile
@@ -17,8 +16,9 @@ from chatstore.backends.redis.layout import DEFAULT_PREFIX
 from chatstore.backends.redis.sending import carry_out
 from chatstore.backends.redis.steps import Run
 from chatstore.backends.redis.url import check_ttl, parse_url
-from chatstore.contract import Answer, AskDurability, C, T, adrive, drive
+from chatstore.contract import Answer, AskDurability, C, T
 from chatstore.deadlines import awaited, writes
+from chatstore.driving import Pause, adrive, drive
 from chatstore.errors import Invalid
 from chatstore.repository import Repository
 from chatstore.threads import ThreadedRepository

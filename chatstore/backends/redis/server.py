@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.common.retrying import attempts, outcome_unknown
 from chatstore.backends.redis import scripts
 from chatstore.backends.redis.durability import judge_durability
 from chatstore.backends.redis.layout import (
@@ -21,6 +20,7 @@ from chatstore.backends.redis.layout import (
     to_text,
 )
 from chatstore.backends.redis.steps import Many, Run, Settings
+from chatstore.driving import attempts, outcome_unknown
 from chatstore.failures import missing, out_of_order, stale, taken
 from chatstore.ids import new_id
 

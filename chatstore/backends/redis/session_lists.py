@@ -12,10 +12,10 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatstore.backends.common.retrying import attempts
 from chatstore.backends.redis.layout import FIELDS, Keys, format_score, parse_session, to_text
 from chatstore.backends.redis.scripts import MEND, PAGE
 from chatstore.backends.redis.steps import Many, Run
+from chatstore.driving import attempts
 from chatstore.errors import StorageError
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from sqlalchemy import String as SQLString
 from sqlalchemy import Text, and_, column, exists, func, literal, or_, select, table, type_coerce
 
 from chatstore.arguments import utcnow
-from chatstore.backends.common.retrying import attempts
 from chatstore.backends.sql import models
 from chatstore.backends.sql.plans import Step
 from chatstore.backends.sql.rows import parameters, session_of
 from chatstore.contract import Call
+from chatstore.driving import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatstore import deadlines
-from chatstore.backends.common.retrying import Failed
 from chatstore.backends.sql.driver_errors import cause_of, kind_of, said_by
+from chatstore.driving import Failed
 from chatstore.errors import (
     ChatstoreError,
     Invalid,

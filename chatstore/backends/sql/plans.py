@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from chatstore import deadlines
 from chatstore.backends.common import searching
-from chatstore.backends.common.retrying import Failed, Pause, attempts
 from chatstore.backends.sql import appending, core, reading, search, states
 from chatstore.backends.sql.schema_check import schema_state, upgrade_empty
+from chatstore.driving import Failed, Pause, attempts
 from chatstore.errors import NotSupported
 from chatstore.messages import Capabilities, PurgeReport
 

@@ -17,7 +17,6 @@ from sqlalchemy.util import greenlet_spawn
 
 from chatstore.aio import AsyncRepository
 from chatstore.backends.common.leases import User
-from chatstore.backends.common.retrying import Failed, Pause
 from chatstore.backends.sql.dialects import dialect_for, dialect_over
 from chatstore.backends.sql.driver_errors import unwrapped
 from chatstore.backends.sql.engine_factory import dialect_of
@@ -29,8 +28,8 @@ from chatstore.backends.sql.plans import SQLCore, Step
 from chatstore.backends.sql.schema_check import prepare_file, schema_state, upgrade_empty
 from chatstore.backends.sql.statements import Statements
 from chatstore.backends.sql.url import parse_url
-from chatstore.contract import Answer, C, T, adrive, drive
 from chatstore.deadlines import awaited
+from chatstore.driving import Failed, Pause, adrive, drive
 from chatstore.errors import ChatstoreError, Invalid
 from chatstore.forks import this_thread
 from chatstore.repository import Facade, Repository
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
 
     from chatstore.backends.sql.dialects import Dialect
+    from chatstore.contract import Answer, C, T
 
 
 #: In the `info` of a connection: the transaction of the caller's in which the tables were made.

@@ -16,19 +16,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatstore.aio import AsyncRepository
 from chatstore.aio_answers import to_the_end
-from chatstore.backends.common.retrying import Pause
 from chatstore.backends.sql.failures import make_failed
 from chatstore.backends.sql.lending import interrupt_in
 from chatstore.backends.sql.plans import SQLCore, Step
 from chatstore.backends.sql.schema_check import schema_state
-from chatstore.contract import Answer, C, T, drive
 from chatstore.contrib.django.database import Database, database
+from chatstore.driving import Pause, drive
 from chatstore.errors import NotSupported, SchemaMissing, SchemaOutdated, StorageUnavailable
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import MethodType
+
+    from chatstore.contract import Answer, C, T
 
 
 #: The operations by name: which core is meant is known when one is called, in the thread that has the transaction.

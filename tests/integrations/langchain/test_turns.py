@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_openai import ChatOpenAI
 
 import chatstore
-from chatstore.contract import drive
+from chatstore.driving import drive
 from chatstore.integrations.langchain import ChatMessageHistory, from_langchain, sendable, state, turns
 from chatstore.integrations.langchain.state import seeded
 from tests.integrations.langchain.rules import anthropic_faults, openai_faults

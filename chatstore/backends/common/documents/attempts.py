@@ -1,6 +1,6 @@
 """When a change of a session is tried again that lost a race, or did not get through.
 
-Other failures wait as everywhere (`chatstore.backends.common.retrying`). In each race somebody succeeds, so the pauses
+Other failures wait as everywhere (`chatstore.driving`). In each race somebody succeeds, so the pauses
 are shorter. This module refuses to know what is tried.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatstore import deadlines
 from chatstore.backends.common.documents.steps import Lost
-from chatstore.backends.common.retrying import Failed, Patience, Pause, outcome_unknown
+from chatstore.driving import Failed, Patience, Pause, outcome_unknown
 from chatstore.errors import StorageUnavailable
 
 if TYPE_CHECKING:

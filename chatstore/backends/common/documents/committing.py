@@ -17,8 +17,8 @@ from chatstore.arguments import microseconds
 from chatstore.backends.common.documents.attempts import PatienceInRaces, repeated
 from chatstore.backends.common.documents.header import END, NOTHING, Header, Leftover
 from chatstore.backends.common.documents.steps import Commit, Look, Lost, Stage, Sweep
-from chatstore.backends.common.retrying import Failed, outcome_unknown
 from chatstore.codec import Row
+from chatstore.driving import Failed, outcome_unknown
 from chatstore.errors import ChatstoreError, Invalid, MessageTooLarge, StorageError
 from chatstore.failures import partly
 

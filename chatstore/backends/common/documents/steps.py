@@ -1,7 +1,7 @@
 """What a store of documents must be able to do, one class a step, and how each step may fail.
 
 `DocumentsCore` yields these, and `Pause`; a repository carries them out, blocking or awaiting, and raises `Lost` or
-`Failed` (both of these are of `chatstore.backends.common.retrying`): a `Commit` that is *ambiguous* may have been done
+`Failed` (both of these are of `chatstore.driving`): a `Commit` that is *ambiguous* may have been done
 all the same. Reads are strongly consistent and go
 to the end of all pages. This module knows what each step promises; it refuses to know how a service does it.
 """

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.backends.common.retrying import (
+from chatstore.driving import (
     DUPLICATE_ATTEMPTS,
     LONGEST,
     UNREACHABLE_ATTEMPTS,
     Failed,
     Pause,
     attempts,
+    drive,
 )
-from chatstore.contract import drive
 from chatstore.errors import OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:

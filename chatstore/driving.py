@@ -1,25 +1,93 @@
-"""What is tried again, how often and with what pauses, and what a caller hears in the end.
+"""How an operation that waits is carried out, what of it is tried again, and what a caller hears in the end.
 
-This module knows four kinds of failures that pass, by their names; a backend says which of its driver's errors is of
-which kind, and makes the error for the caller. It refuses to know drivers, and whether anything is awaited: steps and
-pauses are yielded.
+Such an operation is a generator that yields steps and pauses: a backend carries each out (`drive`, `adrive`), and
+`attempts` yields one again where that may help. This module knows four kinds of failures that pass, by their names; a
+backend says which of its driver's errors is of which kind, and makes the error for the caller. It refuses to know
+drivers.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, overload
 
 from chatstore import deadlines
 from chatstore.errors import OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable
 
+    from chatstore.contract import Answer, C
     from chatstore.errors import ChatstoreError
 
 T = TypeVar("T")
+U = TypeVar("U")
+
+
+# ------------------------------------------------------------------------------------------------ carrying out
+
+
+def then(operation: Callable[[C], Answer[T]], make: Callable[[T], U]) -> Callable[[C], Answer[U]]:
+    """Return *operation* with what *make* makes of its answer, in the thread that carries it out, if there is one."""
+
+    def both(call: C) -> Answer[U]:
+        answer = operation(call)
+        return _after(answer, make) if isinstance(answer, Generator) else make(answer)
+
+    return both
+
+
+def _after(plan: Generator[Any, Any, T], make: Callable[[T], U]) -> Generator[Any, Any, U]:
+    return make((yield from plan))
+
+
+@overload
+def drive(plan: Generator[Any, Any, T], carry_out: Callable[[Any], Any]) -> T: ...
+@overload
+def drive(plan: Answer[T], carry_out: Callable[[Any], Any]) -> T: ...
+def drive(plan: Answer[T], carry_out: Callable[[Any], Any]) -> T:
+    """Carry out what a generator yields, one thing after the other, and return its answer."""
+    if not isinstance(plan, Generator):
+        return plan
+    try:
+        wanted = next(plan)
+        while True:
+            try:
+                got = carry_out(wanted)
+            except Exception as error:  # noqa: BLE001 - the generator decides
+                wanted = plan.throw(error)
+            else:
+                wanted = plan.send(got)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+
+
+@overload
+async def adrive(plan: Generator[Any, Any, T], carry_out: Callable[[Any], Awaitable[Any]]) -> T: ...
+@overload
+async def adrive(plan: Answer[T], carry_out: Callable[[Any], Awaitable[Any]]) -> T: ...
+async def adrive(plan: Answer[T], carry_out: Callable[[Any], Awaitable[Any]]) -> T:
+    """As `drive`, awaiting each thing."""
+    if not isinstance(plan, Generator):
+        return plan
+    try:
+        wanted = next(plan)
+        while True:
+            try:
+                got = await carry_out(wanted)
+            except Exception as error:  # noqa: BLE001 - the generator decides
+                wanted = plan.throw(error)
+            else:
+                wanted = plan.send(got)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+
+
+# ------------------------------------------------------------------------------------------------ trying again
 
 #: Attempts to reach a server that does not answer: an application should hear of it soon.
 UNREACHABLE_ATTEMPTS: Final = 4
