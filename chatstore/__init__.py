@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from chatstore.aio import AsyncRepository as AsyncRepository
     from chatstore.aio_answers import AsyncStreamingAnswer as AsyncStreamingAnswer
     from chatstore.answers import StreamingAnswer as StreamingAnswer
-    from chatstore.arguments import session_key as session_key
     from chatstore.backends.dynamodb import DynamoDBRepository as DynamoDBRepository
     from chatstore.backends.redis.repository import AsyncRedisRepository as AsyncRedisRepository
     from chatstore.backends.redis.repository import RedisRepository as RedisRepository
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from chatstore.histories import SQLChatMessageHistory as SQLChatMessageHistory
     from chatstore.history import BaseChatMessageHistory as BaseChatMessageHistory
     from chatstore.history import ChatMessageHistory as ChatMessageHistory
+    from chatstore.ids import session_key as session_key
     from chatstore.messages import AIMessage as AIMessage
     from chatstore.messages import BaseMessage as BaseMessage
     from chatstore.messages import ChatMessage as ChatMessage
@@ -70,7 +70,6 @@ _HOMES = {
     "AsyncRepository": "aio",
     "AsyncStreamingAnswer": "aio_answers",
     "StreamingAnswer": "answers",
-    "session_key": "arguments",
     "DynamoDBRepository": "backends.dynamodb",
     "AsyncRedisRepository": "backends.redis.repository",
     "RedisRepository": "backends.redis.repository",
@@ -105,6 +104,7 @@ _HOMES = {
     "SQLChatMessageHistory": "histories",
     "BaseChatMessageHistory": "history",
     "ChatMessageHistory": "history",
+    "session_key": "ids",
     "AIMessage": "messages",
     "BaseMessage": "messages",
     "ChatMessage": "messages",

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from chatstore import arguments, codec, deadlines, overlaps, paging
 from chatstore.answers import FLUSH_SECONDS, part_of
 from chatstore.aio_answers import AsyncStreamingAnswer
-from chatstore.arguments import UNSET, check_revision, make_changes, make_session, utcnow
+from chatstore.arguments import UNSET, check_revision, check_session_id, make_changes, make_session, utcnow
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
 from chatstore.contract import AddMessages, AskDurability, ChangeSession, CloseAnswers, CountMessages, CreateSession, DeleteMessage, DeleteSession, DeleteStates, FindMessage, ForkSession, GetMessage, GetMessages, GetRecords, GetSession, GetStates, ListSessions, ListStates, LoadRecords, PopMessage, Purge, ReplaceMessages, Search, SetStates, Truncate, UpdateMessage, UpdateSession, Usage
 from chatstore.deadlines import Deadline, running
 from chatstore.driving import then
 from chatstore.errors import Conflict, CorruptRecord, PartialWrite
 from chatstore.failures import contended, missing
-from chatstore.ids import check_session_id
+from chatstore.ids import state_place
 from chatstore.overlaps import CONTENDED
 from chatstore.records import ABANDONED_AFTER, NEWEST_FIRST, STREAMING
 from chatstore.walking import Walk, whole
@@ -595,7 +595,7 @@ class AsyncRepository(Facade):
             more = len(found) == CHUNK
             if more:
                 last = found[-1]
-                after = arguments.state_place(last.tenant_id, last.user_id, last.namespace, last.key)
+                after = state_place(last.tenant_id, last.user_id, last.namespace, last.key)
 
     async def set_states(
         self, namespace: str, values: Mapping[str, Any], *, expected_revision: int | None = None

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from chatstore.errors import Invalid, InvalidMessage, InvalidSessionId
-from chatstore.ids import MAX_ID, check_owner_id, check_session_id, id_fault, is_bad, plain
+from chatstore.ids import MAX_ID, id_fault, plain, remedy
 from chatstore.strictjson import check_json, dump_checked, is_storable
 from chatstore.words import parse
 
@@ -59,32 +59,35 @@ def microseconds(moment: datetime) -> int:
 
 # ------------------------------------------------------------------------------------------------ ids
 
+#: Matches what nearly every id is: ASCII that prints, without a space at either end. `id_fault` judges the others.
+_usual: Final = re.compile(rf"[!-~](?:[ -~]{{0,{MAX_ID - 2}}}[!-~])?").fullmatch
 
-def session_key(*parts: str) -> str:
-    """Join several keys, such as a user's id and a chat's name, into one session id.
 
-    Different lists of parts never give the same id. If the result would be too long, or has characters that an id
-    cannot have, it ends in a digest. Raises `InvalidSessionId` without parts, or if one is not a string.
-    """
-    if not parts or not all(isinstance(part, str) for part in parts):
-        msg = "session_key takes one or more strings: pass str(part) for each"
+def check_session_id(value: str) -> str:
+    """Return *value* if it can be a session id, else raise `InvalidSessionId`."""
+    if type(value) is str and _usual(value):
+        return value
+    if fault := id_fault(value):
+        msg = f"the session id {fault}: {remedy(value)}"
         raise InvalidSessionId(msg)
-    joined = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
-    # "~2" never comes out of the escaping above, so a digest can never equal a plain key.
-    if id_fault(joined) is None:
-        return joined
-    from hashlib import sha256
-
-    digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-    readable = "".join("_" if is_bad(character) else character for character in joined).strip()[
-        : MAX_ID - len(digest) - 2
-    ]
-    return f"{readable}~2{digest}"
+    return value if type(value) is str else plain(value)
 
 
-def state_place(tenant_id: str | None, user_id: str | None, namespace: str, key: str) -> str:
-    """Return the id of a state, which is its place in lists: one for each owner, namespace and key."""
-    return session_key(tenant_id or "", user_id or "", namespace, key)
+def check_owner_id(value: str | None, name: str) -> str | None:
+    """Return *value* if it can be a tenant or user id (None: not given), else raise `Invalid`.
+
+    Every entry point calls this, and compares with ``is None``: an empty id comes from a header or a variable that is
+    not set, and must never mean "nobody" in one place and "everybody" in another.
+    """
+    if value == "":
+        msg = f"{name} is empty (is a variable not set?): pass the owner's id, or leave it out for no owner"
+        raise Invalid(msg)
+    if value is None:
+        return None
+    if fault := id_fault(value):
+        msg = f"{name} {fault}: {remedy(value)}"
+        raise Invalid(msg)
+    return plain(value)
 
 
 # ------------------------------------------------------------------------------------------------ owners

@@ -535,7 +535,7 @@ class Core(Protocol):
         """Return the states of exactly this owner, which no other scope sees, in the order of their keys."""
 
     def iter_states(self, call: ListStates, /) -> Answer[list[State]]:
-        """Return a page of the states of every owner in *scope*, in the order of `chatstore.arguments.state_place`."""
+        """Return a page of the states of every owner in *scope*, in the order of `chatstore.ids.state_place`."""
 
     def set_states(self, call: SetStates, /) -> Answer[list[State]]:
         """Set states of this owner, all or none, and return them in the order passed.

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatstore.aio import AsyncRepository
-from chatstore.arguments import UNSET, Scope
+from chatstore.arguments import UNSET, Scope, check_session_id
 from chatstore.connect import connect, connect_async
 from chatstore.deadlines import checked
 from chatstore.errors import Invalid
 from chatstore.history import ChatMessageHistory, _threaded, owned
-from chatstore.ids import check_session_id
 
 if TYPE_CHECKING:
     import os

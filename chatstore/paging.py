@@ -9,9 +9,16 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from chatstore.arguments import PAGE_LIMIT, check_metadata, check_page_limit, check_time, microseconds
+from chatstore.arguments import (
+    PAGE_LIMIT,
+    check_metadata,
+    check_owner_id,
+    check_page_limit,
+    check_session_id,
+    check_time,
+    microseconds,
+)
 from chatstore.errors import Invalid, InvalidCursor
-from chatstore.ids import check_owner_id, check_session_id
 from chatstore.records import NEWEST_FIRST, SESSION_ORDERS, Page
 
 if TYPE_CHECKING:

@@ -19,7 +19,15 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from chatstore import arguments, codec, deadlines, overlaps, paging
 from chatstore.answers import FLUSH_SECONDS, StreamingAnswer, part_of
-from chatstore.arguments import UNSET, Scope, check_revision, make_changes, make_session, utcnow
+from chatstore.arguments import (
+    UNSET,
+    Scope,
+    check_revision,
+    check_session_id,
+    make_changes,
+    make_session,
+    utcnow,
+)
 from chatstore.codec import CHUNK, answered, batch, chunks, counted, listed, rows_of
 from chatstore.contract import (
     AddMessages,
@@ -55,7 +63,7 @@ from chatstore.deadlines import Deadline, running
 from chatstore.driving import then
 from chatstore.errors import Conflict, CorruptRecord, NotSupported, PartialWrite
 from chatstore.failures import contended, missing
-from chatstore.ids import check_session_id
+from chatstore.ids import state_place
 from chatstore.overlaps import CONTENDED
 from chatstore.records import ABANDONED_AFTER, NEWEST_FIRST, STREAMING
 from chatstore.schemes import schemes_where
@@ -701,7 +709,7 @@ class Repository(Facade):
             more = len(found) == CHUNK
             if more:
                 last = found[-1]
-                after = arguments.state_place(last.tenant_id, last.user_id, last.namespace, last.key)
+                after = state_place(last.tenant_id, last.user_id, last.namespace, last.key)
 
     def set_states(
         self, namespace: str, values: Mapping[str, Any], *, expected_revision: int | None = None

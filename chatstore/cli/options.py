@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from chatstore.arguments import check_owner_id
 from chatstore.cli.target import Refused
 from chatstore.errors import Invalid
-from chatstore.ids import check_owner_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatstore.arguments import Scope
+from chatstore.arguments import Scope, check_owner_id
 from chatstore.cli.target import Refused
-from chatstore.ids import check_owner_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from chatstore.arguments import session_key
 from chatstore.errors import Conflict, SessionExists, SessionNotFound
+from chatstore.ids import session_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

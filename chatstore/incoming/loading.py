@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from chatstore.arguments import Scope, utcnow
+from chatstore.arguments import Scope, check_owner_id, utcnow
 from chatstore.errors import (
     Conflict,
     CorruptRecord,
@@ -25,7 +25,6 @@ from chatstore.errors import (
     MessageConflict,
     SessionExists,
 )
-from chatstore.ids import check_owner_id
 from chatstore.incoming.aside import Aside, place_after
 from chatstore.messages import MessageRecord
 

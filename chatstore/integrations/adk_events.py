@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from google.adk.events.event import Event
 from google.genai import types
 
-from chatstore.arguments import session_key
+from chatstore.ids import session_key
 from chatstore.messages import AIMessage, HumanMessage, OpaqueMessage, ToolMessage
 from chatstore.strictjson import dumps
 

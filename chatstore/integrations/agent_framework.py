@@ -12,9 +12,9 @@ from contextvars import ContextVar
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from chatstore.arguments import session_key
 from chatstore.errors import Conflict, Invalid, MessageConflict, SessionExists
 from chatstore.extras import not_installed
+from chatstore.ids import session_key
 from chatstore.integrations.awaiting import Awaiting, Recent
 
 try:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.arguments import session_key
 from chatstore.errors import Conflict, MessageConflict, MessageNotFound, SessionExists, SessionNotFound
 from chatstore.extras import not_installed
+from chatstore.ids import session_key
 from chatstore.integrations.awaiting import Awaiting
 from chatstore.integrations.claude_lines import PROJECT, SESSION, SOURCE, SUBPATH, dump, load, spender
 

@@ -12,10 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from chatstore.arguments import session_key
 from chatstore.errors import Conflict
 from chatstore.extras import not_installed
-from chatstore.ids import new_id
+from chatstore.ids import new_id, session_key
 from chatstore.integrations.awaiting import Awaiting
 
 try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from strands.types.session import SessionAgent, SessionMessage, decode_bytes_values
 
-from chatstore.arguments import session_key
+from chatstore.ids import session_key
 from chatstore.messages import AIMessage, HumanMessage, OpaqueMessage, SystemMessage, ToolMessage
 from chatstore.strictjson import dumps
 

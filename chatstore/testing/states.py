@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatstore.arguments import state_place
 from chatstore.codec import CHUNK
 from chatstore.errors import Conflict, Invalid, MessageConflict, MessageNotFound, NotSupported
+from chatstore.ids import state_place
 from chatstore.testing.appending import everything
 from chatstore.testing.driver import ContractPart, at_once, exactly, inner
 from chatstore.testing.samples import PAST, numbered, say, says

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from werkzeug.exceptions import BadRequest, NotFound
 
+from chatstore.arguments import check_session_id
 from chatstore.errors import InvalidSessionId
-from chatstore.ids import check_session_id
 from chatstore.viewer.source import Filters, Place
 
 if TYPE_CHECKING:

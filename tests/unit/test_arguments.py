@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import chatstore
 from chatstore import arguments, paging
-from chatstore.arguments import EVERYTHING, UNSET, Scope
+from chatstore.arguments import EVERYTHING, UNSET, Scope, check_owner_id, check_session_id
 from chatstore.errors import Invalid, InvalidCursor, InvalidSessionId
-from chatstore.ids import check_owner_id, check_session_id
+from chatstore.ids import session_key
 from chatstore.records import NEWEST_FIRST, SESSION_ORDERS
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
@@ -40,7 +40,7 @@ def nothing(**given: Any) -> Any:
 @given(st.lists(keys, min_size=1, max_size=4), st.lists(keys, min_size=1, max_size=4))
 def test_different_parts_never_give_one_key(one: list[str], other: list[str]) -> None:
     """`session_key` is injective, whatever is in its parts, and always gives an id that can be used."""
-    left, right = arguments.session_key(*one), arguments.session_key(*other)
+    left, right = session_key(*one), session_key(*other)
 
     assert (one == other) == (left == right)
     assert left == check_session_id(left)
@@ -57,7 +57,7 @@ def test_different_parts_never_give_one_key(one: list[str], other: list[str]) ->
 )  # fmt: skip
 def test_parts_that_look_alike_give_different_keys(one: list[str], other: list[str]) -> None:
     """Separators, escapes, length, outer space and control characters make no two keys one."""
-    keys_of = [arguments.session_key(*one), arguments.session_key(*other)]
+    keys_of = [session_key(*one), session_key(*other)]
 
     assert 2 == len(set(keys_of))
     assert keys_of == [check_session_id(key) for key in keys_of]
@@ -65,17 +65,17 @@ def test_parts_that_look_alike_give_different_keys(one: list[str], other: list[s
 
 def test_a_simple_key_is_readable() -> None:
     """Ordinary parts are joined by a slash; what had to be shortened still begins as it did."""
-    assert "ada/42" == arguments.session_key("ada", "42")
-    assert "ada" == arguments.session_key("ada")
-    assert arguments.session_key("ada", "x" * 400).startswith("ada/xxx")
-    assert 255 == len(arguments.session_key("ada", "x" * 400))
+    assert "ada/42" == session_key("ada", "42")
+    assert "ada" == session_key("ada")
+    assert session_key("ada", "x" * 400).startswith("ada/xxx")
+    assert 255 == len(session_key("ada", "x" * 400))
 
 
 @pytest.mark.parametrize("parts", [(), (1,), ("a", None), (b"a",)], ids=repr)
 def test_a_key_is_made_of_texts(parts: tuple[Any, ...]) -> None:
     """No parts, or parts that are not text, raise `InvalidSessionId`."""
     with pytest.raises(InvalidSessionId):
-        arguments.session_key(*parts)
+        session_key(*parts)
 
 
 # ------------------------------------------------------------------------------------------------ ids and owners

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatstore.arguments import check_owner_id, check_session_id
 from chatstore.errors import Invalid, InvalidMessage
-from chatstore.ids import check_owner_id, check_session_id, checked_id, id_fault, new_id
+from chatstore.ids import checked_id, id_fault, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

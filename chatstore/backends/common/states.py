@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from chatstore.arguments import microseconds, state_place
+from chatstore.arguments import microseconds
 from chatstore.failures import stale_state
+from chatstore.ids import state_place
 from chatstore.records import State
 from chatstore.strictjson import canonical
 

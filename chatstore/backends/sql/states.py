@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, insert, select, update
 
-from chatstore.arguments import Scope, state_place
+from chatstore.arguments import Scope
 from chatstore.backends.common import states as rules
 from chatstore.backends.common.states import Stored
 from chatstore.backends.sql.models import JSONText
+from chatstore.ids import state_place
 
 if TYPE_CHECKING:
     from datetime import datetime

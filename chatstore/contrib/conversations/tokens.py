@@ -13,8 +13,8 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chatstore.arguments import check_owner_id
 from chatstore.errors import Invalid
-from chatstore.ids import check_owner_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,11 +15,10 @@ from langchain_core import messages as theirs
 
 from chatstore import codec
 from chatstore import history as plain
-from chatstore.arguments import utcnow
+from chatstore.arguments import check_session_id, utcnow
 from chatstore.contract import AddMessages
 from chatstore.driving import adrive, drive
 from chatstore.errors import NotFound
-from chatstore.ids import check_session_id
 from chatstore.integrations.langchain.convert import become, from_langchain
 from chatstore.integrations.langchain.state import loud, upserted
 

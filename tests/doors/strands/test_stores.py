@@ -24,8 +24,8 @@ from strands.types.session import Session, SessionAgent, SessionMessage, Session
 
 import chatstore
 from chatstore import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from chatstore.arguments import session_key
 from chatstore.errors import Invalid, InvalidMessage
+from chatstore.ids import session_key
 from chatstore.integrations.strands import ChatstoreSessionRepository, ChatstoreStorage
 from tests.doors.strands.driver import at_once
 
