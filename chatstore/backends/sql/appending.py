@@ -30,8 +30,8 @@ from sqlalchemy import column as named_column
 from chatstore.arguments import microseconds
 from chatstore.backends.sql import column_types, execution, models, states
 from chatstore.backends.sql.dialects.base import UNMEASURED
-from chatstore.backends.sql.reading import get_session
-from chatstore.backends.sql.rows import DRAFT, parameters
+from chatstore.backends.sql.reading import get_session, parameters
+from chatstore.backends.sql.rows import DRAFT
 from chatstore.backends.sql.statements import absent, at_now
 from chatstore.codec import LATER, Appended, Row
 

@@ -18,7 +18,8 @@ from sqlalchemy import Text, and_, column, exists, func, literal, or_, select, t
 from chatstore.arguments import utcnow
 from chatstore.backends.sql import models
 from chatstore.backends.sql.plans import Step
-from chatstore.backends.sql.rows import parameters, session_of
+from chatstore.backends.sql.reading import parameters
+from chatstore.backends.sql.rows import session_of
 from chatstore.contract import Call
 from chatstore.driving import attempts
 

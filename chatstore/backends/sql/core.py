@@ -18,12 +18,12 @@ from chatstore.arguments import NewSession
 from chatstore.backends.common import rules
 from chatstore.backends.sql import rows, states
 from chatstore.backends.sql.appending import check_sizes
+from chatstore.backends.sql.reading import parameters
 from chatstore.backends.sql.rows import row_of, session_of
 from chatstore.codec import Appended, Row, record_of, same_body
 from chatstore.contract import BeginAnswer
 from chatstore.failures import another_body, missing, no_message, out_of_order, stale, taken
 from chatstore.messages import PurgeReport
-from chatstore.paging import place_of
 from chatstore.records import SESSION_FIELDS
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
         DeleteSession,
         ForkSession,
         InSession,
-        ListSessions,
         LoadRecords,
         PopMessage,
         Purge,
@@ -181,24 +180,6 @@ def delete_session(c: Connection, q: Statements, call: DeleteSession) -> bool:
     _expect(session, call.expected_revision)
     _drop(c, q, call.session_id)
     return True
-
-
-def list_sessions(c: Connection, q: Statements, call: ListSessions) -> list[ChatSession]:
-    """As `Repository.list_sessions`: at most *limit* sessions behind *start*.
-
-    A metadata filter is narrowed in the database as far as it can, and decided here.
-    """
-    start = call.start
-    found: list[ChatSession] = []
-    while True:
-        statement = q.sessions(call, more=start is not None, here=c.dialect)
-        page = [session_of(row) for row in statement.rows(c, rows.listing(call, start))]
-        if not call.wanted.metadata:
-            return page
-        found += [session for session in page if rules.wanted(session, call.scope, call.wanted, call.now)]
-        if len(found) >= call.limit or len(page) < call.limit:
-            return found[: call.limit]
-        start = place_of(page[-1], call.order)
 
 
 def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession:
@@ -366,7 +347,7 @@ def truncate(c: Connection, q: Statements, call: Truncate) -> None:
 
 def usage(c: Connection, q: Statements, call: Usage) -> list[UsageRow]:
     """As `Repository.usage`."""
-    fetched = c.execute(q.usage(call.scope, call.wanted), rows.parameters(call)).all()
+    fetched = c.execute(q.usage(call.scope, call.wanted), parameters(call)).all()
     counted = []
     for line in fetched:
         values, sums = iter(line[:-3]), [int(number or 0) for number in line[-3:]]
@@ -410,10 +391,8 @@ def purge_some(c: Connection, q: Statements, call: Purge) -> tuple[int, int]:
 
 def unattended(c: Connection, q: Statements, call: CloseAnswers) -> list[tuple[str, str]]:
     """Return session and message id of each answer that *call* names."""
-    parameters = rows.parameters(call) | {"since": call.untouched_since}
-    return [
-        (session_id, message_id) for session_id, message_id in c.execute(q.unattended(call.scope), parameters)
-    ]
+    asked = parameters(call) | {"since": call.untouched_since}
+    return [(session_id, message_id) for session_id, message_id in c.execute(q.unattended(call.scope), asked)]
 
 
 def close_answer(c: Connection, q: Statements, call: CloseAnswers, session_id: str, message_id: str) -> bool:

@@ -92,7 +92,7 @@ class SQLCore:
     get_session = single(reading.get_session)
     update_session = unit(core.update_session)
     delete_session = unit(core.delete_session)
-    list_sessions = single(core.list_sessions)
+    list_sessions = single(reading.list_sessions)
     fork_session = unit(core.fork_session)
     load_records = unit(core.load_records)
     replace_messages = unit(core.replace_messages)

@@ -1,4 +1,4 @@
-"""Reading a session, or the messages of it: what is asked, bound and made of the answer, each in one statement.
+"""Reading sessions, or the messages of one: what is asked, bound and made of the answer.
 
 This module knows how these statements are written and executes them; nothing here changes or locks anything.
 """
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Text, bindparam, exists, select, type_coerce
 
 from chatstore import codec
-from chatstore.backends.sql.rows import DRAFT, parameters, row_of, session_of
+from chatstore.backends.common import rules
+from chatstore.backends.sql.rows import DRAFT, row_of, session_of
 from chatstore.backends.sql.statements import absent
 from chatstore.codec import Draft, Row, record_of, records_of
+from chatstore.contract import InSession
 from chatstore.errors import CorruptRecord
 from chatstore.failures import found_nowhere, missing, no_message
+from chatstore.paging import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +29,27 @@ if TYPE_CHECKING:
     from chatstore.arguments import Scope, Window
     from chatstore.backends.sql.execution import Prepared
     from chatstore.backends.sql.statements import Statements
-    from chatstore.contract import CountMessages, FindMessage, GetMessage, GetMessages, InSession
+    from chatstore.contract import Call, CountMessages, FindMessage, GetMessage, GetMessages, ListSessions
     from chatstore.messages import ChatSession, Message, MessageRecord, Records
+    from chatstore.paging import Keyset
 
 #: What of a draft a reader sees, besides its position: what a record is made of.
 SEEN = (*DRAFT[:6], "finish_reason", "state", "updated_at")
 
 
-# ------------------------------------------------------------------------------------------------ a session
+def parameters(call: Call) -> dict[str, Any]:
+    """Return the parameters of every statement about what *call* sees, in its session or in all of them."""
+    made: dict[str, Any] = {"now": call.now}
+    if isinstance(call, InSession):
+        made["sid"] = call.session_id
+    if call.scope.tenant_id is not None:
+        made["tenant"] = call.scope.tenant_id
+    if call.scope.user_id is not None:
+        made["user"] = call.scope.user_id
+    return made
+
+
+# ------------------------------------------------------------------------------------------------ sessions
 
 
 def get_session(c: Connection, q: Statements, call: InSession) -> ChatSession | None:
@@ -51,6 +67,41 @@ def count_messages(c: Connection, q: Statements, call: CountMessages) -> int:
     """As `Repository.count_messages`."""
     session = get_session(c, q, call)
     return session.message_count if session else 0
+
+
+def list_sessions(c: Connection, q: Statements, call: ListSessions) -> list[ChatSession]:
+    """As `Repository.list_sessions`: at most *limit* sessions behind *start*.
+
+    A metadata filter is narrowed in the database as far as it can, and decided here.
+    """
+    start = call.start
+    found: list[ChatSession] = []
+    while True:
+        statement = q.sessions(call, more=start is not None, here=c.dialect)
+        page = [session_of(row) for row in statement.rows(c, _listed(call, start))]
+        if not call.wanted.metadata:
+            return page
+        found += [session for session in page if rules.wanted(session, call.scope, call.wanted, call.now)]
+        if len(found) >= call.limit or len(page) < call.limit:
+            return found[: call.limit]
+        start = place_of(page[-1], call.order)
+
+
+def _listed(call: ListSessions, start: Keyset | None) -> dict[str, Any]:
+    """Return the parameters of `Statements.sessions` for the page of *call* behind *start*."""
+    wanted = call.wanted
+    made = parameters(call) | {"n": call.limit}
+    if wanted.tenant_id is not None:
+        made["of_tenant"] = wanted.tenant_id
+    if wanted.user_id is not None:
+        made["of_user"] = wanted.user_id
+    if wanted.updated_since is not None:
+        made["since"] = wanted.updated_since
+    if wanted.forked_from is not None:
+        made["of_source"] = wanted.forked_from
+    if start is not None:
+        made["moment"], made["last_id"] = start
+    return made
 
 
 # ------------------------------------------------------------------------------------------------ messages

@@ -1,4 +1,4 @@
-"""What statements take and give: arguments in, values to bind out; lines of a result in, sessions and messages out.
+"""Sessions and messages to the columns of a row, and back.
 
 This module knows the columns of sessions and messages and their order; it refuses to know how a statement is written.
 """
@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from chatstore.backends.sql import models
 from chatstore.codec import Draft, Row
-from chatstore.contract import InSession
 from chatstore.messages import ChatSession
 from chatstore.records import SESSION_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from chatstore.contract import Call, ListSessions
-    from chatstore.paging import Keyset
 
 #: The columns of a message that its draft fills, in the draft's order.
 DRAFT = Draft._fields
@@ -47,33 +43,4 @@ def message_values(session_id: str, rows: Iterable[Row]) -> list[dict[str, Any]]
         line["payload"] = models.JSONText(draft.payload)
         line["session_id"], line["position"] = session_id, position
         made.append(line)
-    return made
-
-
-def parameters(call: Call) -> dict[str, Any]:
-    """Return the parameters of every statement about what *call* sees, in its session or in all of them."""
-    made: dict[str, Any] = {"now": call.now}
-    if isinstance(call, InSession):
-        made["sid"] = call.session_id
-    if call.scope.tenant_id is not None:
-        made["tenant"] = call.scope.tenant_id
-    if call.scope.user_id is not None:
-        made["user"] = call.scope.user_id
-    return made
-
-
-def listing(call: ListSessions, start: Keyset | None) -> dict[str, Any]:
-    """Return the parameters of `Statements.sessions` for the page of *call* behind *start*."""
-    wanted = call.wanted
-    made = parameters(call) | {"n": call.limit}
-    if wanted.tenant_id is not None:
-        made["of_tenant"] = wanted.tenant_id
-    if wanted.user_id is not None:
-        made["of_user"] = wanted.user_id
-    if wanted.updated_since is not None:
-        made["since"] = wanted.updated_since
-    if wanted.forked_from is not None:
-        made["of_source"] = wanted.forked_from
-    if start is not None:
-        made["moment"], made["last_id"] = start
     return made

@@ -21,7 +21,7 @@ from chatstore.backends.common import searching
 from chatstore.backends.common.searching import Found
 from chatstore.backends.sql import execution, models
 from chatstore.backends.sql.dialects.base import SAMPLED, Asked, Indexing
-from chatstore.backends.sql.rows import parameters
+from chatstore.backends.sql.reading import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
