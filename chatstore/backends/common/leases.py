@@ -46,7 +46,8 @@ class Lease(ABC, Generic[S, A]):
     def __init__(self, given: S | A | None = None) -> None:
         """Lend what was *given*, or make it at the first use."""
         self.given = given is not None
-        self._thing: Any = given
+        #: What blocks, once it is made.
+        self.thing: Any = given
         self._users: WeakSet[User] = WeakSet()
         self._awaiting: WeakKeyDictionary[AbstractEventLoop, tuple[A, set[User]]] = WeakKeyDictionary()
         self._renew()
@@ -87,7 +88,7 @@ class Lease(ABC, Generic[S, A]):
     @property
     def is_open(self) -> bool:
         """Whether there is anything that was made here and not disposed of."""
-        return not self.given and (self._thing is not None or bool(self._awaiting))
+        return not self.given and (self.thing is not None or bool(self._awaiting))
 
     def enter(self, user: User) -> None:
         """Count *user*, before the first use: until it closes, what others made stays."""
@@ -96,13 +97,13 @@ class Lease(ABC, Generic[S, A]):
 
     def lend(self, user: User) -> S:
         """Return what blocks, which stays at least until *user* closes."""
-        thing: S | None = self._thing
+        thing: S | None = self.thing
         return thing if thing is not None and user.counted else self._open(user)
 
     def lend_awaiting(self, user: User) -> A:
         """Return what awaits in the running loop, which stays at least until *user* closes there."""
         if self.given:
-            theirs: A = self._thing
+            theirs: A = self.thing
             return theirs
         loop = get_running_loop()
         kept = self._awaiting.get(loop)
@@ -112,8 +113,8 @@ class Lease(ABC, Generic[S, A]):
 
     def renounce(self, thing: S) -> None:
         """Have something else made at the next use, where *thing* was made here."""
-        if thing is self._thing and not self.given:
-            self._thing = None
+        if thing is self.thing and not self.given:
+            self.thing = None
 
     def close(self, user: User) -> None:
         """Count *user* no longer; dispose of what was made here with the last."""
@@ -122,7 +123,7 @@ class Lease(ABC, Generic[S, A]):
             user.counted = False
             if self.given or self._users:
                 return
-            thing, self._thing = self._thing, None
+            thing, self.thing = self.thing, None
             self._forget()
         if thing is not None:
             self.dispose(thing)
@@ -144,10 +145,10 @@ class Lease(ABC, Generic[S, A]):
 
     def _open(self, user: User) -> S:
         with self._lock:
-            if self._thing is None:
-                self._thing = self.make()
+            if self.thing is None:
+                self.thing = self.make()
             self._count(user)
-            thing: S = self._thing
+            thing: S = self.thing
             return thing
 
     def _open_awaiting(self, loop: AbstractEventLoop, user: User) -> tuple[A, set[User]]:
@@ -176,7 +177,7 @@ class Lease(ABC, Generic[S, A]):
         self._lock = Lock()  # another thread of the parent may have held it
         if self.given:
             return
-        thing, self._thing = self._thing, None
+        thing, self.thing = self.thing, None
         if thing is not None:
             self.leave(thing)
         if self._awaiting:

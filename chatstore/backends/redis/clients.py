@@ -96,7 +96,7 @@ class Clients(Lease[Any, Any]):
 
     def direct(self, client: Any) -> bool:
         """Tell whether *client* was made here, blocks and has one server, so that its pool can be used directly."""
-        return client is self._thing and not self.given and not self.apart
+        return client is self.thing and not self.given and not self.apart
 
     def distrust(self, client: Any) -> None:
         """Use no connection of *client* again that an interrupt may have come upon.

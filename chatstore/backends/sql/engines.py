@@ -107,7 +107,7 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
 
     def find_turn(self) -> AbstractContextManager[object]:
         """Find, and keep in `turn`, what holds other threads of this process off the file: its waiting is not fair."""
-        shared_by = self._thing.engine if self.given else self
+        shared_by = self.thing.engine if self.given else self
         name = f"memory {id(shared_by)}" if self.one_connection else str(self.url.database)
         self.turn = turn = _turns.find(name)
         return turn
@@ -122,7 +122,7 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
     def _look_for_crossed(self) -> None:
         """Warn in a child to which an engine of the caller's brought connections to a SQLite file."""
         path = sqlite_path(self.url)
-        pool: Any = getattr(self._thing.engine, "pool", None)
+        pool: Any = getattr(self.thing.engine, "pool", None)
         if path is not None and hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0:
             _log.warning(
                 "an engine that was passed in has connections to %s from before this process was forked, and SQLite "

@@ -40,6 +40,8 @@ WRITES = "chatstore_writes"
 #: The execution option of a connection of ours, whose statements may go to the driver directly. On one that was passed
 #: in they go through SQLAlchemy, where the application may have hung its own instruments.
 DIRECT = "chatstore_direct"
+#: In the `info` of a connection: for how many seconds its database was last told to work, or wait, for a call.
+TOLD = "chatstore_told"
 #: What a call leaves in the `info` of a connection that may be lent again.
 _CLEAN = "chatstore_clean"
 #: Seconds after which who waits for a connection looks whether one was lost instead of given back.

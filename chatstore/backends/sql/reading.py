@@ -109,8 +109,6 @@ def _listed(call: ListSessions, start: Keyset | None) -> dict[str, Any]:
 
 def get_messages(c: Connection, q: Statements, call: GetMessages) -> list[Message]:
     """As `Repository.get_messages`."""
-    if call.window.empty:
-        return []
     fetched = _messages(q, call, c.dialect).rows(c, _windowed(call))
     if call.window.last is not None:
         fetched = fetched[::-1]
@@ -178,9 +176,6 @@ def _windowed(call: GetMessages) -> dict[str, Any]:
 
 def get_records(c: Connection, q: Statements, call: GetMessages) -> Records:
     """As `Repository.get_records`."""
-    if call.window.empty:
-        session = get_session(c, q, call)
-        return records_of(call.session_id, [], session.revision if session else 0)
     fetched = _records(q, call, c.dialect).rows(c, _windowed(call))
     revision = fetched[0][0] if fetched else 0
     # The order of a subquery is no promise, and a session without messages is one line of nulls.

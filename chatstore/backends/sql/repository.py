@@ -7,6 +7,7 @@ inside (``core``, ``reading``, ``appending``) and when it is tried again (``plan
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -22,13 +23,13 @@ from chatstore.backends.sql.driver_errors import unwrapped
 from chatstore.backends.sql.engine_factory import dialect_of
 from chatstore.backends.sql.engines import Engines, engines_for
 from chatstore.backends.sql.failures import make_failed
-from chatstore.backends.sql.lending import Lent, free, interrupt_in, still_open, undone
+from chatstore.backends.sql.lending import TOLD, Lent, free, interrupt_in, still_open, undone
 from chatstore.backends.sql.levels import LEVEL, set_level
 from chatstore.backends.sql.plans import SQLCore, Step
 from chatstore.backends.sql.schema_check import prepare_file, schema_state, upgrade_empty
 from chatstore.backends.sql.statements import Statements
 from chatstore.backends.sql.url import parse_url
-from chatstore.deadlines import awaited
+from chatstore.deadlines import DEFAULT, awaited, running
 from chatstore.driving import Failed, Pause, adrive, drive
 from chatstore.errors import ChatstoreError, Invalid
 from chatstore.forks import this_thread
@@ -141,7 +142,14 @@ def _run_step(
             if level is not None:
                 set_level(connection, level)
             if lease.limit is not None:
-                lease.limit(connection)
+                call, info = running.get(), connection.connection.info
+                seconds = DEFAULT if call is None else call.seconds
+                # A server is told of the whole: with what is left of it, it might end the telling of the next call.
+                if lease.embedded and call is not None:
+                    seconds = max(call.until - time.monotonic(), 0.001)
+                if abs(info.get(TOLD, math.inf) - seconds) > seconds / 100:
+                    lease.limit(connection, seconds)
+                    info[TOLD] = seconds
             ambiguous = not step.unit
             if not step.unit:
                 return step.function(connection, *step.args)
@@ -221,7 +229,7 @@ class SQLRepository(_OnEngine, Repository):
             time.sleep(wanted.seconds)
             return None
         lease = self._lease
-        views = lease.lend(self._user)
+        views = lease.thing if lease.thing is not None and self._user.counted else lease.lend(self._user)
         engine = views.unit if wanted.unit else views.single
         if not lease.embedded:
             return _run_step(engine, wanted, lease)

@@ -292,8 +292,8 @@ class Dialect:
     def prepare_engine(self, engine: sa.Engine, url: sa.URL) -> None:
         """Hang onto an engine of ours for *url* what its new connections need."""
 
-    def limit(self, connection: sa.Connection) -> None:
-        """Have the database give up on what a connection of ours asks of it when the running call is over."""
+    def limit(self, connection: sa.Connection, seconds: float) -> None:
+        """Have the database give up on what a connection of ours asks of it after *seconds*, from now on."""
 
     def look_at(self, connection: sa.Connection) -> None:
         """Log what is wrong with an engine that was passed in, by a *connection* of it; `Invalid` if it cannot do."""

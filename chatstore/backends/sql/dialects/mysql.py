@@ -35,7 +35,6 @@ from chatstore.backends.sql.dialects.base import (
 )
 from chatstore.backends.sql.dialects.migrating import LOCK_SECONDS, Waiting, transaction
 from chatstore.backends.sql.dialects.mysql_search import FULL_TEXT, NOTES
-from chatstore.deadlines import allowed
 from chatstore.errors import Invalid, StorageError
 from chatstore.forks import this_thread
 from chatstore.records import Durability
@@ -64,8 +63,6 @@ _CODES: dict[int, Kind] = {
 }  # fmt: skip
 #: Bytes of a statement left for everything but a message's content and payload.
 _AROUND = 16_384
-#: In the `info` of a connection: the limit that its server was told.
-_LIMITED = "chatstore_limit"
 _ESCAPED = "\0\n\r\x1a\"'\\"
 
 
@@ -176,15 +173,12 @@ class _MySQL(Dialect):
             return "lost"
         return None if isinstance(error, OSError) else _CODES.get(number or 0)
 
-    def limit(self, connection: sa.Connection) -> None:
-        """Tell the server, once for each connection, when to give up a statement, or waiting for a lock."""
-        info, seconds = connection.connection.info, allowed()
-        if info.get(_LIMITED) != seconds:
-            from chatstore.backends.sql import execution  # which knows the dialects
+    def limit(self, connection: sa.Connection, seconds: float) -> None:
+        """Tell the server when to give up a statement, or waiting for a lock."""
+        from chatstore.backends.sql import execution  # which knows the dialects
 
-            execution.run(connection, _limits(connection.dialect, seconds))
-            connection.rollback()  # of what SQLAlchemy begins by itself, but for drivers that begin explicitly
-            info[_LIMITED] = seconds
+        execution.run(connection, _limits(connection.dialect, seconds))
+        connection.rollback()  # of what SQLAlchemy begins by itself, but for drivers that begin explicitly
 
     # ---- column types
 

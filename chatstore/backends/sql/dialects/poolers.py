@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 
 from chatstore.backends.sql.dialects import waiting
+from chatstore.backends.sql.lending import TOLD
 from chatstore.deadlines import allowed
 from chatstore.forks import this_thread
 
@@ -41,8 +42,8 @@ UNNAMED: dict[str, dict[str, Any]] = {
 }
 #: How often psycopg runs a statement before it prepares it; its own default.
 _PREPARED_AFTER = 5
-#: In the `info` of a direct connection: after how many seconds its server gives a statement up.
-LIMITED = "chatstore_limit"
+#: In the `info` of a direct connection.
+DIRECT = "chatstore_is_direct"
 _ASK = "SELECT pg_backend_pid(), host(inet_client_addr()), inet_client_port()"
 #: Sets the limit of statements, unless a lower one is set for the role or the database.
 _LIMIT = (
@@ -68,7 +69,7 @@ def _connect(dialect: Dialect, record: Any, arguments: Any, options: Any) -> Any
             return made
         seconds = allowed()
         _tell(made, seconds)
-        record.info[LIMITED] = seconds
+        record.info.update({DIRECT: True, TOLD: seconds})
     except BaseException:  # an interrupt: nobody else knows of this connection
         dialect.do_terminate(made)
         raise
@@ -83,7 +84,6 @@ def limit(connection: Connection, seconds: float) -> None:
     from chatstore.backends.sql import execution  # which knows the dialects
 
     execution.run(connection, _LIMIT.format(round(1000 * seconds)))
-    connection.connection.info[LIMITED] = seconds
 
 
 def _tell(made: Any, seconds: float) -> None:

@@ -52,7 +52,6 @@ from chatstore.backends.sql.dialects.base import (
     said,
 )
 from chatstore.backends.sql.dialects.migrating import LOCK_SECONDS, Waiting, begun, in_autocommit
-from chatstore.deadlines import allowed
 from chatstore.errors import Invalid, SchemaError
 from chatstore.records import Durability
 
@@ -270,14 +269,13 @@ class _PostgreSQL(Dialect):
     def prepare_engine(self, engine: sa.Engine, url: sa.URL) -> None:  # noqa: ARG002
         poolers.prepare_where_direct(engine)
 
-    def limit(self, connection: sa.Connection) -> None:
-        """Tell the server, once for each connection that is known to stay with it, when to give a statement up.
+    def limit(self, connection: sa.Connection, seconds: float) -> None:
+        """Tell the server of a connection that is known to stay with it when to give a statement up.
 
         Behind a pooler it would be told on behalf of the next client, too. A lower limit of the role or the database
         stays.
         """
-        seconds = allowed()
-        if connection.connection.info.get(poolers.LIMITED, seconds) != seconds:
+        if connection.connection.info.get(poolers.DIRECT):
             poolers.limit(connection, seconds)
 
     def look_at(self, connection: sa.Connection) -> None:

@@ -11,7 +11,6 @@ import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -48,8 +47,7 @@ from chatstore.backends.sql.dialects.base import (
     no_url,
 )
 from chatstore.backends.sql.dialects.migrating import Waiting, begun
-from chatstore.backends.sql.dialects.sqlite_engine import ABOUT, BUSY_SECONDS, WAITS
-from chatstore.deadlines import running
+from chatstore.backends.sql.dialects.sqlite_engine import BUSY_SECONDS
 from chatstore.errors import NotSupported, SchemaError
 from chatstore.records import Durability
 
@@ -250,12 +248,9 @@ class _SQLite(Dialect):
     def open(self, url: sa.URL, options: dict[str, Any], *, look_only: bool = False) -> sa.Engine:
         return sqlite_engine.make(url, options, wal=not look_only)
 
-    def limit(self, connection: sa.Connection) -> None:
-        """Wait for other processes no longer than the running call has left."""
-        lent, call = connection.connection, running.get()
-        seconds = BUSY_SECONDS if call is None else min(call.until - monotonic(), BUSY_SECONDS)
-        if abs(lent.info.get(WAITS, BUSY_SECONDS) - seconds) > ABOUT:
-            sqlite_engine.wait_for(lent, seconds)
+    def limit(self, connection: sa.Connection, seconds: float) -> None:
+        """Wait for other processes no longer than *seconds*."""
+        sqlite_engine.wait_for(connection.connection, min(seconds, BUSY_SECONDS))
 
     def begin_for_savepoint(self, connection: sa.Connection) -> None:
         """Begin the transaction that SQLAlchemy thinks is open: the driver begins none before a SAVEPOINT.

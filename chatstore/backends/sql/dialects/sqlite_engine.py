@@ -14,18 +14,17 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from chatstore.backends.sql.dialects.crossing import Watched, watch
-from chatstore.backends.sql.lending import LendingPool
+from chatstore.backends.sql.lending import TOLD, LendingPool
 from chatstore.deadlines import left
 from chatstore.errors import Invalid
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Seconds a writer waits for another writer's lock before it gives up.
 BUSY_SECONDS = 30
-#: In the `info` of a connection: how long it waits; and by how many seconds that may be wrong.
-WAITS, ABOUT = "chatstore_waits", 0.1
 SYNCHRONOUS = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 
 
@@ -70,7 +69,8 @@ def make(url: URL, options: dict[str, Any], *, wal: bool) -> Engine:
     if watched:
         watch(engine)
 
-    def connected(connection: DBAPIConnection, _record: object) -> None:
+    def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info[TOLD] = BUSY_SECONDS  # or less, where the URL says so, which then stays
         _prepare_sqlite(connection, level, in_file=wal and in_file)
 
     event.listen(engine, "connect", connected)
@@ -80,8 +80,7 @@ def make(url: URL, options: dict[str, Any], *, wal: bool) -> Engine:
 
 def wait_for(lent: Any, seconds: float) -> None:
     """Have the connection that a pool has *lent* wait *seconds* for a lock."""
-    lent.driver_connection.execute(f"PRAGMA busy_timeout={max(round(1000 * seconds), 1)}")
-    lent.info[WAITS] = seconds
+    lent.driver_connection.execute(f"PRAGMA busy_timeout={round(1000 * seconds)}")
 
 
 def _roll_back(connection: Any, _record: object) -> None:
