@@ -534,6 +534,33 @@ def test_messages_of_one_moment_cost_no_more(sqlite_url: str, new_engine: Callab
         assert 0 == connection.scalar(later)
 
 
+def test_a_refresh_makes_the_index_quicker_to_read(
+    sqlite_url: str, new_engine: Callable[..., Engine]
+) -> None:
+    """Searches write one part after the other, and read each of them; a refresh merges them, when that is worth it."""
+    assert migrations.upgrade(sqlite_url)
+    engine = new_engine(sqlite_url)
+
+    def parts() -> int:
+        with engine.connect() as connection:
+            counted = text("SELECT count(DISTINCT segid) FROM chatstore_search_words_idx")
+            return int(connection.scalar(counted) or 0)
+
+    many = [f"plum {number}" for number in range(3_000)]
+    with chatstore.connect(sqlite_url) as repository:
+        for number in range(3):
+            repository.add_messages(f"s{number}", says(*many[1_000 * number : 1_000 * (number + 1)]))
+            assert 1 == len(repository.search(f"{1_000 * number}"))
+        assert 3 == parts()
+        refresh_search_index(engine.begin)
+        assert 1 == parts()
+        assert [1, 1, 1000] == [len(repository.search(query, limit=1_000)) for query in ("7", "2999", "plum")]
+        repository.add_messages("s", says("quince"))
+        refresh_search_index(engine.begin)
+        assert 2 == parts()
+        assert [("s", 1)] == places(repository, "quince")
+
+
 @pytest.mark.parametrize(
     "letters", ["abcdefghij0123", "一二三四五六七八九十", "\U00020000\U00020001\U00020002", "İIiı"]
 )

@@ -29,6 +29,7 @@ SHARE = {OFTEN: 60, SELDOM: 3}
 ABOUT: tuple[dict[str, Any], ...] = (
     {},
     {"user_id": "ada"},
+    {"user_id": "bob"},
     {"types": ["ai"]},
     {"since": BEGUN + timedelta(minutes=2), "until": BEGUN + timedelta(minutes=4)},
     {"user_id": "ada", "types": ["human"], "until": BEGUN + timedelta(minutes=3)},
@@ -47,7 +48,8 @@ def fill(repository: Repository, chance: random.Random) -> None:
             )
             for _ in range(10)
         ]
-        repository.scope(user_id=chance.choice(["ada", "bob"])).add_messages(f"s{number:02}", said)
+        user = chance.choice(["ada", "bob"]) if number < 50 else "bob"  # whose newest ones will be over
+        repository.scope(user_id=user).add_messages(f"s{number:02}", said)
 
 
 def spread(engine: Engine) -> None:
@@ -74,11 +76,16 @@ def answers(repository: Repository, query: str, order: Any) -> list[list[tuple[A
     ]
 
 
-@pytest.mark.parametrize("walked", [None, 0, 10**9])
+@pytest.mark.parametrize(("walked", "equals"), [(None, search.EQUALS), (0, 1), (10**9, search.EQUALS)])
 def test_as_a_scan(
-    url: str, new_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, walked: int | None
+    url: str,
+    new_engine: Callable[..., Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    walked: int | None,
+    equals: int,
 ) -> None:
-    """In each order, also where the index is told that every word is said often, or none is."""
+    """In each order, also where the index is told that every word is said often, or none is, or more are as good."""
+    monkeypatch.setattr(search, "EQUALS", equals)
     if walked is not None:
         monkeypatch.setattr(search, "WALKED", walked)
         monkeypatch.setattr(search, "LEAST", 0)

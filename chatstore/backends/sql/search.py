@@ -43,6 +43,8 @@ FEW = 20_000
 #: Among so many of the newest messages, what a search needs is looked for without the index of words where it is said
 #: often: at least as often as would find `LEAST` there.
 WALKED, LEAST = 50_000, 100
+#: So many more of the best are asked for: the last ones may be equally good.
+EQUALS = 20
 #: Messages that a scan fetches at a time.
 PAGE = 1_000
 #: What a better match has more of.
@@ -65,14 +67,26 @@ def indexed(c: Connection, q: Statements, call: Search) -> list[Found]:
     """Ask the index, for more and more of what it finds until enough of it is so."""
     full_text, wanted = _full_text(q), call.wanted
     asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
-    statement = _select(c, q, call, asked, 0)
     enough = size = searching.needed(wanted)
     while True:
-        lines = statement.rows(c, asked | {"n": size})
+        lines, ended = _newest(c, q, call, asked, size)
         found = list(_verified(lines, wanted))
-        if len(found) >= enough or len(lines) < size:
+        if len(found) >= enough or ended:
             return found
         size *= 8
+
+
+def _newest(
+    c: Connection, q: Statements, call: Search, asked: dict[str, Any], size: int
+) -> tuple[Sequence[Any], bool]:
+    """Return what *call* is about of the newest *size* that the index finds, and whether it finds no more."""
+    asked = asked | {"n": size}
+    finding = _finding(c, q, call, asked, 0) if size <= READ else None
+    if finding is None:
+        lines = _select(c, q, call, asked, 0).rows(c, asked)
+        return lines, len(lines) < size
+    ids = [number for (number,) in finding.rows(c, asked)]
+    return [line[:-1] for line in _read_found(c, q, call, ids)], len(ids) < size
 
 
 def if_indexed(c: Connection, q: Statements, call: Search) -> list[Found] | None:
@@ -88,13 +102,33 @@ def best(c: Connection, q: Statements, call: Search) -> list[Found]:
         return indexed(c, q, call)
     asked = _asked(call) | {"asked": full_text.asks_for(wanted.query, _marks(call))}
     asked |= {f"said_{number}": word for number, word in enumerate(counted)}
-    statement = _select(c, q, call, asked, len(counted))
-    lines = statement.rows(c, asked | {"n": searching.needed(wanted), "best": wanted.limit})
+    asked |= {"n": searching.needed(wanted), "best": wanted.limit}
+    lines: Sequence[Any] | None = _best_of_all(c, q, call, asked, len(counted))
+    if lines is None:
+        lines = _select(c, q, call, asked, len(counted)).rows(c, asked)
     found = list(_verified((line[:-1] for line in lines), wanted))
     # Where the index and a text differ, or a text is not all in the index, the texts decide.
-    if [one.rank for one in found] != [line[-1] for line in lines]:
-        return indexed(c, q, call)
-    return found
+    return found if [one.rank for one in found] == [line[-1] for line in lines] else indexed(c, q, call)
+
+
+def _best_of_all(
+    c: Connection, q: Statements, call: Search, asked: dict[str, Any], counted: int
+) -> list[Any] | None:
+    """Return the best of all that the index finds, with how often each says it; None where that is not sure."""
+    finding = _finding(c, q, call, asked, counted) if _narrow(call) else None
+    if finding is None:
+        return None
+    limit = call.wanted.limit
+    best = finding.rows(c, asked | {"n": limit + EQUALS})
+    if best and (best[0][-1] > asked["n"] or best[0][1] is None):  # the first: it does not hold a whole text
+        return None
+    # Of those that are as good and as old as the last one wanted, which one is wanted, session and position say.
+    times = {line[0]: line[1] for line in best if line[1:3] >= best[:limit][-1][1:3]}
+    lines = _read_found(c, q, call, list(times))
+    # Where one may not be seen, another may be as good.
+    if len(times) == limit + EQUALS or len(lines) < len(times):
+        return None
+    return [(*line[:-1], times[line[-1]]) for line in lines]
 
 
 def _best_first(newest: Select[Any]) -> Select[Any]:
@@ -118,7 +152,7 @@ def _select(c: Connection, q: Statements, call: Search, asked: dict[str, Any], c
         if int(held.first_row(c, _asked(call))[0]) <= FEW:
             few = full_text.select_few(about(), call.wanted.query)
             return execution.ordinary(finished(few), c.dialect)
-    often = not _narrow(call) and _is_said_often(c, q, full_text, asked, searching.needed(call.wanted))
+    often = _often(c, q, call, asked)
     return _prepared(
         c,
         q,
@@ -126,6 +160,44 @@ def _select(c: Connection, q: Statements, call: Search, asked: dict[str, Any], c
         f"indexed {counted} {often}",
         lambda: finished(full_text.select(about(often=often))),
     )
+
+
+def _finding(
+    c: Connection, q: Statements, call: Search, asked: dict[str, Any], counted: int
+) -> Prepared | None:
+    """Return what finds which messages say it, where that is quicker and all that *call* asks besides is an owner."""
+    full_text = _full_text(q)
+    if _filters(call):
+        return None
+    often = _often(c, q, call, asked)
+    key = ("finding", counted, often, c.dialect.driver)
+
+    def build() -> Prepared | None:
+        statement = full_text.find(q.schema, counted, often=often)
+        return None if statement is None else execution.prepare(statement, c.dialect)
+
+    return q.once(key, build)
+
+
+def _read_found(c: Connection, q: Statements, call: Search, ids: list[int]) -> Sequence[Any]:
+    """Return the messages *ids* as far as *call* is about them, with their ids at the end."""
+    if not ids:
+        return []
+
+    def build() -> Select[Any]:
+        return _full_text(q).read(Asked(_base(q, call), q.m, q.schema))
+
+    return _prepared(c, q, call, "found", build).rows(c, _asked(call) | {"ids": ids})
+
+
+def _filters(call: Search) -> bool:
+    """Tell whether *call* asks for more than an owner or a session."""
+    wanted = call.wanted
+    return (wanted.types, wanted.since, wanted.until) != (None, None, None)
+
+
+def _often(c: Connection, q: Statements, call: Search, asked: dict[str, Any]) -> bool:
+    return not _narrow(call) and _is_said_often(c, q, _full_text(q), asked, searching.needed(call.wanted))
 
 
 def _is_said_often(

@@ -98,8 +98,9 @@ def refresh_search_index(
 ) -> None:
     """Index what the index lacks, a few hundred sessions at a time, each time in a transaction that *lend* lends.
 
-    Several may do so at once, and it may end at any moment: what is done stays done. Sessions that somebody holds are
-    left for the next time. *done* is told of each number of sessions that got further.
+    Then the index is tidied, where that makes it quicker to read. Several may do so at once, and it may end at any
+    moment: what is done stays done. Sessions that somebody holds are left for the next time. *done* is told of each
+    number of sessions that got further.
     """
     from chatstore.backends.sql import search  # and with it messages, for which other commands have no use
     from chatstore.backends.sql.statements import Statements
@@ -110,13 +111,19 @@ def refresh_search_index(
             q = q or Statements(dialect_for(connection.dialect.name), schema)
             session_ids = search.behind_anywhere(connection, q, after)
         if not session_ids:
-            return
+            break
         further = len(session_ids)
         while further:
             with lend() as connection:
                 further = search.refresh(connection, q, session_ids)
             done(further)
         after = session_ids[-1]
+    begun, full_text = False, q.dialect.full_text
+    while full_text is not None:
+        with lend() as connection:
+            begun = full_text.tidy(connection, schema, begun=begun)
+        if not begun:
+            return
 
 
 def creation(dialect: Dialect, schema: str | None) -> list[str]:

@@ -146,6 +146,13 @@ class FullText:
         """Put messages into the index, each in the place of what it holds of that message."""
         raise NotImplementedError
 
+    def tidy(self, connection: sa.Connection, schema: str | None, *, begun: bool) -> bool:  # noqa: ARG002
+        """Do a part of what makes an index that was written to bit by bit quicker to read; tell whether it did any.
+
+        *begun*: the part before was done just now. Who waits to write waits for one part only.
+        """
+        return False
+
     def asks_for(self, query: Query, marks: Sequence[str]) -> str:
         """Return what the index is asked, so that it finds at least what *query* finds where all *marks* are."""
         raise NotImplementedError
@@ -166,6 +173,18 @@ class FullText:
 
         Where words are counted, a last column says how often; null where it does not hold a whole text.
         """
+        raise NotImplementedError
+
+    def find(self, schema: str | None, counted: int, *, often: bool) -> sa.Select[Any] | None:  # noqa: ARG002
+        """Select which messages say ``:asked``: the newest ``:n``, and those as old as the last of them.
+
+        Where *counted* words are counted, the best ``:n`` of all, with how often each says them, as in `select`, its
+        time, and how many there are. None where `select` is as quick.
+        """
+        return None
+
+    def read(self, asked: Asked) -> sa.Select[Any]:
+        """Narrow what is *asked* for to the messages ``:ids``, whose ids come last; called for what `find` found."""
         raise NotImplementedError
 
     def select_few(self, asked: Asked, query: Query) -> sa.Select[Any]:

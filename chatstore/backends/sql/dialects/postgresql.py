@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    any_,
     bindparam,
     case,
     cast,
@@ -160,21 +161,41 @@ class _Words(FullText):
         lines = newest.subquery("newest")
         return select(func.count()).select_from(lines).where(_says(lines.c.words))
 
+    def find(self, schema: str | None, counted: int, *, often: bool) -> sa.Select[Any]:
+        """By itself: the planner, which plans it anew for each query, plans one table in a third of the time."""
+        hits = self._hits(schema, counted, often=often)
+        size = bindparam("n", type_=BigInteger())
+        if counted:
+            found = select(hits.c.message, hits.c.times, hits.c.created_at, _count(hits))
+            return found.order_by(hits.c.times.desc(), hits.c.created_at.desc()).limit(size)
+        return select(hits.c.message).order_by(hits.c.created_at.desc()).fetch(size, with_ties=True)
+
+    def read(self, asked: Asked) -> sa.Select[Any]:
+        from sqlalchemy.dialects import postgresql
+
+        number = asked.messages.c.id
+        ids: Any = bindparam("ids", type_=postgresql.ARRAY(BigInteger))
+        return asked.found.add_columns(number).where(number == any_(ids))
+
     def select(self, asked: Asked) -> sa.Select[Any]:
-        search, m = self._table(asked.schema).c, asked.messages.c
-        hits: Any = select(search.message, search.created_at)
-        if asked.counted:
-            times = [_times(search.words, word) for word in said(asked.counted)]
-            more = search.words.op("@@")(cast(words.MORE, _tsquery()))
-            hits = hits.add_columns(case((more, None), else_=reduce(operator.add, times)).label("times"))
-        if asked.often:  # as a function, it is nothing that GIN could be asked for
-            hits = hits.where(func.ts_match_vq(search.words, _asked())).subquery("hits")
-        else:  # by itself: beside a LIMIT the planner would walk through another index instead
-            hits = hits.where(_says(search.words)).cte("hits").prefix_with("MATERIALIZED")
+        m = asked.messages.c
+        hits = self._hits(asked.schema, asked.counted, often=asked.often)
         newest = (hits.c.created_at.desc(), m.session_id.desc(), m.position.desc())
         found = asked.found.where(m.id == hits.c.message).order_by(*newest)
         found = found.add_columns(hits.c.times) if asked.counted else found
         return found.limit(bindparam("n", type_=BigInteger()))
+
+    def _hits(self, schema: str | None, counted: int, *, often: bool) -> Any:
+        search = self._table(schema).c
+        hits: Any = select(search.message, search.created_at)
+        if counted:
+            times = [_times(search.words, word) for word in said(counted)]
+            more = search.words.op("@@")(cast(words.MORE, _tsquery()))
+            hits = hits.add_columns(case((more, None), else_=reduce(operator.add, times)).label("times"))
+        if often:  # as a function, it is nothing that GIN could be asked for
+            return hits.where(func.ts_match_vq(search.words, _asked())).subquery("hits")
+        # By itself: beside a LIMIT the planner would walk through another index instead.
+        return hits.where(_says(search.words)).cte("hits").prefix_with("MATERIALIZED")
 
     def _table(self, schema: str | None) -> Any:
         from sqlalchemy.dialects import postgresql
@@ -185,6 +206,10 @@ class _Words(FullText):
             Column("words", postgresql.TSVECTOR),
         )
         return Table(SEARCH_TABLE, MetaData(), *columns, schema=schema)
+
+
+def _count(lines: Any) -> Any:
+    return select(func.count()).select_from(lines).scalar_subquery()
 
 
 def _moment() -> Any:

@@ -65,6 +65,8 @@ SEARCH_WORDS = f"{SEARCH_TABLE}_words"
 _EPOCH, _MILLISECOND = datetime(1, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 #: Numbers that each millisecond has.
 _NUMBERS = 1 << 14
+#: Pages of the index that are merged in one transaction.
+_PAGES = 200
 #: Terms of a query that the index is asked for.
 _TERMS = 64
 _BEGIN = "BEGIN IMMEDIATE"
@@ -173,6 +175,23 @@ class _FTS5(FullText):
                 return start
             start = taken + 1
 
+    def tidy(self, connection: sa.Connection, schema: str | None, *, begun: bool) -> bool:
+        """Merge the parts of the index, which each search reads: all into one, once the others make up a tenth of all.
+
+        FTS5 does so with a few pages at a time, from a negative number on (https://sqlite.org/fts5.html#the_merge_command).
+        """
+        _, fts = self._tables(schema)
+        if not begun:
+            parts = table(f"{SEARCH_WORDS}_idx", column("segid"), schema=schema)
+            sizes = connection.scalars(select(func.count()).select_from(parts).group_by(parts.c.segid)).all()
+            if 10 * (sum(sizes) - max(sizes, default=0)) <= sum(sizes):
+                return False
+        changes = select(func.total_changes())
+        before = connection.scalar(changes) or 0
+        merge = insert(fts).values({SEARCH_WORDS: "merge", "rank": _PAGES if begun else -_PAGES})
+        connection.execute(merge)
+        return (connection.scalar(changes) or 0) - before > 1
+
     def asks_for(self, query: Query, marks: Sequence[str]) -> str:
         """Write it in FTS5's language, in which words of letters and digits are words."""
         wanted = [_in_fts5(term) for term in query.wanted[:_TERMS]]
@@ -192,7 +211,7 @@ class _FTS5(FullText):
 
     def _tables(self, schema: str | None) -> tuple[Any, Any]:
         numbers = table(SEARCH_TABLE, column("number"), column("message"), schema=schema)
-        columns: list[Any] = [column(name) for name in ("rowid", "words", SEARCH_WORDS)]
+        columns: list[Any] = [column(name) for name in ("rowid", "words", "rank", SEARCH_WORDS)]
         return numbers, table(SEARCH_WORDS, *columns, schema=schema)
 
 
