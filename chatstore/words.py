@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from functools import cache
+from functools import cache, lru_cache, partial
 from hashlib import blake2b
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from re import Pattern
 
 T = TypeVar("T")
 _ASCII = re.compile(r"[a-z0-9]+")
@@ -235,14 +236,14 @@ class Query(NamedTuple):
 
     def rank(self, text: str) -> float | None:
         """Return how often *text* says what is wanted, or None where this does not find it."""
-        if text.isascii():
-            small = text.lower()
-            for term in self.wanted:  # most texts that do not say it are known by that
-                for word in term.words:
-                    if word not in small:
-                        return None
-            if self.is_plain:
-                return self._rank_of_ascii(small)
+        return self.ranking()(text)
+
+    def ranking(self) -> Callable[[str], float | None]:
+        """Return what ranks one text after the other, as `rank` does."""
+        patterns = _patterns(self)
+        return self._rank_by_words if patterns is None else partial(_rank, self, *patterns)
+
+    def _rank_by_words(self, text: str) -> float | None:
         words = words_of(text)
         times = 0
         for term in self.wanted:
@@ -251,23 +252,6 @@ class Query(NamedTuple):
                 return None
             times += count
         if any(term.count(words) for term in self.unwanted):
-            return None
-        return float(times)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether each term is one word, as most are."""
-        return all(len(term.words) == 1 for term in (*self.wanted, *self.unwanted))
-
-    def _rank_of_ascii(self, small: str) -> float | None:
-        """As `rank`, of a plain query and a text in small ASCII letters, without taking that apart."""
-        times = 0
-        for term in self.wanted:
-            count = sum(1 for _ in _spans(small, term))
-            if not count:
-                return None
-            times += count
-        if any(True for term in self.unwanted for _ in _spans(small, term)):
             return None
         return float(times)
 
@@ -301,10 +285,11 @@ class Query(NamedTuple):
             size *= 8
 
     def _marked(self, text: str) -> Iterator[tuple[int, int]]:
-        if text.isascii() and self.is_plain:
+        if text.isascii() and (patterns := _patterns(self)) is not None:
             small = text.lower()
-            for term in self.wanted:
-                yield from _spans(small, term)
+            for _, pattern in patterns[0]:
+                for said in pattern.finditer(small):
+                    yield said.span()
             return
         found = places_of(text)
         words = [place.word for place in found]
@@ -318,21 +303,39 @@ class Query(NamedTuple):
                     yield start, start + len(term.words[last]) if cut and _PAIRED.match(word) else end
 
 
-def _spans(small: str, term: Term) -> Iterator[tuple[int, int]]:
-    """Yield from where to where a text in small ASCII letters has the one word of *term*."""
-    [wanted] = term.words
-    size, length = len(small), len(wanted)
-    end = 0
-    while (start := small.find(wanted, end)) >= 0:
-        end = start + length
-        if start and small[start - 1].isalnum():
-            continue
-        whole = end
-        while whole < size and small[whole].isalnum():
-            whole += 1
-        if whole == end or term.begins:
-            yield start, whole
-        end = whole
+def _rank(
+    query: Query, wanted: list[tuple[str, Pattern[str]]], unwanted: list[Pattern[str]], text: str
+) -> float | None:
+    """As `Query.rank`, of a query without phrases: an ASCII text need not be taken apart."""
+    if not text.isascii():
+        return query._rank_by_words(text)
+    small, times = text.lower(), 0
+    for word, pattern in wanted:
+        if word not in small:  # most texts that do not say it are known by that
+            return None
+        count = len(pattern.findall(small))
+        if not count:
+            return None
+        times += count
+    for pattern in unwanted:
+        if pattern.search(small):
+            return None
+    return float(times)
+
+
+@lru_cache(64)
+def _patterns(query: Query) -> tuple[list[tuple[str, Pattern[str]]], list[Pattern[str]]] | None:
+    """Return what says, in small ASCII letters, each wanted word, and each unwanted one; None where one is a phrase."""
+    if any(len(term.words) > 1 for term in (*query.wanted, *query.unwanted)):
+        return None
+    return [(term.words[0], _saying(term)) for term in query.wanted], [
+        _saying(term) for term in query.unwanted
+    ]
+
+
+def _saying(term: Term) -> Pattern[str]:
+    [word] = term.words
+    return re.compile(f"(?<![a-z0-9]){re.escape(word)}" + ("[a-z0-9]*" if term.begins else "(?![a-z0-9])"))
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -35,29 +35,34 @@ NEW, FIRST = 10_000, {"sqlite": 300.0, "postgres": 500.0, "mariadb": 1000.0}
 #: How many times as long as the raw query for the same.
 RAW_LIMIT = 3.0
 USER, LAST = "searcher", 20
+#: What a hit has, and whose session it is in.
+_WANTED = (
+    "m.session_id, m.position, m.message_id, m.type, m.content, m.created_at, s.title, s.tenant_id, s.user_id"
+)
+_SESSIONS = "JOIN chatstore_sessions s ON s.session_id = m.session_id"
 RAW: dict[tuple[str, Order], str] = {
     ("sqlite", "newest"): """
-        SELECT m.session_id, m.position, m.content FROM chatstore_search_words f
-        JOIN chatstore_search e ON e.number = f.rowid JOIN chatstore_messages m ON m.id = e.message
+        SELECT {wanted} FROM chatstore_search_words f
+        JOIN chatstore_search e ON e.number = f.rowid JOIN chatstore_messages m ON m.id = e.message {sessions}
         WHERE f.chatstore_search_words MATCH '{mark} AND {word}' ORDER BY f.rowid DESC LIMIT 20""",
     ("sqlite", "best"): """
-        SELECT m.session_id, m.position, m.content FROM chatstore_search_words f
-        JOIN chatstore_search e ON e.number = f.rowid JOIN chatstore_messages m ON m.id = e.message
+        SELECT {wanted} FROM chatstore_search_words f
+        JOIN chatstore_search e ON e.number = f.rowid JOIN chatstore_messages m ON m.id = e.message {sessions}
         WHERE f.chatstore_search_words MATCH '{mark} AND {word}' ORDER BY f.rank LIMIT 20""",
     ("postgres", "newest"): """
         WITH f AS MATERIALIZED (SELECT message FROM chatstore_search WHERE words @@ '{mark} & {word}'::tsquery)
-        SELECT m.session_id, m.position, m.content FROM f JOIN chatstore_messages m ON m.id = f.message
+        SELECT {wanted} FROM f JOIN chatstore_messages m ON m.id = f.message {sessions}
         ORDER BY m.created_at DESC LIMIT 20""",
     ("postgres", "best"): """
         WITH f AS MATERIALIZED (SELECT message, ts_rank(words, '{word}'::tsquery) AS rank
             FROM chatstore_search WHERE words @@ '{mark} & {word}'::tsquery ORDER BY 2 DESC LIMIT 20)
-        SELECT m.session_id, m.position, m.content FROM f JOIN chatstore_messages m ON m.id = f.message
+        SELECT {wanted} FROM f JOIN chatstore_messages m ON m.id = f.message {sessions}
         ORDER BY f.rank DESC""",
     ("mariadb", "newest"): """
-        SELECT m.session_id, m.position, m.content FROM chatstore_search f JOIN chatstore_messages m ON m.id = f.message
+        SELECT {wanted} FROM chatstore_search f JOIN chatstore_messages m ON m.id = f.message {sessions}
         WHERE MATCH (f.words) AGAINST ('+{mark} +{word}' IN BOOLEAN MODE) ORDER BY m.created_at DESC LIMIT 20""",
     ("mariadb", "best"): """
-        SELECT m.session_id, m.position, m.content FROM chatstore_search f JOIN chatstore_messages m ON m.id = f.message
+        SELECT {wanted} FROM chatstore_search f JOIN chatstore_messages m ON m.id = f.message {sessions}
         WHERE MATCH (f.words) AGAINST ('+{mark} +{word}' IN BOOLEAN MODE)
         ORDER BY MATCH (f.words) AGAINST ('+{mark} +{word}' IN BOOLEAN MODE) DESC LIMIT 20""",
 }
@@ -144,7 +149,7 @@ def _growth(size: Size, little: Store, much: Store, query: str, what: str, order
 def _against_raw(size: Size, store: Store, query: str, order: Order) -> Figure:
     """Race the search with the query by itself, on the same index, over a connection that is there."""
     mark, word = words.mark("u", USER), words.in_index(words.parse(query).wanted[0]).words[0]
-    sql = RAW[store.kind, order].format(mark=mark, word=word)
+    sql = RAW[store.kind, order].format(mark=mark, word=word, wanted=_WANTED, sessions=_SESSIONS)
     with store.engine.connect() as connection:
         raw = connection.connection.cursor()
 

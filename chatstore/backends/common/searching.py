@@ -45,12 +45,13 @@ AGE, _WORTH = itemgetter(0, 1, 2), itemgetter(3, 0, 1, 2)
 
 def matches(conversations: Iterable[SessionState], wanted: SearchFilter) -> Iterator[Found]:
     """Yield the messages that *wanted* finds in these conversations, in no order."""
+    rank_of = wanted.query.ranking()
     for state in conversations:
         session = state.session
         if wanted.session_id not in (None, session.session_id):
             continue
         for position, draft in state.rows:
-            rank = wanted.query.rank(draft.content) if _in_filter(draft, wanted) else None
+            rank = rank_of(draft.content) if _in_filter(draft, wanted) else None
             if rank is not None:
                 yield Found(
                     draft.created_at,

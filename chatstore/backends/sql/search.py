@@ -261,7 +261,7 @@ def _prepared(
 
 
 def _verified(lines: Any, wanted: SearchFilter) -> Iterator[Found]:
-    rank_of = wanted.query.rank
+    rank_of = wanted.query.ranking()
     for line in lines:
         content = line[3] or ""
         rank = rank_of(content)
