@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from chatstore.backends.sql.engine_factory import new_engine
 from chatstore.backends.sql.search_objects import drop_search_index
-from tests.benchmarks import raw_postgres, raw_sqlite, stores, turns
+from tests.benchmarks import raw_mariadb, raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.harness import compared, each, race
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def figures(size: Size) -> Iterator[Figure]:
     """Measure."""
     yield _postgres(size, durable=True)
     yield _postgres(size, durable=False)
-    yield _sqlite(size, "FULL", 2.0)
+    yield _mariadb(size)
+    yield _sqlite(size, "FULL", 1.6)
     yield _sqlite(size, "NORMAL", 3.5)
     for kind in stores.SQL:
         yield _search_index(size, kind)
@@ -58,6 +59,24 @@ def _postgres(size: Size, *, durable: bool) -> Figure:
     if not durable:
         return compared("append a turn, PostgreSQL, no commit waits for the disk", against, outcome, None)
     return compared("append a turn, PostgreSQL", against, outcome, 1.3)
+
+
+def _mariadb(size: Size) -> Figure:
+    plain = turns.turns()
+    with (
+        stores.migrated("mariadb") as url,
+        stores.connected(url) as repository,
+        contextlib.closing(raw_mariadb.connected(url)) as link,
+    ):
+        outcome = race(
+            each(appends(repository)),
+            each(lambda: raw_mariadb.append(link, "raw", next(plain).plain)),
+            bursts=size.bursts,
+            calls=size.calls,
+            warm=WARM,
+        )
+        _same(repository.get_messages("ours"), raw_mariadb.read(link, "raw"))
+    return compared("append a turn, MariaDB", "PyMySQL (`raw_mariadb.append`)", outcome, 1.4)
 
 
 def _not_waiting(url: str) -> str:

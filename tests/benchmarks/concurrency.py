@@ -14,7 +14,7 @@ from psycopg import RawCursor
 from sqlalchemy import make_url
 
 import chatstore
-from tests.benchmarks import raw_postgres, raw_sqlite, stores, turns
+from tests.benchmarks import raw_mariadb, raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.appending import WARM, appends
 from tests.benchmarks.harness import compared, each, each_awaited, figure, race
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WRITERS = 8
 #: The share of the raw driver's turns that eight writers must reach; a figure says how many times as long they take.
-SHARES = {"sqlite": 0.7, "postgres": 0.8}
+SHARES = {"sqlite": 0.7, "postgres": 0.8, "mariadb": 0.7}
 
 
 def figures(size: Size) -> Iterator[Figure]:
@@ -91,6 +91,11 @@ def _beside_raw(size: Size, kind: str, share: float, *, own: bool) -> Figure:
                 with raw_postgres.connected(other) as link, RawCursor(link) as cursor:
                     for _ in range(count):
                         raw_postgres.append(cursor, session_id, next(source).plain)
+                return
+            if kind == "mariadb":
+                with contextlib.closing(raw_mariadb.connected(other)) as connection:
+                    for _ in range(count):
+                        raw_mariadb.append(connection, session_id, next(source).plain)
                 return
             with contextlib.closing(raw_sqlite.connected(path, "FULL")) as file:
                 for _ in range(count):

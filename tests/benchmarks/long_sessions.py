@@ -89,7 +89,7 @@ def _last(size: Size, kind: str, repository: Repository, long: int, short: int) 
         calls=size.calls,
         warm=20,
     )
-    return compared(f"last {LAST} of {long:,}, {stores.NAMES[kind]}", f"last {LAST} of {short}", outcome, 1.2)
+    return compared(f"last {LAST} of {long:,}, {stores.NAMES[kind]}", f"last {LAST} of {short}", outcome, 1.1)
 
 
 @contextmanager

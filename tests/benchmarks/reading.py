@@ -11,7 +11,7 @@ from psycopg import RawCursor
 from sqlalchemy import insert, make_url
 
 from chatstore.backends.sql.models import sessions
-from tests.benchmarks import raw_objects, raw_postgres, raw_sqlite, stores, turns
+from tests.benchmarks import raw_mariadb, raw_objects, raw_postgres, raw_sqlite, stores, turns
 from tests.benchmarks.harness import compared, each, race
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from tests.benchmarks.harness import Figure, Size
 
 READ = {
-    "sqlite": "`sqlite3` and pydantic (`raw_sqlite.read`)",
-    "postgres": "psycopg and pydantic (`raw_postgres.read`)",
+    "sqlite": ("`sqlite3` and pydantic (`raw_sqlite.read`)", 1.0),
+    "postgres": ("psycopg and pydantic (`raw_postgres.read`)", 1.0),
+    "mariadb": ("PyMySQL and pydantic (`raw_mariadb.read`)", 1.1),
 }
 BULK = {
-    "sqlite": ("`executemany` (`raw_sqlite.append`)", 2.0),
-    "postgres": ("COPY (`raw_postgres.bulk`)", 3.0),
+    "sqlite": ("`executemany` (`raw_sqlite.append`)", 1.5),
+    "postgres": ("COPY (`raw_postgres.bulk`)", 1.8),
+    "mariadb": ("`executemany` (`raw_mariadb.append`)", 1.8),
 }
 
 
@@ -50,7 +52,7 @@ def figures(size: Size) -> Iterator[Figure]:
     """Measure."""
     for kind in stores.SQL:
         yield from _parts(size, kind)
-    for kind in ("sqlite", "postgres"):
+    for kind in stores.SQL:
         with stores.migrated(kind) as url, stores.migrated(kind) as other, _raw(kind, other) as (add, read):
             yield from _both(size, kind, url, add, read)
 
@@ -63,6 +65,13 @@ def _raw(kind: str, url: str) -> Iterator[tuple[Callable[..., object], Callable[
             yield (
                 lambda session_id, messages: raw_postgres.bulk(cursor, session_id, messages),
                 lambda session_id: raw_postgres.read(cursor, session_id),
+            )
+        return
+    if kind == "mariadb":
+        with contextlib.closing(raw_mariadb.connected(url)) as connection:
+            yield (
+                lambda session_id, messages: raw_mariadb.append(connection, session_id, messages),
+                lambda session_id: raw_mariadb.read(connection, session_id),
             )
         return
     with contextlib.closing(raw_sqlite.connected(make_url(url).database or "", "FULL")) as file:
@@ -90,7 +99,8 @@ def _both(
             calls=1,
             warm=3,
         )
-        yield compared(f"read {size.bulk:,} messages, {name}", READ[kind], outcome, 1.5)
+        against, limit = READ[kind]
+        yield compared(f"read {size.bulk:,} messages, {name}", against, outcome, limit)
         outcome = race(
             each(lambda: repository.add_messages(f"s-{next(number)}", batch.messages)),
             each(lambda: add(f"s-{next(number)}", batch.plain)),

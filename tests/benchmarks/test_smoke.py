@@ -34,7 +34,7 @@ _SESSION, _MESSAGES = "INSERT INTO chatstore_sessions", "INSERT INTO chatstore_m
 SENT = {
     "sqlite": ["BEGIN", _SESSION, _MESSAGES, _MESSAGES, "COMMIT"],
     "postgres": ["WITH counted"],
-    "mariadb": ["START TRANSACTION", _SESSION, "SELECT", _MESSAGES, "COMMIT"],
+    "mariadb": ["START TRANSACTION", _SESSION, _MESSAGES, "COMMIT"],
 }
 
 

@@ -95,10 +95,11 @@ def check_sizes(c: Connection, q: Statements, drafts: Iterable[Draft]) -> None:
 def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] | None:
     """Make room for the messages of *call*; return (last_position, revision), or None as `append_once`."""
     upsert = q.dialect.upsert
-    if upsert is not None and upsert.returns:
+    if upsert is not None and _gives_back(call, c.dialect):
         key = ("counting", *_kind(call), c.dialect.driver)
         counting = q.built.get(key) or q.keep(key, _counting(q, call), c.dialect)
-        return counting.first_row(c, _counted(call))  # type: ignore[no-any-return]
+        row: Sequence[Any] | None = counting.first_row(c, _counted(call))
+        return None if row is None or row[0] is None else row
     if upsert is not None and call.expected_revision is None:
         c.execute(q.once(("upsert", *_kind(call)), lambda: _upsert(q, call)), _counted(call))
     else:
@@ -109,6 +110,11 @@ def _count_on(c: Connection, q: Statements, call: AddMessages) -> Sequence[Any] 
     return None if session is None else (session.last_position, session.revision)
 
 
+def _gives_back(call: AddMessages, here: sa.Dialect) -> bool:
+    """Tell whether the statement of `_counting` can have RETURNING; else the row is read afterwards."""
+    return here.insert_returning if call.expected_revision is None else here.update_returning
+
+
 def _kind(call: AddMessages) -> tuple[Any, ...]:
     """Return what of *call* decides how its session is counted on."""
     return (*map(absent, call.scope), call.expected_revision is None, *call.changes)
@@ -117,7 +123,8 @@ def _kind(call: AddMessages) -> tuple[Any, ...]:
 def _counting(q: Statements, call: AddMessages) -> Any:
     """Count on, giving one row (last_position, revision), or none where nothing was written."""
     if call.expected_revision is None:
-        return _upsert(q, call)
+        upsert = cast("Upsert", q.dialect.upsert)  # who asks has looked
+        return _upsert(q, call).returning(*upsert.given(q.s, q.visible(call.scope)))
     return _update(q, call).returning(q.s.c.last_position, q.s.c.revision)
 
 
@@ -212,7 +219,9 @@ def _insert_many(q: Statements, here: sa.Dialect) -> Prepared:
 def _prepare_insert(q: Statements, here: sa.Dialect) -> Prepared:
     upsert = q.dialect.upsert
     past = execution.prepare is not execution.ordinary
-    if not past or upsert is None or not upsert.returns:  # whose drivers may not take the values as they are
+    if (
+        not past or upsert is None or not here.insert_returning
+    ):  # whose drivers may not take the values as they are
         types = {name: q.m.c[name].type for name in LINE} | {"payload": Text()}  # JSON already
         made = {name: bindparam(f"new_{name}", type_=kind) for name, kind in types.items()}
         return execution.ordinary(insert(q.m).values(made), here, [bind.key for bind in made.values()])

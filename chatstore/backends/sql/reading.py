@@ -8,7 +8,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Text, bindparam, exists, select, type_coerce
+from sqlalchemy import BigInteger, Integer, Text, bindparam, exists, select, type_coerce
 
 from chatstore import codec
 from chatstore.backends.common import rules
@@ -132,7 +132,7 @@ def _select_messages(q: Statements, call: GetMessages) -> Select[Any]:
         type_coerce(m.content, Text),
         q.payload,
         m.message_id,
-        q.dialect.read_flag(m.id_generated),
+        type_coerce(m.id_generated, Integer),  # as drivers give it: 1, or True
     ]
     return _within(q, select(*columns).where(_seen(q, call.scope)), call.window)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import DateTime, String, Text, bindparam, create_engine, extract, type_coerce
 
@@ -58,11 +58,9 @@ def insert_by(name: str) -> Callable[[sa.Table], Any]:
 
 @dataclass(frozen=True)
 class Upsert:
-    """How the row of a session is created, or counted on, by one INSERT; this is ON CONFLICT, with RETURNING."""
+    """How the row of a session is created, or counted on, by one INSERT; this is ON CONFLICT."""
 
     insert: Callable[[sa.Table], Any]
-    #: Whether it gives the row back as it is afterwards; else the caller reads it.
-    returns: ClassVar[bool] = True
     #: Whether an INSERT may stand in a CTE, so that a session and its messages are written by one statement.
     with_messages: bool = False
     #: Whether an INSERT that meets another writer's row waits for it.
@@ -81,10 +79,16 @@ class Upsert:
     ) -> Any:
         """Insert a session with the values *first*, or set what *counted* makes of them, if the session is *seen*."""
         made = self.insert(table).values(**first)
-        made = made.on_conflict_do_update(
+        return made.on_conflict_do_update(
             index_elements=["session_id"], set_=counted(made.excluded), where=seen
         )
-        return made.returning(table.c.last_position, table.c.revision)
+
+    def given(self, table: sa.Table, seen: sa.ColumnElement[bool]) -> tuple[Any, ...]:  # noqa: ARG002
+        """Return what RETURNING gives of the row as `count` left it: its last position and its revision.
+
+        There is no row, or no position, where the session is not *seen*.
+        """
+        return table.c.last_position, table.c.revision
 
 
 class Indexing(NamedTuple):
@@ -371,10 +375,6 @@ class Dialect:
     def read_json(self, col: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Return a JSON column as text, whatever the driver would make of it."""
         return type_coerce(col, Text)
-
-    def read_flag(self, col: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """Return a boolean as what is fastest and true or false."""
-        return col
 
     def day(self, moment: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
         """Return the year, month and day of *moment* in UTC."""

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Text,
@@ -97,9 +97,7 @@ _MORE_ARGS: Mapping[str, Mapping[str, Any]] = {
 
 
 class _Upsert(Upsert):
-    """ON DUPLICATE KEY UPDATE, which has no condition and gives nothing back."""
-
-    returns: ClassVar[bool] = False
+    """ON DUPLICATE KEY UPDATE, which has no condition."""
 
     def hold(self, table: sa.Table) -> Any:
         return self.insert(table).on_duplicate_key_update(revision=table.c.revision)
@@ -111,10 +109,13 @@ class _Upsert(Upsert):
         counted: Callable[[Any], dict[str, Any]],
         seen: sa.ColumnElement[bool],
     ) -> Any:
-        """Have each value decide for itself whether the session is *seen*; the caller reads the row back."""
+        """Have each value decide for itself whether the session is *seen*."""
         made = self.insert(table).values(**first)
         set_ = {name: func.if_(seen, value, table.c[name]) for name, value in counted(made.inserted).items()}
         return made.on_duplicate_key_update(list(set_.items()))
+
+    def given(self, table: sa.Table, seen: sa.ColumnElement[bool]) -> tuple[Any, ...]:
+        return func.if_(seen, table.c.last_position, None), table.c.revision
 
 
 class _MySQL(Dialect):

@@ -307,9 +307,6 @@ class _SQLite(Dialect):
 
     # ---- columns in statements
 
-    def read_flag(self, col: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        return type_coerce(col, Integer)
-
     def day(self, moment: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
         """Cut the text: the date functions round to milliseconds, and have none for the last one of the year 9999."""
         written = type_coerce(moment, Text)

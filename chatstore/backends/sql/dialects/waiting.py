@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from chatstore.deadlines import GRACE, is_over, left, running
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sqlalchemy import Dialect
+
+
+#: Seconds after which it is counted anew how many are left of a call.
+_COUNTED = 0.1
 
 
 def connect(here: Dialect, arguments: Any, options: Any) -> Any:
@@ -82,15 +87,23 @@ def _pymysql() -> Any:
     from pymysql.connections import Connection
 
     def limited(name: str) -> Any:
+        kept = f"chatstore{name}"
+
         def get(self: Any) -> float | None:
-            told: float | None = vars(self).get(name)
-            if running.get() is None:
+            mine, call = self.__dict__, running.get()
+            told: float | None = mine.get(name)
+            if call is None:
                 return told
-            # To the half second: to set another limit for each packet would cost more than it is worth.
-            return math.ceil(2 * left(math.inf if told is None else told)) / 2 + GRACE
+            # It is asked for each packet: to count for each would cost as much as reading it.
+            now, (of, until, limit) = monotonic(), mine.get(kept) or (None, 0.0, 0.0)
+            if of is not call or now > until:
+                # To the half second, or the socket would be told again and again.
+                limit = math.ceil(2 * left(math.inf if told is None else told)) / 2 + GRACE
+                mine[kept] = call, now + _COUNTED, limit
+            return limit
 
         def put(self: Any, seconds: float | None) -> None:
-            vars(self)[name] = seconds
+            self.__dict__[name] = seconds
 
         return property(get, put)
 
