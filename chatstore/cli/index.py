@@ -50,7 +50,8 @@ def create(target: Target, *, json_: bool) -> None:
 def refresh(target: Target, *, all_: bool, json_: bool) -> None:
     """Index what is new, so that no search has to: for cron.
 
-    Appends go on meanwhile. Several of these may run at once, and each may be interrupted.
+    On SQLite it also merges what was indexed bit by bit. Appends go on meanwhile. Several of these may run at once, and
+    each may be interrupted.
     """
     from chatstore.backends.sql import search_objects
 
