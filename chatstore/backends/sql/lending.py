@@ -14,8 +14,9 @@ import asyncio
 import gc
 import time
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX
+from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -163,8 +164,10 @@ class LendingPool(QueuePool):
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take what `QueuePool` takes."""
         super().__init__(*args, **options)
-        # Its methods are atomic: no interrupt finds it half changed, and none leaves a lock held.
+        # Their methods are atomic: no interrupt finds them half changed, and none leaves a lock held. Nobody waits by
+        # the queue's own `get`, which may never end in spite of its timeout where somebody else takes what was put.
         self._idle: SimpleQueue[ConnectionPoolEntry] = SimpleQueue()
+        self._waiting: deque[Any] = deque()
         self._records: WeakSet[ConnectionPoolEntry] = WeakSet()
         self._ended = False
         self._collected = 0.0
@@ -181,12 +184,10 @@ class LendingPool(QueuePool):
                 return record
             now = time.monotonic()
             until = now + left(self._timeout) if until is None else until
-            record = self._awaited(min(_LOOK_SECONDS, max(until - now, 0)))
-            if record is not None:
-                return record
             if now >= until and not self._collect(now):
                 msg = f"all {len(self._records)} connections stayed in use"
                 raise PoolTimeout(msg)
+            self._wait(min(_LOOK_SECONDS, max(until - now, 0)))
 
     def _collect(self, now: float) -> bool:
         """Free what an interrupt may have left in a cycle; once for all who stop waiting at about the same time."""
@@ -206,32 +207,48 @@ class LendingPool(QueuePool):
         self._forget_lost()
         return None
 
+    def _known(self) -> list[ConnectionPoolEntry]:
+        while True:
+            try:
+                return list(self._records)
+            except RuntimeError:  # another thread added one meanwhile
+                continue
+
     def _forget_lost(self) -> None:
         """Close connections whose call lost them, where an interrupt kept SQLAlchemy from hearing of it.
 
         Whoever loses one is told of by the garbage collector, in the midst of another call, which may be interrupted.
         """
-        for record in filter(_is_lost, list(self._records)):
+        for record in filter(_is_lost, self._known()):
             self._records.discard(record)
             record.close()
 
-    def _awaited(self, seconds: float) -> ConnectionPoolEntry | None:
-        """Wait for a record to come back."""
-        try:
-            return self._idle.get(timeout=seconds)
-        except Empty:
-            return None
+    def _wait(self, seconds: float) -> None:
+        """Wait until a record comes back, *seconds* at most."""
+        turn = Lock()
+        turn.acquire()
+        self._waiting.append(turn)
+        turn.acquire(timeout=seconds)
+        with suppress(ValueError):  # taken out by who gave a record back
+            self._waiting.remove(turn)
+
+    def _wake(self) -> None:
+        """Have one of those go on who wait; one that has gone meanwhile costs the others `_LOOK_SECONDS`."""
+        with suppress(IndexError):
+            self._waiting.popleft().release()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         clean = record.info.pop(_CLEAN, False)
         if self._ended or 0 < self.size() <= self._idle.qsize():
             self._records.discard(record)
             record.close()
+            self._wake()
             return
         if not clean:
             record.invalidate()
         self._records.add(record)  # which may have been taken for lost just now
         self._idle.put(record)
+        self._wake()
 
     def dispose(self) -> None:
         """Close what is idle now, and what is lent when it comes back."""
@@ -250,7 +267,7 @@ class LendingPool(QueuePool):
 
     def checkedout(self) -> int:
         """Return how many connections are lent."""
-        return len(self._records) - self._idle.qsize() - sum(map(_is_lost, list(self._records)))
+        return len(self._records) - self._idle.qsize() - sum(map(_is_lost, self._known()))
 
     def overflow(self) -> int:
         """Return by how many the connections are more than the pool keeps."""
@@ -268,20 +285,13 @@ class AwaitingPool(LendingPool):
 
     _is_asyncio = True
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Take what `QueuePool` takes."""
-        super().__init__(*args, **options)
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    def _awaited(self, seconds: float) -> ConnectionPoolEntry | None:
+    def _wait(self, seconds: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         await_only(asyncio.wait([turn], timeout=seconds))
         turn.cancel()
-        return None
 
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        super()._do_return_conn(record)
+    def _wake(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
