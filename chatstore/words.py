@@ -244,6 +244,10 @@ class Query(NamedTuple):
         return self._rank_by_words if patterns is None else partial(_rank, self, *patterns)
 
     def _rank_by_words(self, text: str) -> float | None:
+        if text.isascii():  # most texts that do not say it are known by that
+            small = text.lower()
+            if any(word not in small for term in self.wanted for word in term.words):
+                return None
         words = words_of(text)
         times = 0
         for term in self.wanted:

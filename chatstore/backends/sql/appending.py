@@ -219,9 +219,8 @@ def _insert_many(q: Statements, here: sa.Dialect) -> Prepared:
 def _prepare_insert(q: Statements, here: sa.Dialect) -> Prepared:
     upsert = q.dialect.upsert
     past = execution.prepare is not execution.ordinary
-    if (
-        not past or upsert is None or not here.insert_returning
-    ):  # whose drivers may not take the values as they are
+    # Drivers of the others may not take the values as they are.
+    if not past or upsert is None or not here.insert_returning:
         types = {name: q.m.c[name].type for name in LINE} | {"payload": Text()}  # JSON already
         made = {name: bindparam(f"new_{name}", type_=kind) for name, kind in types.items()}
         return execution.ordinary(insert(q.m).values(made), here, [bind.key for bind in made.values()])
