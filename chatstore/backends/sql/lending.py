@@ -47,7 +47,8 @@ TOLD = "chatstore_told"
 _CLEAN = "chatstore_clean"
 #: Seconds after which who waits for a connection looks whether one was lost instead of given back.
 _LOOK_SECONDS = 0.1
-#: Seconds in which the garbage of the process is collected once for this: that may take a second by itself.
+#: Seconds until the garbage of the process is collected again for this, or twenty times as long as it took last, where
+#: that is longer: in a process with many objects it stands still for seconds.
 _COLLECT_SECONDS = 5.0
 
 
@@ -170,7 +171,7 @@ class LendingPool(QueuePool):
         self._waiting: deque[Any] = deque()
         self._records: WeakSet[ConnectionPoolEntry] = WeakSet()
         self._ended = False
-        self._collected = 0.0
+        self._collect_again = 0.0
 
     def _do_get(self) -> ConnectionPoolEntry:
         until: float | None = None
@@ -191,10 +192,11 @@ class LendingPool(QueuePool):
 
     def _collect(self, now: float) -> bool:
         """Free what an interrupt may have left in a cycle; once for all who stop waiting at about the same time."""
-        if now < self._collected + _COLLECT_SECONDS:
+        if now < self._collect_again:
             return False
         freed = gc.collect()
-        self._collected = time.monotonic()
+        ended = time.monotonic()
+        self._collect_again = ended + max(_COLLECT_SECONDS, 20 * (ended - now))
         return freed > 0
 
     def _new(self) -> ConnectionPoolEntry | None:
