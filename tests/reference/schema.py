@@ -15,7 +15,7 @@ from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, UniqueConst
 
 from chatstore.backends.sql import migrations, models
 from chatstore.backends.sql.dialects.base import SEARCH_INDEX, SEARCH_TABLE
-from chatstore.backends.sql.dialects.sqlite import SEARCH_WORDS
+from chatstore.backends.sql.dialects.sqlite_search import SEARCH_WORDS
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table

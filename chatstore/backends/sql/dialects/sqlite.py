@@ -1,16 +1,13 @@
 """SQLite: what chatstore does there in its own way.
 
-Knows its types and errors, its full text (an FTS5 table of words) and how a migration has it to itself;
-refuses to know sessions and messages beyond the columns it is handed. ``sqlite_engine.py`` opens it.
+Knows its types and errors, and how a migration has it to itself; refuses to know sessions and messages beyond the
+columns it is handed. ``sqlite_search.py`` has its full text, and ``sqlite_engine.py`` opens it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -19,28 +16,18 @@ from sqlalchemy import (
     Integer,
     Text,
     and_,
-    bindparam,
     cast,
-    column,
     exists,
     func,
-    insert,
     select,
-    table,
     type_coerce,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatstore import words
-from chatstore.backends.sql.ddl import qualify
 from chatstore.backends.sql.dialects import options, sqlite_engine
 from chatstore.backends.sql.dialects.base import (
     MESSAGES,
-    SEARCH_TABLE,
-    Asked,
     Dialect,
-    FullText,
-    Indexing,
     Kind,
     Upsert,
     insert_by,
@@ -48,27 +35,18 @@ from chatstore.backends.sql.dialects.base import (
 )
 from chatstore.backends.sql.dialects.migrating import Waiting, begun
 from chatstore.backends.sql.dialects.sqlite_engine import BUSY_SECONDS
+from chatstore.backends.sql.dialects.sqlite_search import FULL_TEXT, within
 from chatstore.errors import NotSupported, SchemaError
 from chatstore.records import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import sqlalchemy as sa
     from sqlalchemy.types import TypeEngine
 
-    from chatstore.words import Query
 
-#: The FTS5 table.
-SEARCH_WORDS = f"{SEARCH_TABLE}_words"
-_EPOCH, _MILLISECOND = datetime(1, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
-#: Numbers that each millisecond has.
-_NUMBERS = 1 << 14
-#: Pages of the index that are merged in one transaction.
-_PAGES = 200
-#: Terms of a query that the index is asked for.
-_TERMS = 64
 _BEGIN = "BEGIN IMMEDIATE"
 _TABLES = ("chatstore_sessions", MESSAGES)
 _CODES: dict[int, Kind] = {
@@ -86,146 +64,6 @@ _WORDS: dict[str, Kind] = {
     "file is not a database": "no_database", "database disk image is malformed": "damaged",
     "database or disk is full": "full", "unable to open database file": "refused",
 }  # fmt: skip
-
-
-class _FTS5(FullText):
-    """A virtual table of words without their text, and a table that says whose they are.
-
-    A message's words stand under a number that is never given twice, while SQLite gives a deleted message's id to the
-    next one. What is indexed again gets a new number, and the old one belongs to nobody. Numbers grow with the time of
-    the message, so that the newest are found first, without looking at the others.
-    """
-
-    #: What FTS5 keeps behind it, too.
-    tables = (
-        SEARCH_TABLE,
-        SEARCH_WORDS,
-        *(f"{SEARCH_WORDS}_{part}" for part in ("data", "idx", "docsize", "config")),
-    )
-
-    def is_possible(self, connection: sa.Connection) -> bool:
-        """Tell whether this build of SQLite has FTS5."""
-        return "fts5" in connection.exec_driver_sql("PRAGMA module_list").scalars().all()
-
-    def exists(self, connection: sa.Connection, schema: str | None) -> bool:
-        found = connection.exec_driver_sql(
-            f"SELECT count(*) FROM {_within(connection, schema)}sqlite_master WHERE name IN (?, ?)",  # noqa: S608 -- quoted
-            (SEARCH_TABLE, SEARCH_WORDS),
-        )
-        return bool(found.scalar_one() == len((SEARCH_TABLE, SEARCH_WORDS)))
-
-    def creation(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        numbers, fts = (qualify(here, name, schema) for name in (SEARCH_TABLE, SEARCH_WORDS))
-        return [
-            (
-                f"CREATE TABLE IF NOT EXISTS {numbers} (number INTEGER NOT NULL PRIMARY KEY, "
-                f"message INTEGER NOT NULL UNIQUE REFERENCES {MESSAGES} (id) ON DELETE CASCADE)"
-            ),
-            f"CREATE VIRTUAL TABLE IF NOT EXISTS {fts} USING fts5(words, content='', tokenize='ascii')",
-        ]
-
-    def removal(self, here: sa.Dialect, schema: str | None) -> list[str]:
-        return [
-            f"DROP TABLE IF EXISTS {qualify(here, name, schema)}" for name in (SEARCH_WORDS, SEARCH_TABLE)
-        ]
-
-    def write(self, connection: sa.Connection, schema: str | None, lines: Sequence[Indexing]) -> None:
-        from chatstore.backends.sql import execution  # which knows the dialects
-
-        numbers, fts = self._tables(schema)
-        # FTS5 writes a part of its index whenever a number is not higher than the one before.
-        numbered = sorted(self._numbered(connection, schema, lines))
-        belongs = insert(numbers).prefix_with("OR REPLACE")
-        execution.prepare(belongs, connection.dialect, ("number", "message")).insert(
-            connection, [(number, line.message) for number, line in numbered]
-        )
-        execution.prepare(insert(fts), connection.dialect, ("rowid", "words")).insert(
-            connection, [(number, line.words) for number, line in numbered]
-        )
-
-    def _numbered(
-        self, connection: sa.Connection, schema: str | None, lines: Sequence[Indexing]
-    ) -> Iterator[tuple[int, Indexing]]:
-        """Give each of *lines* a number that no other had, in the order of their times, then their own."""
-        numbers = table(f"{SEARCH_WORDS}_docsize", column("id"), schema=schema).c.id
-        first = {moment: _first_number(moment) for moment in {line.created_at for line in lines}}
-        wanted, last = [], -1
-        for line in sorted(lines, key=lambda line: first[line.created_at]):
-            last = max(last + 1, first[line.created_at])
-            wanted.append((last, line))
-        each = func.json_each(json.dumps([number for number, _ in wanted])).table_valued("value")
-        if connection.scalar(select(numbers).where(numbers.in_(select(each.c.value))).limit(1)) is None:
-            yield from wanted
-            return
-        last = -1
-        for number, together in groupby(
-            (line for _, line in wanted), key=lambda line: first[line.created_at]
-        ):
-            given = [*together]
-            free = self._free(connection, numbers, max(last + 1, number), len(given))
-            for last, line in enumerate(given, free):
-                yield last, line
-
-    def _free(self, connection: sa.Connection, numbers: Any, start: int, count: int) -> int:
-        """Return from where on *count* numbers are free: behind all of the millisecond of *start*."""
-        while True:
-            end = max((start | (_NUMBERS - 1)) + 1, start + count)
-            taken = connection.scalar(select(func.max(numbers)).where(numbers >= start, numbers < end))
-            if taken is None:
-                return start
-            start = taken + 1
-
-    def tidy(self, connection: sa.Connection, schema: str | None, *, begun: bool) -> bool:
-        """Merge the parts of the index, which each search reads: all into one, once the others make up a tenth of all.
-
-        FTS5 does so with a few pages at a time, from a negative number on (https://sqlite.org/fts5.html#the_merge_command).
-        """
-        _, fts = self._tables(schema)
-        if not begun:
-            parts = table(f"{SEARCH_WORDS}_idx", column("segid"), schema=schema)
-            sizes = connection.scalars(select(func.count()).select_from(parts).group_by(parts.c.segid)).all()
-            if 10 * (sum(sizes) - max(sizes, default=0)) <= sum(sizes):
-                return False
-        changes = select(func.total_changes())
-        before = connection.scalar(changes) or 0
-        merge = insert(fts).values({SEARCH_WORDS: "merge", "rank": _PAGES if begun else -_PAGES})
-        connection.execute(merge)
-        return (connection.scalar(changes) or 0) - before > 1
-
-    def asks_for(self, query: Query, marks: Sequence[str]) -> str:
-        """Write it in FTS5's language, in which words of letters and digits are words."""
-        wanted = [_in_fts5(term) for term in query.wanted[:_TERMS]]
-        said = f"({' AND '.join(wanted)})"
-        if unwanted := [_in_fts5(term) for term in query.unwanted[:_TERMS] if words.is_exact(term)]:
-            said = f"({said} NOT ({' OR '.join(unwanted)}))"
-        return " AND ".join([*(f'"{mark}"' for mark in marks), f'({said} OR "{words.MORE}")'])
-
-    def select(self, asked: Asked) -> sa.Select[Any]:
-        """Narrow it by FTS5, which tells no count without its text."""
-        numbers, fts = self._tables(asked.schema)
-        matching = fts.c[SEARCH_WORDS].op("MATCH")(bindparam("asked", type_=Text()))
-        narrowed = (matching, numbers.c.number == fts.c.rowid, asked.messages.c.id == numbers.c.message)
-        return (
-            asked.found.where(*narrowed).order_by(fts.c.rowid.desc()).limit(bindparam("n", type_=Integer()))
-        )
-
-    def _tables(self, schema: str | None) -> tuple[Any, Any]:
-        numbers = table(SEARCH_TABLE, column("number"), column("message"), schema=schema)
-        columns: list[Any] = [column(name) for name in ("rowid", "words", "rank", SEARCH_WORDS)]
-        return numbers, table(SEARCH_WORDS, *columns, schema=schema)
-
-
-def _in_fts5(term: words.Term) -> str:
-    term = words.in_index(term)
-    return f'"{" ".join(term.words)}"{"*" if term.begins else ""}'
-
-
-def _first_number(moment: datetime | str) -> int:
-    """Return the first of the numbers of a millisecond."""
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    moment = moment.replace(tzinfo=UTC)
-    return int((moment - _EPOCH) / _MILLISECOND) * _NUMBERS
 
 
 class _SQLite(Dialect):
@@ -411,21 +249,17 @@ def _violations(connection: sa.Connection, schema: str | None) -> int:
     """Count messages without their session; a host that never switched foreign keys on may have some."""
     if _tables(connection, schema) != set(_TABLES):
         return 0
-    check = f"PRAGMA {_within(connection, schema)}foreign_key_check(chatstore_messages)"
+    check = f"PRAGMA {within(connection, schema)}foreign_key_check(chatstore_messages)"
     return len(connection.exec_driver_sql(check).all())
 
 
 def _tables(connection: sa.Connection, schema: str | None) -> set[str]:
-    where = f"{_within(connection, schema)}sqlite_master"
+    where = f"{within(connection, schema)}sqlite_master"
     found = connection.exec_driver_sql(
         f"SELECT name FROM {where} WHERE type = 'table' AND name IN (?, ?)",  # noqa: S608 -- quoted above
         _TABLES,
     )
     return set(found.scalars())
-
-
-def _within(connection: sa.Connection, schema: str | None) -> str:
-    return f"{qualify(connection.dialect, schema, None)}." if schema else ""
 
 
 def _narrow_metadata(metadata: sa.Column[Any], wanted: dict[str, Any]) -> sa.ColumnElement[bool]:
@@ -439,7 +273,7 @@ def _narrow_metadata(metadata: sa.Column[Any], wanted: dict[str, Any]) -> sa.Col
 SQLITE = _SQLite(
     name="sqlite",
     upsert=Upsert(insert_by("sqlite")) if sqlite3.sqlite_version_info >= (3, 35) else None,
-    full_text=_FTS5(),
+    full_text=FULL_TEXT,
     narrow_metadata=_narrow_metadata,
     embedded=True,
     begin=_BEGIN,
