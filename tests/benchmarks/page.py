@@ -24,16 +24,19 @@ from sqlalchemy import create_engine, text
 
 import chatstore
 from tests import servers
-from tests.benchmarks import raw_mariadb, raw_objects, raw_postgres, raw_redis, raw_sqlite, turns
+from tests.benchmarks import raw_mariadb, raw_objects, raw_postgres, raw_redis, raw_sqlite, turns, ways
+from tests.benchmarks.harness import Figure
 from tests.benchmarks.stores import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import ModuleType
 
-    from tests.benchmarks.harness import Figure, Size
+    from tests.benchmarks.harness import Size
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "figures.md"
+#: What each subject found when it was measured last: `python -m tests.benchmarks [NAME] --write`.
+MEASURED = Path(__file__).with_name("full_run.jsonl")
 #: What the campaigns of a full run said: `CHATSTORE_RELIABILITY_REPORT=FILE python -m pytest -n0 tests/reliability`.
 CAMPAIGNS = Path(__file__).parents[1] / "reliability" / "full_run.jsonl"
 #: What the drivers' suite found: `CHATSTORE_DRIVERS_REPORT=FILE python -m pytest -n 2 tests/drivers`.
@@ -131,9 +134,27 @@ def _seconds(seconds: float | None) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size) -> None:
-    """Write the page of these figures, by subject."""
-    every = [one for figures in found.values() for one in figures]
+def keep(found: Mapping[str, Sequence[Figure]], path: Path = MEASURED) -> None:
+    """Keep what was found, by subject, in place of what these subjects had found before."""
+    kept = _kept(path) if path.exists() else {}
+    ran = _where()
+    kept |= {subject: {"figures": figures, "ran": ran} for subject, figures in found.items()}
+    lines = [json.dumps({"subject": name, **about}, ensure_ascii=False) for name, about in kept.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _kept(path: Path) -> dict[str, dict[str, Any]]:
+    said = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {
+        one["subject"]: {"figures": [Figure(*each) for each in one["figures"]], "ran": one["ran"]}
+        for one in said
+    }
+
+
+def write(size: Size, path: Path = PAGE, measured: Path = MEASURED) -> None:
+    """Write the page of what is kept."""
+    kept = _kept(measured)
+    every = [one for about in kept.values() for one in about["figures"]]
     limited = [one for one in every if one.limit is not None]
     reported = [one for one in every if one.limit is None]
     parts = [
@@ -144,9 +165,10 @@ def write(path: Path, found: Mapping[str, Sequence[Figure]], size: Size) -> None
         _drivers(),
         _doors(),
         _examples(),
-        _again(found),
+        _ways(),
+        _again(kept),
         _method(size),
-        _where(),
+        _runs(kept),
         *_baselines(),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,6 +259,37 @@ Lines of the complete applications in `docs/how-to`, and how many of them are th
     )
 
 
+def _ways() -> str:
+    lines = []
+    for kind, limits in ways.LIMITS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            found = ways.ways(ways.url_of(kind, Path(folder)))
+        cells = [
+            ", ".join(map(str, way)) if way else ""
+            for pair in zip(found, limits, strict=True)
+            for way in pair
+        ]
+        lines.append(f"| {NAMES[kind]} | {' | '.join(cells)} |")
+    return "\n".join(
+        (
+            """
+## How far a message goes
+
+Calls of chatstore's own functions, files they are in, and moves from one file to another, in a repository that was
+used (`python -m pytest tests/benchmarks/test_smoke.py` holds the limits):
+
+| where | append a message | limit | read the newest three | limit |
+| --- | --- | --- | --- | --- |""",
+            *lines,
+            f"""
+The package has {ways.lines():,} lines without the contract suite, the doors of frameworks and the viewer, where
+{ways.MOST_LINES:,} were wanted: **missed by {ways.lines() / ways.MOST_LINES - 1:.0%}**. They were wanted before there
+was search beside the messages, streamed answers, named states, deadlines, and reading from other stores and formats.
+What stood twice is gone; to come near it, one of these would have to go.""",
+        )
+    )
+
+
 def _doors() -> str:
     said = [json.loads(line) for line in DOORS.read_text(encoding="utf-8").splitlines()]
     costs, campaigns = (
@@ -294,8 +347,7 @@ def _again(found: Iterable[str]) -> str:
 
 `python -m tests.benchmarks`, in a checkout with the `test` extra, measures everything and writes this
 page. `python -m tests.benchmarks NAME` measures one subject and prints it: {subjects}.
-Searching and viewing on SQLite and PostgreSQL, appending, reading and imports were measured last, by runs of their own;
-searches on MariaDB in a store of a tenth, by `--long 10000`.
+With `--write` it takes the place of what that subject had found before.
 `langchain` needs langchain-community and langchain-postgres beside the extras `test` and `langchain`, and is left out
 without them. `--check` exits with 1 where a limit is missed; `--quick` takes small sizes,
 without searching and viewing, to see that the rest runs. Servers are found as the tests find them:
@@ -325,6 +377,14 @@ session for any part of it. What a read asks for, and how many bytes come back, 
 """
 
 
+def _runs(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    subjects: dict[str, list[str]] = {}
+    for name, about in kept.items():
+        subjects.setdefault(about["ran"], []).append(f"`{name}`")
+    runs = (f"{', '.join(names)}:\n\n{ran}" for ran, names in subjects.items())
+    return "\n\n".join(("## What it ran on", *runs))
+
+
 def _where() -> str:
     libraries = ", ".join(
         f"{name} {version(name)}" for name in LIBRARIES if find_spec(name.lower().replace("-", "_"))
@@ -333,12 +393,10 @@ def _where() -> str:
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
     load = f"; load average at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"""
-## What this run ran on
-
 - {datetime.now(UTC):%Y-%m-%d}: {ours}, {libraries}
 - SQLite {sqlite3.sqlite_version}, {_server("postgres")}, {_server("mariadb")}, {_redis()}
 - {machine}; one fdatasync takes {_fdatasync() * 1e3:.2f} ms{load}
-"""
+""".strip()
 
 
 def _server(kind: str) -> str:

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from chatstore.repository import Repository
 
 SQL = ("sqlite", "postgres", "mariadb")
-NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "mariadb": "MariaDB", "file": "file"}
+NAMES = {
+    "sqlite": "SQLite",
+    "postgres": "PostgreSQL",
+    "mariadb": "MariaDB",
+    "file": "file",
+    "memory": "memory",
+}
 #: Messages in one call while a session is made.
 CHUNK = 5_000
 SETTLE = {

@@ -17,7 +17,7 @@ from psycopg import RawCursor
 from sqlalchemy import create_engine, make_url, text
 
 from tests import servers
-from tests.benchmarks import counting, imports, page, raw_postgres, raw_sqlite, stores, turns
+from tests.benchmarks import counting, imports, page, raw_postgres, raw_sqlite, stores, turns, ways
 from tests.benchmarks.harness import QUICK, Figure, Race, compared, each, race
 from tests.benchmarks.peers import report
 
@@ -245,13 +245,32 @@ def test_the_page_holds_the_baselines_and_no_host(tmp_path: Path) -> None:
     one = Figure("work", "theirs", 1.2, 1.1, 1.3, "x", 1.5, 0.002, 0.001)
     for kind in ("postgres", "mariadb"):
         servers.obtain(kind)
-    page.write(tmp_path / "figures.md", {"appending": [one]}, QUICK)
-    written = (tmp_path / "figures.md").read_text(encoding="utf-8")
+    written = _page(tmp_path, {"appending": [one]})
     assert "| work | theirs | **1.20 x** | 1.10 to 1.30 | 1.50 x | met, 20% below | 2 ms / 1 ms |" in written
     assert "    " + raw_sqlite.UPSERT.splitlines()[1] in written
     assert "def bulk(cursor" in written
     assert platform.node() not in written
     assert str(page.PAGE.parents[2]) not in written
+
+
+def _page(folder: Path, *runs: dict[str, list[Figure]]) -> str:
+    """Return the page of what *runs* found, one after the other."""
+    for found in runs:
+        page.keep(found, folder / "run.jsonl")
+    page.write(QUICK, folder / "figures.md", folder / "run.jsonl")
+    return (folder / "figures.md").read_text(encoding="utf-8")
+
+
+def test_what_is_measured_again_takes_its_own_place(tmp_path: Path) -> None:
+    """Law: a subject that was measured by itself replaces what it had found, and nothing else."""
+    one = Figure("one", "theirs", 1, 1, 1, "x", 1.5, None, None)
+    two = one._replace(work="two")
+    written = _page(
+        tmp_path, {"appending": [one], "reading": [two]}, {"appending": [one._replace(value=1.25)]}
+    )
+    assert "| one | theirs | **1.25 x** |" in written
+    assert "| two | theirs | **1.00 x** |" in written
+    assert "| one | theirs | **1.00 x** |" not in written
 
 
 def test_a_missed_limit_is_explained() -> None:
@@ -289,3 +308,11 @@ def test_the_page_of_peers_shows_who_is_faster(tmp_path: Path) -> None:
     assert "| append | slow | 300 ms | 30.00 x | 0.40 to 3.10 |" in page_of_peers
     assert "| append | chatstore | 10 ms | 1 |  |" in page_of_peers
     assert results == json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))["results"]
+
+
+@pytest.mark.parametrize("kind", ways.LIMITS)
+def test_ways_are_short(kind: str, tmp_path: Path) -> None:
+    """Law: what a message passes in the package stays as short as the page of figures says."""
+    for way, limit in zip(ways.ways(ways.url_of(kind, tmp_path)), ways.LIMITS[kind], strict=True):
+        assert all(way)
+        assert limit is None or all(one <= most for one, most in zip(way, limit, strict=True)), way

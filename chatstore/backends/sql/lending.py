@@ -230,7 +230,8 @@ class LendingPool(QueuePool):
         turn = Lock()
         turn.acquire()
         self._waiting.append(turn)
-        turn.acquire(timeout=seconds)
+        if self._idle.empty():  # still: who gave one back just before this saw nobody wait
+            turn.acquire(timeout=seconds)
         with suppress(ValueError):  # taken out by who gave a record back
             self._waiting.remove(turn)
 
@@ -244,13 +245,15 @@ class LendingPool(QueuePool):
         if self._ended or 0 < self.size() <= self._idle.qsize():
             self._records.discard(record)
             record.close()
-            self._wake()
+            if self._waiting:
+                self._wake()
             return
         if not clean:
             record.invalidate()
         self._records.add(record)  # which may have been taken for lost just now
         self._idle.put(record)
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def dispose(self) -> None:
         """Close what is idle now, and what is lent when it comes back."""
