@@ -225,17 +225,18 @@ def decode_all(
     message that is not damaged stands in its place.
     """
     messages: list[Any] = []
+    keep, new = messages.append, object.__new__
     for type_, content, payload, message_id, generated in lines:
         shape = _BY_TAG.get(type_)
         data = {} if payload == "{}" else _unpacked(payload)
         if shape is None or ((data or shape.required) and not shape.fits(data)):
-            messages.append(_built(type_, content or "", data, None if generated else message_id))
+            keep(_built(type_, content or "", data, None if generated else message_id))
             continue
         if form is not None and (made := form(type_, content or "", data)) is not None:
-            messages.append(made)
+            keep(made)
             continue
         # As `Shape.build` and `fill` do, without the calls.
-        message = shape.cls.__new__(shape.cls)
+        message = new(shape.cls)
         given = {"content"} if generated else {"content", "id"}
         values = shape.blank(content or "", None if generated else message_id)
         extra = {}
@@ -248,7 +249,7 @@ def decode_all(
         set_given(message, given)
         set_extra(message, extra)
         set_private(message, None)
-        messages.append(message)
+        keep(message)
     return messages
 
 

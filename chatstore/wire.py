@@ -67,9 +67,10 @@ class Shape:
         """Tell whether *data* surely needs no validation: right types, nothing unknown, nothing to derive."""
         types = self.types
         for name, value in data.items():
-            if name not in types or type(value) not in types[name]:
+            kind = type(value)
+            if kind not in types.get(name, ()):
                 return False
-            if type(value) is list and not _ITEMS.get(name, _ANY).issuperset(map(type, value)):
+            if kind is list and not _ITEMS.get(name, _ANY).issuperset(map(type, value)):
                 return False
         kwargs = data.get("additional_kwargs")
         if kwargs and "tool_calls" in kwargs and "tool_calls" not in data:
