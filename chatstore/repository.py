@@ -111,6 +111,16 @@ class Facade(ABC):
         """
         return self._copied(_scope=self._scope.narrowed(tenant_id, user_id))
 
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant that `scope` limits this repository to; None where it sees every tenant's sessions."""
+        return self._scope.tenant_id
+
+    @property
+    def user_id(self) -> str | None:
+        """The user that `scope` limits this repository to; None where it sees every user's sessions."""
+        return self._scope.user_id
+
     def using(self, transaction: Any) -> Self:  # noqa: ARG002 - the parameter is the contract
         """Return the same repository working inside the caller's transaction (SQL only).
 

@@ -104,7 +104,7 @@ class ChatstoreSessionService(Awaiting, BaseSessionService):
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         """Return the sessions of an application, or of a user of it, the oldest change first, without events."""
         found: list[Session] = []
-        tenant = app_name if self._store._scope.tenant_id is None else None
+        tenant = app_name if self._store.tenant_id is None else None
         cursor = None
         while True:
             page = await self._store.list_sessions(
@@ -176,7 +176,7 @@ class ChatstoreSessionService(Awaiting, BaseSessionService):
 
     def _owned(self, app_name: str, user_id: str) -> AsyncRepository:
         """Return the repository in the scope of the application, where that is not taken, and the user."""
-        tenant = app_name if self._store._scope.tenant_id is None else None
+        tenant = app_name if self._store.tenant_id is None else None
         return self._store.scope(tenant_id=tenant, user_id=user_id)
 
     async def _session(self, found: ChatSession, about: dict[str, Any], events: list[Event]) -> Session:
@@ -196,7 +196,7 @@ class ChatstoreMemoryService(Awaiting, BaseMemoryService):
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
         """Return the ten messages that share the most words with *query*."""
-        tenant = app_name if self._store._scope.tenant_id is None else None
+        tenant = app_name if self._store.tenant_id is None else None
         found: dict[tuple[str, str], list[Any]] = {}
         for word in dict.fromkeys(query.split()[:20]):
             for hit in await self._store.search(word, tenant_id=tenant, user_id=user_id, limit=50):

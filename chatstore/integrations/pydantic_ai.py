@@ -169,7 +169,7 @@ class ChatstoreConversationStore(Awaiting, ConversationStore):
 
     def _owns(self) -> bool:
         """Tell whether a record's scope is the owner of its session: not where all are one user's."""
-        return self._store._scope.user_id is None
+        return self._store.user_id is None
 
     async def _record(self, session: ChatSession) -> ConversationRecord:
         """Return the record of *session*, up to what others have stored behind it since."""

@@ -262,6 +262,7 @@ class ScopeContract(ContractPart):
             store.scope(user_id="ada").scope(tenant_id="acme"),
             store.scope(tenant_id="acme", user_id="ada").scope(user_id="ada"),
         ):
+            assert ("acme", "ada") == (inner(nested).tenant_id, inner(nested).user_id)
             assert ["s"] == [found.session_id for found in (await nested.list_sessions()).items]
             assert "acme" == (await nested.create_session("new")).tenant_id
             await nested.delete_session("new")
@@ -291,6 +292,7 @@ class ScopeContract(ContractPart):
         assert ["bob's"] == contents(await store.get_messages("b"))
         assert 3 == len((await store.list_sessions()).items)
         assert 1 == len((await scoped.list_sessions()).items)
+        assert (None, None, "bob") == (inner(store).user_id, inner(scoped).tenant_id, inner(scoped).user_id)
 
     async def test_purge_stays_inside(self, store: AsyncRepository) -> None:
         """In a scope `purge` counts and deletes the owner's sessions only."""

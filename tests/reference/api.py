@@ -61,7 +61,7 @@ What `begin_answer` gives. [How to](../how-to/answers.md)."""
 ASYNCHRONOUS = """\
 The methods of `Repository`, with `await`: `await repository.get_messages("trip")`. `iter_records` and
 `follow_answer` are iterated with `async for`, `begin_answer` gives what is used with `async with`, and so is the
-repository itself. `scope`, `using`, `history` and
+repository itself. `scope`, `using`, `history`, and the properties `tenant_id`, `user_id` and
 `capabilities` are not awaited."""
 CLIENT_REPOSITORIES = ("RedisRepository", "AsyncRedisRepository", "DynamoDBRepository")
 CLIENTS = """\

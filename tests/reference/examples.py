@@ -42,6 +42,12 @@ ada = repository.scope(user_id="ada")
 ada.add_messages("roses", [HumanMessage("When do I prune roses?")])
 print(ada.count_messages("roses"), repository.scope(user_id="bob").count_messages("roses"))
 """, "1 0"),
+    "tenant_id": ("""\
+print(repository.scope(tenant_id="acme").tenant_id, repository.tenant_id)
+""", "acme None"),
+    "user_id": ("""\
+print(repository.scope(user_id="ada").user_id, repository.user_id)
+""", "ada None"),
     "using": ("""\
 from sqlalchemy import create_engine
 
