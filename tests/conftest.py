@@ -29,7 +29,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was collected out of the garbage collector, which looked through 28,000 tests for a second each time."""
+    """Keep the garbage collector out of 28,000 collected tests: looking through them took it a second each time."""
     gc.collect()
     gc.freeze()
 
