@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,3 +273,102 @@ def test_a_session_of_fifty_megabytes(ground: Ground) -> None:
     assert messages[:2_500] == ground.store.get_messages("f", limit=2_500)
     ground.store.clear("f")
     assert 0 == ground.store.count_messages("f")
+
+
+def test_a_cancelled_task_is_nobody_elses(ground: Ground) -> None:
+    """Law: tasks on one repository, some of which are given up all the time: the others meet no error at all."""
+
+    async def worked() -> int:
+        done, until = 0, asyncio.get_running_loop().time() + 2
+        async with chatstore.connect_async(ground.url) as store:
+
+            async def work(session_id: str) -> None:
+                nonlocal done
+                while asyncio.get_running_loop().time() < until:
+                    await store.add_messages(session_id, BATCH)
+                    await store.update_session(session_id, title=str(done))
+                    await store.get_messages(session_id, last=1)
+                    done += 1
+
+            async def give_up(seconds: float) -> None:
+                while asyncio.get_running_loop().time() < until:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(seconds):
+                            await work("given up")
+
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(3):
+                    tasks.create_task(work(f"s{number}"))
+                    tasks.create_task(give_up(0.001 + 0.002 * number))
+            counted = [await store.count_messages(f"s{number}") for number in range(3)]
+            assert all(counted)
+            return done - sum(counted)
+
+    assert asyncio.run(worked()) >= 0
+
+
+def test_who_closes_takes_no_connection_from_others(ground: Ground) -> None:
+    """Law: a repository that is closed while threads and tasks use it goes on, and stores what it acknowledged."""
+    until, acknowledged = time.monotonic() + 1.5, [0] * 3
+
+    def work(number: int) -> None:
+        while time.monotonic() < until:
+            ground.store.add_messages(f"s{number}", BATCH)
+            acknowledged[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() < until:
+        ground.store.close()
+        time.sleep(0.002)
+    for thread in threads:
+        thread.join(30)
+    assert acknowledged == [ground.store.count_messages(f"s{number}") for number in range(3)]
+
+
+def test_a_task_that_closes_takes_no_connection_from_others(ground: Ground) -> None:
+    """Law: the same of tasks."""
+
+    async def awaited() -> list[int]:
+        store, stop = chatstore.connect_async(ground.url), time.monotonic() + 1.5
+        counts = [0] * 3
+
+        async def append(number: int) -> None:
+            while time.monotonic() < stop:
+                await store.add_messages(f"a{number}", BATCH)
+                counts[number] += 1
+
+        async def close() -> None:
+            while time.monotonic() < stop:
+                await store.close()
+                await asyncio.sleep(0.002)
+
+        await asyncio.gather(*map(append, range(3)), close())
+        assert counts == [await store.count_messages(f"a{number}") for number in range(3)]
+        await store.close()
+        return counts
+
+    assert all(asyncio.run(awaited()))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_ended_keeps_no_connection(ground: Ground) -> None:
+    """Law: what was used in a loop and not closed there goes with the next use, or the next `close`, elsewhere.
+
+    Python warns of the sockets then: nobody has closed them.
+    """
+    store = chatstore.connect_async(ground.url)
+
+    async def used() -> int:
+        await store.add_messages("s", BATCH)
+        return len(store._lease._awaiting)  # type: ignore[attr-defined]
+
+    assert [1] * 4 == [asyncio.run(used()) for _ in range(4)]
+
+    async def closed() -> None:
+        await store.close()
+
+    asyncio.run(closed())
+    assert not store._lease.is_open  # type: ignore[attr-defined]
+    gc.collect()

@@ -5,6 +5,7 @@ The one module that imports redis-py, at the first use. It refuses to know sessi
 
 from __future__ import annotations
 
+from asyncio import CancelledError, current_task
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -15,7 +16,7 @@ from chatstore.errors import Invalid
 from chatstore.extras import not_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Generator
     from types import ModuleType
 
     from chatstore.backends.redis.url import Target
@@ -59,12 +60,25 @@ class Clients(Lease[Any, Any]):
         return self._make(driver().asyncio)
 
     def dispose(self, thing: Any) -> None:
-        """Close the client's connections."""
-        thing.close()
+        """Close the client's idle connections; others go with the calls that they are lent to."""
+        for pool in self._pools(thing):
+            pool.disconnect(inuse_connections=False)
 
     async def dispose_awaiting(self, thing: Any) -> None:
-        """Close the client's connections."""
-        await thing.aclose()
+        """Close the client's idle connections; those in use close when they come back."""
+        if self.apart:
+            await thing.aclose()
+            return
+        pool = thing.connection_pool
+        for lent in pool._in_use_connections:
+            if hasattr(lent, "mark_for_reconnect"):  # else it closes when it is collected
+                lent.mark_for_reconnect()
+        await _hung_up(pool.disconnect(inuse_connections=False))
+
+    def _pools(self, client: Any) -> list[Any]:
+        """Return the pools of a blocking client."""
+        nodes = [node.redis_connection for node in client.get_nodes()] if self.apart else [client]
+        return [node.connection_pool for node in nodes if node is not None]
 
     def unlearn(self) -> None:
         """Forget that the server was looked at."""
@@ -111,20 +125,32 @@ class Clients(Lease[Any, Any]):
             self._distrusted.add(client)
             return
         self.renounce(client)
-        nodes = [node.redis_connection for node in client.get_nodes()] if self.apart else [client]
-        for node in nodes:
-            if node is not None:
-                node.connection_pool.disconnect(inuse_connections=False)
+        for pool in self._pools(client):
+            pool.disconnect(inuse_connections=False)
 
     def trusted(self, client: Any) -> Generator[Any, Any, None]:
         """Close what `distrust` found of an awaiting *client*, before anything else is sent."""
         if client in self._distrusted:
             yield from (
-                [node.disconnect() for node in client.get_nodes()]
+                [_hung_up(node.disconnect()) for node in client.get_nodes()]
                 if self.apart
-                else [client.connection_pool.disconnect(inuse_connections=False)]
+                else [_hung_up(client.connection_pool.disconnect(inuse_connections=False))]
             )
             self._distrusted.discard(client)
+
+
+async def _hung_up(work: Awaitable[Any]) -> None:
+    """Await *work*, which closes connections, and nothing of what these met before: redis-py hands on even that."""
+    try:
+        await work
+    except (driver().RedisError, OSError):
+        return
+    except CancelledError:
+        task = current_task()
+        if (
+            task is not None and task.cancelling()
+        ):  # it is the call that is cancelled, and not a connection of others
+            raise
 
 
 @cache
