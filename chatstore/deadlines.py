@@ -7,6 +7,7 @@ is waited for.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from chatstore.errors import Invalid, OutcomeUnknown, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
 
 T = TypeVar("T")
 
@@ -49,6 +50,18 @@ def renew() -> None:
     now = running.get()
     if now is not None:
         running.set(now._replace(until=time.monotonic() + now.seconds))
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let the running call wait in here no longer than *seconds* for anything."""
+    now = running.get()
+    if now is not None:
+        running.set(now._replace(until=min(now.until, time.monotonic() + seconds)))
+    try:
+        yield
+    finally:
+        running.set(now)
 
 
 def writes() -> bool:

@@ -61,9 +61,7 @@ def refresh(target: Target, *, all_: bool, json_: bool) -> None:
             msg = "there is no full-text index here: run chatstore index create first"
             raise NotSupported(msg)
     if all_:
-        with target.connection(write=True) as connection:
-            search_objects.drop_search_index(connection, target.schema)
-            search_objects.create_search_index(connection, target.schema)
+        search_objects.renew_search_index(lambda: target.connection(write=True), target.schema)
     with target.connection() as connection:
         before = search_objects.unindexed(connection, target.schema)
     with progress("indexing sessions", before[0]) as step:

@@ -6,6 +6,8 @@ import contextlib
 import shutil
 import subprocess
 import threading
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -616,3 +618,62 @@ def test_a_dump_of_the_tables_alone_is_whole(postgres_url: str) -> None:
 
 def _plain(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _note_places(repository: Repository, found: list[list[tuple[str, int]]]) -> None:
+    found.append(places(repository, "plum"))
+
+
+def test_a_search_in_a_file_does_not_wait_for_who_writes(
+    sqlite_url: str, new_engine: Callable[..., Engine]
+) -> None:
+    """Neither for another process nor for another thread: it reads what it would have indexed; others can read, too."""
+    with chatstore.connect(sqlite_url) as repository:
+        repository.add_messages("s", says("plum"))
+        places(repository, "plum")
+        repository.add_messages("s", says("plum"))
+        for write in (new_engine(sqlite_url), repository._lease.lend(repository._user).engine):  # type: ignore[attr-defined]
+            with write.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                began, found = time.monotonic(), list[list[tuple[str, int]]]()
+                look = partial(_note_places, repository, found)
+                threads = [threading.Thread(target=look) for _ in range(6)]
+                for thread in threads:
+                    thread.start()
+                assert 2 == len(repository.get_messages("s"))
+                for thread in threads:
+                    thread.join(60)
+                assert [[("s", 1), ("s", 2)]] * 6 == found
+                assert time.monotonic() - began < 10  # of the thirty seconds that a call may take
+                connection.exec_driver_sql("ROLLBACK")
+
+
+def test_an_index_that_is_made_anew_hides_nothing(
+    url: str, repository: Repository, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searches meanwhile, between whose looking and asking the index may go and come back, find what is there."""
+    repository.add_messages("s", says(*["plum"] * 20))
+    due = [("s", position) for position in range(1, 21)]
+    assert due == places(repository, "plum")
+    ended, wrong, searches = threading.Event(), list[Any](), list[int]()
+
+    def look() -> None:
+        while not ended.is_set():
+            found = places(repository, "plum")
+            searches.append(len(found))
+            if found != due:
+                wrong.append(found)
+
+    monkeypatch.setattr(search_objects, "PAUSE", 0.3)
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        search_objects.renew_search_index(engine.begin)
+        refresh_search_index(engine.begin)
+    ended.set()
+    for thread in threads:
+        thread.join(60)
+    assert [] == wrong
+    assert len(searches) > 10
+    assert (0, 0) == lacks(engine)

@@ -7,7 +7,7 @@ is a generator that yields steps and pauses: `SQLRepository` and `AsyncSQLReposi
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from chatstore import deadlines
@@ -15,7 +15,7 @@ from chatstore.backends.common import searching
 from chatstore.backends.sql import appending, core, reading, search, states
 from chatstore.backends.sql.schema_check import schema_state, upgrade_empty
 from chatstore.driving import Failed, Pause, attempts
-from chatstore.errors import NotSupported
+from chatstore.errors import NotSupported, StorageUnavailable
 from chatstore.messages import Capabilities, PurgeReport
 
 if TYPE_CHECKING:
@@ -189,8 +189,14 @@ class SQLCore:
             session_ids, missing = yield from self._asking(search.behind, call, raised="no_table")
             if not session_ids or self.inside:
                 return not session_ids
+            step = Step(search.refresh, (self.q, session_ids), unit=True)
+            # What locks the whole database is not waited for; else only rows are locked, and those held are left out.
+            brief = deadlines.within(search.WAIT) if self.q.dialect.embedded else nullcontext()
             try:
-                further: int = yield Step(search.refresh, (self.q, session_ids), unit=True)
+                with brief:
+                    further: int = yield step
+            except StorageUnavailable:  # other threads had the file
+                return False
             except Failed as failed:
                 if failed.kind == "no_table":
                     raise

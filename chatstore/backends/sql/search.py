@@ -53,6 +53,10 @@ _WORTH = ("times", "created_at", "session_id", "position")
 # ------------------------------------------------------------------------------------------------ what is found
 
 
+#: Seconds for which a search waits for who writes to the same file, before it reads what it would have indexed.
+WAIT = 0.1
+
+
 def scan(c: Connection, q: Statements, call: Search) -> list[Found]:
     """Read every message that *call* is about."""
     return searching.newest(_read(c, q, call, _every, "scan"), call.wanted)

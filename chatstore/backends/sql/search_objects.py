@@ -7,13 +7,16 @@ empty: searches fill it, or ``chatstore index refresh``.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import MetaData, func, select, update
+from sqlalchemy.exc import OperationalError
 
 from chatstore.backends.sql.ddl import verbatim
 from chatstore.backends.sql.dialects import KNOWN, dialect_for
 from chatstore.backends.sql.models import sessions
+from chatstore.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
     from chatstore.backends.sql.dialects.base import FullText
 
+#: Seconds, in which a search that has begun to ask the index has long done so.
+PAUSE = 1.0
+#: How often taking the index away from under searches is tried again.
+ATTEMPTS = 5
 #: The tables of every dialect's index.
 SEARCH_TABLES = tuple(name for known in KNOWN if known.full_text for name in known.full_text.tables)
 
@@ -65,6 +72,30 @@ def drop_search_index(connection: Connection, schema: str | None = None) -> None
     for statement in full_text.removal(connection.dialect, schema):
         connection.execute(verbatim(statement))
     forget(connection, schema)
+
+
+def renew_search_index(
+    lend: Callable[[], AbstractContextManager[Connection]], schema: str | None = None
+) -> None:
+    """Make the search index anew, empty; each step in a transaction that *lend* lends.
+
+    A search looks first whether the index holds everything, and then asks it. So that none takes the new one, which is
+    empty, for the one it looked at, there is none at all for `PAUSE` in between: then it reads every message.
+    """
+    for again in (*range(ATTEMPTS), None):
+        try:
+            with lend() as connection:
+                drop_search_index(connection, schema)
+            break
+        except (
+            OperationalError,
+            StorageUnavailable,
+        ):  # a search and this waited for each other, which ended one
+            if again is None:
+                raise
+    time.sleep(PAUSE)
+    with lend() as connection:
+        create_search_index(connection, schema)
 
 
 def forget(connection: Connection, schema: str | None = None) -> None:
