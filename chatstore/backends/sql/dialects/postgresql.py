@@ -145,8 +145,11 @@ class _PostgreSQL(Dialect):
     def lost(self, error: Any) -> bool:
         """Tell whether psycopg met a broken socket: it has no code then, and libpq may not have noticed yet.
 
-        SQLAlchemy asks the connection whether it is closed, which is still denied at that moment.
+        SQLAlchemy asks the connection whether it is closed, which is still denied at that moment. asyncpg, in that
+        moment, cannot leave the state of the statement before, which it says as a fault of its own.
         """
+        if type(error).__name__ == "InternalClientError":
+            return "cannot switch to state" in str(error)
         return (
             type(error).__module__.partition(".")[0] == "psycopg"
             and any(base.__name__ == "OperationalError" for base in type(error).__mro__)
