@@ -7,7 +7,7 @@ because the loop's default one is shared with everything else in the application
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from threading import Lock
@@ -36,17 +36,17 @@ class _Workers:
     def _renew(self) -> None:
         self._lock, self._pools = Lock(), dict[bool, ThreadPoolExecutor]()
 
-    def _pool(self, *, write: bool) -> ThreadPoolExecutor:
-        with self._lock:
+    def _submit(self, call: Callable[[], T], *, write: bool) -> Future[T]:
+        with self._lock:  # until it is there: `close`, in another loop, ends what it finds
             if write not in self._pools:
                 self._pools[write] = ThreadPoolExecutor(
                     1 if write else READERS, thread_name_prefix="chatstore"
                 )
-            return self._pools[write]
+            return self._pools[write].submit(call)
 
     async def run(self, call: Callable[[], T], *, write: bool) -> T:
         """Run *call* in a thread; a cancelled caller waits for its outcome, then is cancelled."""
-        work = self._pool(write=write).submit(call)
+        work = self._submit(call, write=write)
         outcome = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(outcome)
@@ -80,6 +80,10 @@ class ThreadedRepository(AsyncRepository):
         self._core = inner._core
         self._scope = inner._scope
         self._workers = _Workers()
+
+    @property
+    def _named(self) -> str:
+        return self._inner._named
 
     async def _run(self, operation: Callable[[C], Answer[T]], call: C, /) -> T:
         work = partial(copy_context().run, partial(self._run_in_time, operation, call))

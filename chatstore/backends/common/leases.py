@@ -71,6 +71,9 @@ class Lease(ABC, Generic[S, A]):
         """Close what `make_awaiting` made."""
         raise NotImplementedError
 
+    def abandon(self, thing: A) -> None:
+        """Let go of what a loop awaited that was closed before it was given back: nothing can be awaited there."""
+
     def leave(self, thing: S) -> None:
         """Let go of *thing*, in a forked child whose parent made it."""
         _left_alone.append(thing)
@@ -153,6 +156,7 @@ class Lease(ABC, Generic[S, A]):
 
     def _open_awaiting(self, loop: AbstractEventLoop, user: User) -> tuple[A, set[User]]:
         with self._lock:
+            self._abandon()
             kept = self._awaiting.get(loop)
             if kept is None:
                 kept = self._awaiting[loop] = self.make_awaiting(), set()
@@ -167,10 +171,15 @@ class Lease(ABC, Generic[S, A]):
             _in_use.add(self)
 
     def _forget(self) -> None:
-        # In a loop that was closed nobody can close anything any more.
-        if not self.given and not self._users and all(loop.is_closed() for loop in list(self._awaiting)):
+        self._abandon()
+        if not self.given and not self._users and not self._awaiting:
             _in_use.discard(self)
             self.unlearn()
+
+    def _abandon(self) -> None:
+        for loop in [loop for loop in list(self._awaiting) if loop.is_closed()]:
+            if (kept := self._awaiting.pop(loop, None)) is not None:
+                self.abandon(kept[0])
 
     def _renew(self) -> None:
         """Begin anew in a forked child."""

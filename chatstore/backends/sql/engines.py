@@ -7,6 +7,7 @@ live is the lease's (`chatstore.backends.common.leases`). It refuses to know ses
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -54,6 +55,7 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
         self.embedded = dialect.embedded
         #: Has the database of an engine of ours keep the deadline of a call.
         self.limit = dialect.limit if engine is None else None
+        self._end = dialect.end
         #: Whether all threads share one connection (SQLite in memory).
         self.one_connection = is_memory(self.url)
         #: The schemas that were found ready.
@@ -90,6 +92,13 @@ class Engines(Lease["Views[Engine]", "Views[AsyncEngine]"]):
     async def dispose_awaiting(self, thing: Views[AsyncEngine]) -> None:
         """Close the pool's connections."""
         await thing.engine.dispose()
+
+    def abandon(self, thing: Views[AsyncEngine]) -> None:
+        """End its connections, as far as their driver can without its loop."""
+        pool: Any = thing.engine.sync_engine.pool
+        for driver in pool.drivers():
+            with suppress(RuntimeError):  # the loop is closed
+                self._end(driver)
 
     def leave(self, thing: Views[Engine]) -> None:
         """Let go of an engine of the parent's: some drivers take leave of the server when they are collected."""

@@ -266,6 +266,11 @@ class LendingPool(QueuePool):
             self._records.discard(record)
             record.close()
 
+    def drivers(self) -> list[Any]:
+        """Return the drivers' own connections that there are."""
+        fairies = [record.dbapi_connection for record in self._known()]
+        return [one.driver_connection for one in fairies if one is not None]
+
     def checkedin(self) -> int:
         """Return how many connections are idle."""
         return self._idle.qsize()
