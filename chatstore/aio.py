@@ -280,7 +280,7 @@ class AsyncRepository(Facade):
             except Conflict as error:
                 if revision is not None or type(error) is not Conflict:
                     raise
-        raise contended(session_id)
+        raise contended(session_id, inside=self._transaction is not None)
 
     def begin_answer(
         self,

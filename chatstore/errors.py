@@ -103,8 +103,8 @@ class StorageUnavailable(StorageError):
     """The storage did not answer, or was too busy, within the deadline: 30 seconds unless `connect` is told otherwise.
 
     Nothing of this call was stored, unless it is an `OutcomeUnknown`. *retry_transaction* is true when the
-    caller's own transaction failed for a passing reason (a deadlock, a serialization failure): roll it back and
-    repeat all of it.
+    caller's own transaction failed for a passing reason (a deadlock, a serialization failure, a change of others' that
+    it cannot see): roll it back and repeat all of it.
     """
 
     def __init__(self, message: str, *, retry_transaction: bool = False) -> None:

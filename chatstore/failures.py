@@ -60,10 +60,11 @@ def stale(session_id: str, expected: int, actual: int) -> Conflict:
     )
 
 
-def contended(session_id: str) -> StorageUnavailable:
-    """Make the error for a change that others were faster than at every attempt."""
+def contended(session_id: str, *, inside: bool) -> StorageUnavailable:
+    """Make the error for a change that others were faster than at every attempt, perhaps *inside* a transaction."""
+    again = "roll this transaction back, and repeat all of it" if inside else "repeat the call later"
     return StorageUnavailable(
-        f"others wrote to session {session_id!r} at every attempt: repeat the call later"
+        f"others wrote to session {session_id!r} at every attempt: {again}", retry_transaction=inside
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chatstore.errors import NotSupported
 from chatstore.ids import new_id
 from chatstore.messages import AIMessage, HumanMessage, text_of
-from chatstore.repository import Repository
+from chatstore.repository import Repository, check_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,7 +98,7 @@ class ChatMessageHistory(BaseChatMessageHistory):
             )
 
             repository = MemoryRepository()
-        self.repository = repository
+        self.repository = check_repository(repository)
         self.session_id = new_id() if session_id is None else session_id
         self.last = last
         self._owned = False

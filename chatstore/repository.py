@@ -61,7 +61,7 @@ from chatstore.contract import (
 )
 from chatstore.deadlines import Deadline, running
 from chatstore.driving import then
-from chatstore.errors import Conflict, CorruptRecord, NotSupported, PartialWrite
+from chatstore.errors import Conflict, CorruptRecord, Invalid, NotSupported, PartialWrite
 from chatstore.failures import contended, missing
 from chatstore.ids import state_place
 from chatstore.overlaps import CONTENDED
@@ -101,6 +101,8 @@ class Facade(ABC):
 
     _core: Core
     _scope: Scope = Scope()
+    #: The caller's, inside of which this works.
+    _transaction: Any = None
     #: Seconds that a call may take; None for `chatstore.deadlines.DEFAULT`.
     _deadline: float | None = None
 
@@ -131,7 +133,7 @@ class Facade(ABC):
 
     def _no_transactions(self) -> NotSupported:
         can = schemes_where(lambda backend: backend.is_sql)
-        return NotSupported(f"{type(self).__name__} has no transactions to share: use a SQL database ({can})")
+        return NotSupported(f"{self._named} has no transactions to share: use a SQL database ({can})")
 
     def history(self, session_id: str, *, last: int | None = None) -> ChatMessageHistory:
         """Return the session as a chat message history; *last* limits what its ``messages`` reads."""
@@ -144,12 +146,17 @@ class Facade(ABC):
         """What this backend can and cannot do."""
         return self._core.capabilities
 
+    @property
+    def _named(self) -> str:
+        """How errors call it."""
+        return type(self).__name__
+
     def _need(self, operation: str) -> None:
         """Raise `NotSupported` where the backend denies *operation*."""
         if operation in self.capabilities.denied:
             can = schemes_where(lambda backend: operation not in backend.denied)
             what = operation.replace("_", " ")
-            raise NotSupported(f"{type(self).__name__} cannot {what}: use a backend that can ({can})")
+            raise NotSupported(f"{self._named} cannot {what}: use a backend that can ({can})")
 
     def _at(self, session_id: str) -> tuple[Scope, datetime, str]:
         """Return what a call in a session begins with: scope, time, and the id, checked. Raises `InvalidSessionId`."""
@@ -159,6 +166,17 @@ class Facade(ABC):
         copied = copy.copy(self)
         vars(copied).update(changes)
         return copied
+
+
+def check_repository(value: T) -> T:
+    """Return *value*; raise `Invalid` where it is no repository, but a URL, for example."""
+    if not isinstance(value, Facade):
+        msg = (
+            f"a repository belongs there, not a {type(value).__name__}: pass what chatstore.connect or "
+            "chatstore.connect_async gives"
+        )
+        raise Invalid(msg)
+    return value
 
 
 class Repository(Facade):
@@ -406,7 +424,7 @@ class Repository(Facade):
             except Conflict as error:
                 if revision is not None or type(error) is not Conflict:
                     raise
-        raise contended(session_id)
+        raise contended(session_id, inside=self._transaction is not None)
 
     def begin_answer(
         self,

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from chatstore.errors import SessionNotFound
-from chatstore.repository import Repository
+from chatstore.repository import Repository, check_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,8 +98,8 @@ class Awaiting:
     """
 
     def __init__(self, repository: Repository | AsyncRepository) -> None:
-        """Work on *repository*; nothing is read or written yet."""
-        self.repository = repository
+        """Work on *repository*; nothing is read or written yet. Raises `Invalid` for anything else, such as a URL."""
+        self.repository = check_repository(repository)
         self._recent = Sessions()
 
     @property

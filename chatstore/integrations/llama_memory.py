@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from chatstore.aio import AsyncRepository
 from chatstore.integrations.llama_messages import ROLES
-from chatstore.repository import Repository
+from chatstore.repository import Repository, check_repository
 from chatstore.threads import ThreadedRepository
 
 #: Words that are looked for, and messages that are looked at for each.
@@ -29,7 +29,7 @@ class Over(BaseModel):
 
     def __init__(self, repository: Any, **fields: Any) -> None:
         super().__init__(**fields)
-        self._store = repository
+        self._store = check_repository(repository)
 
     @classmethod
     def class_name(cls) -> str:

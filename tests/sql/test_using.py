@@ -69,3 +69,37 @@ def test_a_connection_without_transactions_is_refused_by_using(kind: str) -> Non
             repository.using(connection).add_messages("s", [HumanMessage("Hello!")])
         engine.dispose()
         assert 0 == repository.count_messages("s")
+
+
+def test_using_on_mariadb_counts_what_it_copied(new_engine: Callable[..., Engine]) -> None:
+    """Not what the caller's transaction still sees of a session that somebody else has deleted since."""
+    with servers.migrated_url("mariadb") as url, chatstore.connect(url) as other:
+        other.add_messages("source", [HumanMessage("one")] * 3)
+        other.add_messages("copy", [HumanMessage("old")] * 5)
+        repository = chatstore.connect(new_engine(url))
+        with new_engine(url).connect() as connection:
+            mine = repository.using(connection)
+            assert 3 == mine.count_messages("source")
+            other.delete_session("copy")
+            assert 3 == mine.fork_session("source", "copy").message_count
+            connection.commit()
+        assert (3, 3) == (other.get_session("copy").message_count, len(other.get_messages("copy")))
+
+
+def test_using_says_that_the_whole_transaction_must_be_repeated(new_engine: Callable[..., Engine]) -> None:
+    """On MariaDB an overlap cannot be found out in a transaction that cannot see what others have appended."""
+    with servers.migrated_url("mariadb") as url, chatstore.connect(url) as other:
+        other.add_messages("s", [HumanMessage("one")])
+        repository = chatstore.connect(new_engine(url))
+        with new_engine(url).connect() as connection:
+            mine = repository.using(connection)
+            mine.count_messages("s")
+            other.add_messages("s", [HumanMessage("two")])
+            tail = [HumanMessage("two"), HumanMessage("three")]
+            with pytest.raises(errors.StorageUnavailable, match="roll this transaction back") as caught:
+                mine.add_messages("s", tail, overlap=True)
+            assert caught.value.retry_transaction
+            connection.rollback()
+            mine.add_messages("s", tail, overlap=True)
+            connection.commit()
+        assert ["one", "two", "three"] == [message.content for message in other.get_messages("s")]

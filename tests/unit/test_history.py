@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,8 @@ from chatstore import (
     SystemMessage,
     ToolMessage,
 )
-from chatstore.errors import ChatstoreError, InvalidMessage, InvalidSessionId, NotSupported
+from chatstore.errors import ChatstoreError, Invalid, InvalidMessage, InvalidSessionId, NotSupported
+from chatstore.integrations.awaiting import Awaiting
 from chatstore.repository import Repository
 
 if TYPE_CHECKING:
@@ -331,3 +333,21 @@ def test_a_postgres_history(postgres_url: str) -> None:
         upgrade(postgres_url)
         history.add_messages(HELLO)
         assert HELLO == history.messages
+
+
+@pytest.mark.parametrize("wrong", ["sqlite:///chat.db", None, {}])
+def test_a_url_is_no_repository(wrong: Any) -> None:
+    """It is refused where it is passed, with what to pass instead, and not at the first reading."""
+    makers: list[Callable[[Any], object]] = [Awaiting]
+    if wrong is not None:  # a history without one is in memory
+        makers.append(partial(ChatMessageHistory, session_id="trip"))
+    for make in makers:
+        with pytest.raises(Invalid, match=r"pass what chatstore\.connect"):
+            make(wrong)
+
+
+async def test_a_threaded_repository_has_the_name_of_what_it_lends(tmp_path: Path) -> None:
+    """An error about what a backend cannot do names one that somebody has heard of."""
+    async with chatstore.connect_async(f"file:{tmp_path}/chats") as repository:
+        with pytest.raises(NotSupported, match=r"^DirectoryRepository cannot set states"):
+            await repository.set_states("place", {"key": 1})

@@ -187,13 +187,11 @@ def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession
     source = _seen(c, q, call)
     copy = rules.SessionState(source).fork(call.new_session_id, call.through, call.scope, call.now).session
     _claim(c, q, copy, call.now)
-    c.execute(
+    # Not counted by a SELECT, which in a caller's transaction may read what the session of this id was before.
+    copied = c.execute(
         q.copy_messages(), {"sid": call.session_id, "new": call.new_session_id, "through": copy.last_position}
-    )
-    counted = c.execute(
-        select(func.count()).select_from(q.m).where(q.m.c.session_id == call.new_session_id)
-    ).scalar_one()
-    _store(c, q, copy, {"message_count": counted})
+    ).rowcount
+    _store(c, q, copy, {"message_count": copied})
     found = locked(c, q, call.new_session_id)
     return copy if found is None else found
 

@@ -178,7 +178,6 @@ class _OnEngine(Facade):
     _lease: Engines
     _schema: str | None
     _user: User
-    _transaction: Any = None
 
     def _take(
         self,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
-from chatstore.aio import AsyncRepository
 from chatstore.errors import Invalid, MissingDependency
 from chatstore.extras import pip_install
 from chatstore.integrations.langchain.history import ChatMessageHistory
 from chatstore.integrations.langchain.state import loud, named, seeded, upserted
-from chatstore.repository import Repository
+from chatstore.repository import Repository, check_repository
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState
@@ -29,6 +28,7 @@ from langchain_core.messages import RemoveMessage
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from chatstore.aio import AsyncRepository
     from chatstore.integrations.langchain.state import Step
 
 
@@ -67,7 +67,7 @@ class HistoryMiddleware(AgentMiddleware):
         super().__init__()
         self._last, self._omits = last, omits
         self._open: Callable[[Any], ChatMessageHistory] = (
-            _by_thread(history) if isinstance(history, Repository | AsyncRepository) else history
+            history if callable(history) else _by_thread(check_repository(history))
         )
 
     def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
