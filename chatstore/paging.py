@@ -136,10 +136,10 @@ def decode_cursor(value: str | None, digest: str) -> Keyset | None:
         updated_at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micro)
         check_session_id(last_id)
     except (ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
-        msg = "the cursor is malformed: pass a page's next_cursor unchanged, or None for the first page"
+        msg = "the cursor is malformed: pass a page's next_cursor unchanged, or none for the first page"
         raise InvalidCursor(msg) from None
     if version != _CURSOR_VERSION or made_for != digest:
-        msg = "the cursor was made for other filters: start again with cursor=None"
+        msg = "the cursor was made for other filters: start again without a cursor"
         raise InvalidCursor(msg)
     return updated_at, last_id
 

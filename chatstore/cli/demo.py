@@ -171,7 +171,9 @@ def _read(target: Target) -> None:
     sys.stdout.flush()
     ours = sys.stdout is sys.__stdout__
     command = [sys.executable, "-m", READER]
-    done = subprocess.run(command, env=environment, capture_output=not ours, check=False)  # noqa: S603 - our own module
+    done = subprocess.run(  # noqa: S603 - our own module, which Ctrl-C reaches by this process
+        command, env=environment, capture_output=not ours, check=False, process_group=0
+    )
     if not ours:
         click.echo(done.stdout, nl=False)
         click.echo(done.stderr, nl=False, err=True)

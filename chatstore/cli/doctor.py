@@ -266,6 +266,8 @@ def _advice(target: Target, facts: dict[str, Any]) -> list[str]:
     advice += _strangers()
     if not target.chosen:
         advice.append("this is the default storage: set CHATSTORE_URL to the one your application uses")
+    if not facts["error"] and (facts["revision"] or "") > (facts["head"] or facts["revision"] or ""):
+        advice.append("the database is newer than this installation of chatstore: upgrade that soon")
     if facts["search_index"] is False:
         advice.append("search reads every message: run chatstore index create to make it fast")
     if (facts["unindexed_messages"] or 0) > MANY_UNINDEXED:
@@ -349,7 +351,7 @@ def _search(facts: dict[str, Any]) -> str | None:
     if not facts["search_index"]:
         return None if facts["search_index"] is None else "scans, no index"
     new = facts["unindexed_messages"]
-    return f"full-text index, {new} messages are new to it" if new else "full-text index"
+    return f"full-text index, {counted(new, 'message')} not in it yet" if new else "full-text index"
 
 
 def _schema(revision: str | None, head: str | None) -> str | None:

@@ -6,6 +6,7 @@ This module knows who may reach the server; it refuses to know what it answers.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +64,7 @@ def serve(target: Target, *, tokens: str | None, host: str, port: int) -> None:
     note("Ctrl-C ends it")
     sys.stdout.flush()
     config = uvicorn.Config(_application(api, guarded=owner is None), log_level="warning", access_log=False)
-    with listening:
+    with listening, suppress(KeyboardInterrupt):  # which uvicorn raises once more when it has ended
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -91,10 +92,8 @@ def token(file: str, *, user: str | None, tenant: str | None) -> None:
     The file keeps only its hash, beside the owner. To take a token back, delete its line: the server reads the file
     again.
     """
-    try:
-        from chatstore.contrib.conversations.tokens import add
-    except ImportError as error:
-        raise not_installed("The server of conversations", "serve") from error
+    from chatstore.contrib.conversations.tokens import add
+
     say(add(file, user_id=user, tenant_id=tenant))
 
 

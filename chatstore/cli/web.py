@@ -81,6 +81,7 @@ def web(
     token = secrets.token_urlsafe(24) if token_new else token or None
     _refuse_open(host, token)
     with target.reading() as whole:
+        whole.list_sessions(limit=1)  # what is wrong with the storage is said before anybody looks
         repository = whole if user is None and tenant is None else whole.scope(user_id=user, tenant_id=tenant)
         listening = listen(host, port)
         port = listening.getsockname()[1]

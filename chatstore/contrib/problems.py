@@ -86,7 +86,11 @@ _ANSWERS: Final[tuple[tuple[type[ChatstoreError], HTTPStatus, str | None], ...]]
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Chats cannot be reached at the moment: try again later.",
     ),
-    (SchemaError, HTTPStatus.SERVICE_UNAVAILABLE, "Chats are being brought up to date: try again later."),
+    (
+        SchemaError,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Chats wait for an upgrade of the service: try again later.",
+    ),
     (NotSupported, HTTPStatus.NOT_IMPLEMENTED, "Chats are kept where this cannot be done."),
     (
         PartialWrite,

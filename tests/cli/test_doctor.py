@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from chatstore import __version__
 from chatstore.backends.sql.migrations import HEAD
@@ -240,4 +241,18 @@ def test_durability_is_told_in_words(filled: str, cli: Run) -> None:
     assert (
         "survives the process, not a crash of the machine (SQLite, journal_mode=wal, synchronous=NORMAL)"
         in said
+    )
+
+
+def test_a_newer_database_is_told(cli: Run, sqlite_url: str) -> None:
+    """It works, and is nothing to be content with."""
+    cli("upgrade", "--url", sqlite_url)
+    engine = create_engine(sqlite_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE chatstore_alembic_version SET version_num = 'chatstore_9999'"))
+    engine.dispose()
+    found = facts(cli, sqlite_url)
+    assert (True, ["the database is newer than this installation of chatstore: upgrade that soon"]) == (
+        found["ok"],
+        [one for one in found["advice"] if "newer" in one],
     )

@@ -61,6 +61,15 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert 0 == process.returncode, told
 
 
+def test_a_server_without_tables_is_refused_at_once(postgres_url: str) -> None:
+    """It says what to do, instead of serving pages that say so one by one."""
+    run = subprocess.run(
+        [*COMMAND, "--url", postgres_url], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (1, "") == (run.returncode, run.stdout)
+    assert "run chatstore upgrade" in run.stderr
+
+
 def test_others_come_in_with_a_token_only(tmp_path: Path) -> None:
     """Without one, or with one that can be guessed, nothing is served."""
     url = ["--url", f"file:{tmp_path}"]

@@ -297,7 +297,10 @@ def test_a_database_at_an_old_schema(project: Project) -> None:
             assert 0 == project.manage(*words).code
         for name, (status, said) in answers(project).items():
             if name != "lazy":  # there is no user
-                assert (503, "Chats are being brought up to date: try again later.") == (status, said), name
+                assert (503, "Chats wait for an upgrade of the service: try again later.") == (
+                    status,
+                    said,
+                ), name
     assert 0 == project.rows()["chatstore_sessions"]
 
 

@@ -268,6 +268,8 @@ def test_bad_input_is_refused_and_changes_nothing(url: str) -> None:
             refused(await ada.get("/chats", params={"cursor": "bm90"}), 400)
             refused(await ada.get("/chats/%00"), 400)
             refused(await ada.post("/chats", json={"id": " c"}), 400)
+            for unreachable in ("x/y", "search", ".", ".."):  # by any other route
+                assert 422 == (await ada.post("/chats", json={"id": unreachable})).status_code
             refused(await ada.post("/chats", json={"id": "c"}), 409)
             refused(await ada.post(f"{chat}/messages", json={"text": "other", "id": "q1"}), 409)
             refused(await ada.post(f"{chat}/regenerate", json={"position": 2}), 400)

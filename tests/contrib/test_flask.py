@@ -391,7 +391,10 @@ def test_handlers_of_the_application_come_first(sqlite_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("revision", "sentence"),
-    [("base", "being brought up to date"), ("chatstore_0001", "being brought up to date")],
+    [
+        ("base", "wait for an upgrade of the service"),
+        ("chatstore_0001", "wait for an upgrade of the service"),
+    ],
 )
 def test_a_database_at_an_old_schema(revision: str, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
     """503; what the operator has to run is in the log, and nowhere else."""

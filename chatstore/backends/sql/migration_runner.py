@@ -25,7 +25,7 @@ from chatstore.backends.sql.ddl import qualify, verbatim
 from chatstore.backends.sql.dialects import dialect_for
 from chatstore.backends.sql.dialects.migrating import Waiting, in_autocommit
 from chatstore.backends.sql.driver_errors import kind_of
-from chatstore.backends.sql.models import VERSION_TABLE, messages, sessions
+from chatstore.backends.sql.models import HEAD, VERSION_TABLE, messages, sessions
 from chatstore.backends.sql.schema_check import stored_revision, upgrade_command
 from chatstore.backends.sql.visits import connected, current, translate_errors
 from chatstore.errors import SchemaError, SchemaTooNew, StorageUnavailable
@@ -207,7 +207,7 @@ def readable() -> Iterator[None]:
     except CommandError as error:
         if isinstance(error.__cause__, RevisionError):
             raise SchemaError(
-                f"{error}: name a revision that `alembic history` shows, head or base"
+                f"{error}: name a revision from chatstore_0001 to {HEAD}, head or base"
             ) from error
         said = str(error).rstrip(".")
         raise SchemaError(f"Alembic refuses ({said}): correct what it says, then run this again") from error

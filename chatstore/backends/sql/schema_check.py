@@ -58,7 +58,10 @@ def schema_state(connection: Connection, schema: str | None) -> str:
                 "run chatstore upgrade on it, which looks whether they are as they should be"
             )
             raise SchemaError(msg)
-        msg = "the database has no chatstore tables: run chatstore upgrade (or alembic upgrade head) on it"
+        msg = (
+            "the database has no chatstore tables: run chatstore upgrade on it, or your application's own migrations "
+            "if they bring these tables"
+        )
         raise SchemaMissing(msg)
     if found < models.HEAD:
         msg = f"the database is at {found}, this release needs {models.HEAD}: run {upgrade_command(where)} on it"

@@ -124,7 +124,7 @@ class ConversationsAPI:
             if not owner:
                 raise _Refused(
                     HTTPStatus.UNAUTHORIZED,
-                    "Nobody is known by this API key: send one as 'Authorization: Bearer …'.",
+                    "This API key is unknown, or missing: send one as 'Authorization: Bearer …'.",
                     code="invalid_api_key",
                 )
             store = store.scope(**({"user_id": str(owner)} if isinstance(owner, str | int) else owner))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chatstore.arguments import check_owner_id
-from chatstore.errors import Invalid
+from chatstore.errors import Invalid, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,14 @@ class Tokens:
         self._refresh()
 
     def __call__(self, request: Request) -> dict[str, str] | None:
-        """Return the owner of the request's token, for `Repository.scope`; None without a token that is known."""
-        self._refresh()
+        """Return the owner of the request's token, for `Repository.scope`; None without a token that is known.
+
+        Raises `StorageError` where the file cannot be read any more: that is the server's fault, not the client's.
+        """
+        try:
+            self._refresh()
+        except Invalid as error:
+            raise StorageError(str(error)) from error
         header = request.headers.get("authorization", "")
         if not header.lower().startswith(_BEARER):
             return None

@@ -6,7 +6,7 @@ Each model of an answer is made from the library's own value by ``of``. Refuses 
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatstore.codec import to_wire
 from chatstore.ids import MAX_ID
@@ -22,10 +22,18 @@ class _Given(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _addressable(id_: str) -> str:
+    """Return *id_* if a chat can be reached by it: it is a part of the path of every other route."""
+    if "/" in id_ or id_ in {".", "..", "search"}:
+        msg = "it cannot stand in an address: choose one without a slash, and none of ., .. and search"
+        raise ValueError(msg)
+    return id_
+
+
 class NewSession(_Given):
     """A chat to begin. Without an *id* it gets one."""
 
-    id: Id | None = None
+    id: Annotated[Id, AfterValidator(_addressable)] | None = None
     title: str | None = None
     metadata: dict[str, Any] = {}
 
