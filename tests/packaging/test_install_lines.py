@@ -82,7 +82,10 @@ def wants(page: Path) -> tuple[set[str], set[str]]:
     code = "\n".join(block.text for block in blocks(page) if block.language in {"python", "sh"})
     drivers = {f"import {MODULES[scheme]}" for scheme in URL.findall(code) if scheme in MODULES}
     said = SAID.findall(page.read_text(encoding="utf-8"))
-    return {*imports(page), *drivers, "import chatstore"}, {*COMMANDS.findall(code), *said}
+    commands = {*COMMANDS.findall(code), *said}
+    # the command is there without its extra, and only says what it lacks
+    typed = {"import click", "import rich"} if "chatstore" in commands else set()
+    return {*imports(page), *drivers, *typed, "import chatstore"}, commands
 
 
 def environment(folder: Path) -> dict[str, str]:
