@@ -3,7 +3,8 @@
 Knows what each kind of block means; knows nothing of which pages there are, nor of pytest.
 
     ```python   runs in the page's one namespace, `await` allowed; a block that begins with `# name.py` is
-                written to that file and imported (a `settings.py` sets Django up)
+                written to that file and can be imported (a `settings.py` sets Django up); it does nothing to
+                later blocks unless they import it
     ```sh       runs in the page's folder, in bash, with this checkout's `chatstore` on PATH; exports last
     ```sql      runs on the sample conversations, in SQLite, PostgreSQL and MariaDB, and is rolled back
     ```json ```toml   must parse
@@ -22,6 +23,8 @@ database.
 
 from __future__ import annotations
 
+import ast
+import codeop
 import contextlib
 import json
 import os
@@ -122,6 +125,32 @@ def install_line(page: Path) -> str:
         why = "the first one is no `pip install`: say what the page needs"
         raise (first or Block(page, 1, "", "")).wrong(why)
     return first.text.strip()
+
+
+def awaits(text: str) -> bool:
+    """Tell whether *text*, of a Python block, awaits outside of a function: no program can be written so."""
+    try:
+        compile(text, "<block>", "exec")
+    except SyntaxError:
+        return True
+    return False
+
+
+def untypable(text: str) -> str | None:
+    """Return what `python -m asyncio` says of *text* that is pasted into it; None if it takes all of it.
+
+    A blank line ends a block there, and nothing else does.
+    """
+    compiler, typed = codeop.CommandCompiler(), ""
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    for line in [*text.splitlines(), ""]:
+        typed = f"{typed}\n{line}" if typed else line
+        try:
+            if compiler(typed, "<block>") is not None:
+                typed = ""
+        except SyntaxError as error:
+            return f"{line.strip()!r}: {error.msg}"
+    return f"it does not end: {typed!r}" if typed else None
 
 
 def agrees(expected: str, actual: str) -> bool:

@@ -11,7 +11,18 @@ import pytest
 
 from tests import servers
 from tests.doors.frameworks import FRAMEWORKS
-from tests.snippets import DATABASES, ROOT, Page, Wrong, blocks, install_line, needs, pages
+from tests.snippets import (
+    DATABASES,
+    ROOT,
+    Page,
+    Wrong,
+    awaits,
+    blocks,
+    install_line,
+    needs,
+    pages,
+    untypable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -297,6 +308,71 @@ def test_a_sound_page_passes(tmp_path: Path) -> None:
 
     assert ["it would never end"] == [block.not_run for block in running.not_run]
     assert running.ran == 11
+
+
+UNUSED = """
+'''python
+# table.py
+routes = []
+'''
+'''python
+# watch.py
+from table import routes
+routes.append("watch")
+'''
+'''python
+from table import routes
+print(routes)
+'''
+'''text
+ROUTES
+'''
+"""
+
+
+def test_a_file_that_nothing_imports_does_nothing(tmp_path: Path) -> None:
+    """A page whose reader must import a file says so: that the file is on the page is not enough."""
+    run(planted(tmp_path, UNUSED.replace("ROUTES", "[]")))
+    with pytest.raises(Wrong, match="expected"):
+        run(planted(tmp_path, UNUSED.replace("ROUTES", "['watch']")))
+
+
+#: The reference shows calls, each of which stands by itself.
+TYPED = [page for page in PAGES if page.parent.name != "reference"]
+
+
+def cannot_be_typed(page: Path) -> list[str]:
+    """Return what hinders a reader from typing the blocks of *page* that await outside of a function."""
+    text = page.read_text(encoding="utf-8")
+    found = [block for block in blocks(page) if block.language == "python" and awaits(block.text)]
+    wrong = [f"{block.line}: {why}" for block in found if (why := untypable(block.text))]
+    first = text.splitlines()[: found[0].line - 1] if found else []
+    return wrong if not found or "`python -m asyncio`" in "\n".join(first) else ["says not into what", *wrong]
+
+
+@pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
+def test_what_awaits_can_be_typed(page: Path) -> None:
+    """A block with `await` outside of a function is an error in a file: the page says into what to type it."""
+    assert [] == cannot_be_typed(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("'''python\nawait f()\n'''", ["says not into what"]),
+        (
+            "`python -m asyncio`\n'''python\nasync with f():\n    g()\n\n    h()\n'''",
+            ["2: 'h()': unexpected indent"],
+        ),
+        ("`python -m asyncio`\n'''python\nasync with f():\n    g()\nh()\n'''", ["2: 'h()': invalid syntax"]),
+        ("'''python\nawait f()\n'''\n`python -m asyncio`", ["says not into what"]),
+        ("`python -m asyncio`\n'''python\nasync with f():\n    g()\n\nawait h()\n'''", []),
+        ("'''python\nasync def f():\n    await g()\n\n    await h()\nasyncio.run(f())\n'''", []),
+    ],
+)
+def test_a_block_that_cannot_be_typed_is_found(text: str, wrong: list[str], tmp_path: Path) -> None:
+    """Without a word of where to type it, with a blank line inside of a block, or without one behind it."""
+    assert wrong == cannot_be_typed(planted(tmp_path, text))
 
 
 QUERIES = """

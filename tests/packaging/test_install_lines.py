@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 PAGES = [*sorted((ROOT / "docs").glob("tutorial*.md")), *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
-#: What a command on a page is looked up for, and the module that a URL wants.
+#: What a command on a page is looked up for, in a block or in a sentence, and the module that a URL wants.
 COMMANDS = re.compile(r"^(?:\w+=\S+ )*(chatstore|alembic|flask|gunicorn|pytest)\b", re.MULTILINE)
+SAID = re.compile(r"`(chatstore) [a-z]")
 MODULES = {
     "postgresql": "psycopg",
     "postgresql+psycopg": "psycopg",
@@ -80,7 +81,11 @@ def wants(page: Path) -> tuple[set[str], set[str]]:
     """Return the statements that must run and the commands that must be there after the page's first line."""
     code = "\n".join(block.text for block in blocks(page) if block.language in {"python", "sh"})
     drivers = {f"import {MODULES[scheme]}" for scheme in URL.findall(code) if scheme in MODULES}
-    return {*imports(page), *drivers, "import chatstore"}, set(COMMANDS.findall(code))
+    said = SAID.findall(page.read_text(encoding="utf-8"))
+    commands = {*COMMANDS.findall(code), *said}
+    # the command is there without its extra, and only says what it lacks
+    typed = {"import click", "import rich"} if "chatstore" in commands else set()
+    return {*imports(page), *drivers, *typed, "import chatstore"}, commands
 
 
 def environment(folder: Path) -> dict[str, str]:
