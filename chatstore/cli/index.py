@@ -51,7 +51,7 @@ def refresh(target: Target, *, all_: bool, json_: bool) -> None:
     """Index what is new, so that no search has to: for cron.
 
     On SQLite it also merges what was indexed bit by bit. Appends go on meanwhile. Several of these may run at once, and
-    each may be interrupted.
+    each may be interrupted; if --all was, just after its beginning, run chatstore index create.
     """
     from chatstore.backends.sql import search_objects
 
