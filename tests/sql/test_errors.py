@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -187,3 +188,45 @@ def test_iter_records_passes_over_what_is_damaged(url: str) -> None:
             assert (10, 700) == caught.value.positions
 
         asyncio.run(awaited())
+
+
+def test_asyncpg_has_lost_a_connection_that_the_server_ended() -> None:
+    """Between the server's last word and the end of the connection asyncpg speaks of its own states, not of that."""
+    other = list[Exception]()
+
+    async def work(url: str, killer: psycopg.Connection) -> int:
+        done, until = 0, time.monotonic() + 3
+        async with chatstore.connect_async(url.replace("+psycopg", "+asyncpg")) as repository:
+
+            async def append(number: int) -> None:
+                nonlocal done
+                while time.monotonic() < until:
+                    try:
+                        await repository.add_messages(f"s{number}", [HumanMessage("one")])
+                        done += 1
+                    except errors.StorageUnavailable:
+                        continue
+                    except errors.ChatstoreError as error:
+                        other.append(error)
+
+            async def kill() -> None:
+                while time.monotonic() < until:
+                    await asyncio.to_thread(killer.execute, _END_SOME)
+                    await asyncio.sleep(0.04)
+
+            await asyncio.gather(*map(append, range(5)), kill())
+        return done
+
+    with servers.migrated_url("postgres") as url:
+        plain = url.replace("+psycopg", "")
+        with psycopg.connect(plain, autocommit=True) as killer:
+            assert asyncio.run(work(url, killer)) > 20
+    assert [] == other
+
+
+_END_SOME = """
+    SELECT pg_terminate_backend(pid) FROM (
+        SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        ORDER BY random() LIMIT 3
+    ) picked
+"""
