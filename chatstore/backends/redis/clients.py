@@ -140,16 +140,17 @@ class Clients(Lease[Any, Any]):
 
 
 async def _hung_up(work: Awaitable[Any]) -> None:
-    """Await *work*, which closes connections, and nothing of what these met before: redis-py hands on even that."""
+    """Await *work*, which closes connections, and hear nothing of what these met before, which redis-py hands on.
+
+    That may be the cancellation of another call.
+    """
     try:
         await work
     except (driver().RedisError, OSError):
         return
     except CancelledError:
-        task = current_task()
-        if (
-            task is not None and task.cancelling()
-        ):  # it is the call that is cancelled, and not a connection of others
+        call = current_task()
+        if call is not None and call.cancelling():
             raise
 
 

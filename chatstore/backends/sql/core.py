@@ -191,6 +191,9 @@ def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession
     copied = c.execute(
         q.copy_messages(), {"sid": call.session_id, "new": call.new_session_id, "through": copy.last_position}
     ).rowcount
+    if copied < 0:  # the driver does not tell
+        there = select(func.count()).select_from(q.m).where(q.m.c.session_id == call.new_session_id)
+        copied = c.execute(there).scalar_one()
     _store(c, q, copy, {"message_count": copied})
     found = locked(c, q, call.new_session_id)
     return copy if found is None else found
