@@ -271,7 +271,7 @@ def test_the_advice_fits_what_alembic_says(
         with pytest.raises(CommandError) as caught:
             call(config)
         assert str(caught.value).startswith("Alembic refuses (Target database is not up to date): ")
-        with pytest.raises(CommandError, match="name a revision that"):
+        with pytest.raises(CommandError, match="name a revision from"):
             command.upgrade(config, "bogus")
 
 

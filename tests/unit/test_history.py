@@ -346,8 +346,12 @@ def test_a_url_is_no_repository(wrong: Any) -> None:
             make(wrong)
 
 
-async def test_a_threaded_repository_has_the_name_of_what_it_lends(tmp_path: Path) -> None:
+def test_a_threaded_repository_has_the_name_of_what_it_lends(tmp_path: Path) -> None:
     """An error about what a backend cannot do names one that somebody has heard of."""
-    async with chatstore.connect_async(f"file:{tmp_path}/chats") as repository:
-        with pytest.raises(NotSupported, match=r"^DirectoryRepository cannot set states"):
+
+    async def set_states() -> None:
+        async with chatstore.connect_async(f"file:{tmp_path}/chats") as repository:
             await repository.set_states("place", {"key": 1})
+
+    with pytest.raises(NotSupported, match=r"^FileRepository cannot set states"):
+        asyncio.run(set_states())

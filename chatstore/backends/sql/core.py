@@ -189,7 +189,9 @@ def fork_session(c: Connection, q: Statements, call: ForkSession) -> ChatSession
     _claim(c, q, copy, call.now)
     # Not counted by a SELECT, which in a caller's transaction may read what the session of this id was before.
     copied = c.execute(
-        q.copy_messages(), {"sid": call.session_id, "new": call.new_session_id, "through": copy.last_position}
+        q.copy_messages(),
+        {"sid": call.session_id, "new": call.new_session_id, "through": copy.last_position},
+        execution_options={"preserve_rowcount": True},
     ).rowcount
     if copied < 0:  # the driver does not tell
         there = select(func.count()).select_from(q.m).where(q.m.c.session_id == call.new_session_id)
