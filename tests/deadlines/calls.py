@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Seconds of the deadline, and how much later a call may end.
 DEADLINE, MARGIN = 1.5, 1.5
+#: The same for forty at once, which take their turns on two processors beside other tests, to connect first of all.
+CROWDED = 4.0
 SESSION = "s"
 #: By name: what is called, and whether it writes.
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -43,10 +45,12 @@ async def acalled(store: Any, name: str) -> tuple[BaseException | None, float]:
     return None, time.monotonic() - began
 
 
-def check(name: str, found: tuple[BaseException | None, float], unhindered: set[str]) -> None:
+def check(
+    name: str, found: tuple[BaseException | None, float], unhindered: set[str], margin: float = MARGIN
+) -> None:
     """Fail unless the call ended in time, and with an error that says what to do."""
     error, took = found
-    assert took < DEADLINE + MARGIN, f"{name} took {took:.2f} s: {error}"
+    assert took < DEADLINE + margin, f"{name} took {took:.2f} s: {error}"
     if name in unhindered:
         assert error is None
         return
