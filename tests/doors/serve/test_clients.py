@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,15 +137,10 @@ def _text(item: Any) -> Any:
 def test_javascripts_client(served: tuple[str, str], durable: str) -> None:
     """The npm package `openai`: make, append, page, retrieve, update, delete, errors by class."""
     address, token = served
-    npm = shutil.which("npm")
-    assert npm, "npm is missing: install Node.js 20 or newer"
-    folder = environments.cache() / "openai-js"
-    if not (folder / "node_modules" / "openai").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([npm, "install", "--prefix", folder, "openai@6"], check=True, capture_output=True)
-    shutil.copy(HERE / "client.mjs", folder)
+    client = _with_packages() / f"client-{os.getpid()}.mjs"
+    shutil.copy(HERE / "client.mjs", client)
     run = subprocess.run(
-        ["node", folder / "client.mjs"],
+        ["node", client],
         env={**os.environ, "BASE_URL": address, "TOKEN": token},
         capture_output=True,
         text=True,
@@ -162,3 +158,19 @@ def test_javascripts_client(served: tuple[str, str], durable: str) -> None:
     ]  # fmt: skip
     with contextlib.suppress(chatstore.SessionNotFound), chatstore.connect(durable) as repository:
         pytest.fail(f"not deleted: {repository.get_session(told['deleted'])}")
+
+
+def _with_packages() -> Path:
+    """Return a folder in which the npm package is found; tests beside this one may make it at the same moment."""
+    npm = shutil.which("npm")
+    assert npm, "npm is missing: install Node.js 20 or newer"
+    folder = environments.cache() / "openai-javascript"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=".javascript-", dir=folder.parent))
+        subprocess.run([npm, "install", "--prefix", making, "openai@6"], check=True, capture_output=True)
+        try:
+            making.rename(folder)
+        except OSError:  # another was faster
+            shutil.rmtree(making)
+    return folder
