@@ -111,13 +111,22 @@ def passed(what: str, *, unknown: bool = False) -> StorageUnavailable:
 
 
 async def awaited(work: Awaitable[T], what: str, *, unknown: bool) -> T:
-    """Await *work* until a second after the deadline; then raise the error that `passed` makes."""
+    """Await *work* until a second after the deadline; then raise the error that `passed` makes.
+
+    Where the task was cancelled meanwhile it ends so, even if a driver did not: `asyncio.wait_for`, in Python 3.11,
+    forgets a cancellation that comes together with the answer, and the caller's timeout would never end the task.
+    """
     import asyncio  # which those who block need not load
 
+    task: Any = asyncio.current_task()
+    before = task.cancelling()
     limit = asyncio.timeout(left() + 2 * GRACE if running.get() else None)
     try:
         async with limit:
-            return await work
+            done = await work
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
+        return done
     except Exception as error:  # a driver's own that was being cancelled, too
         if not limit.expired():
             raise

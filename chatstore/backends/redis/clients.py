@@ -73,7 +73,7 @@ class Clients(Lease[Any, Any]):
         for lent in pool._in_use_connections:
             if hasattr(lent, "mark_for_reconnect"):  # else it closes when it is collected
                 lent.mark_for_reconnect()
-        await _hung_up(pool.disconnect(inuse_connections=False))
+        await _hang_up(pool.disconnect(inuse_connections=False))
 
     def _pools(self, client: Any) -> list[Any]:
         """Return the pools of a blocking client."""
@@ -132,14 +132,14 @@ class Clients(Lease[Any, Any]):
         """Close what `distrust` found of an awaiting *client*, before anything else is sent."""
         if client in self._distrusted:
             yield from (
-                [_hung_up(node.disconnect()) for node in client.get_nodes()]
+                [_hang_up(node.disconnect()) for node in client.get_nodes()]
                 if self.apart
-                else [_hung_up(client.connection_pool.disconnect(inuse_connections=False))]
+                else [_hang_up(client.connection_pool.disconnect(inuse_connections=False))]
             )
             self._distrusted.discard(client)
 
 
-async def _hung_up(work: Awaitable[Any]) -> None:
+async def _hang_up(work: Awaitable[Any]) -> None:
     """Await *work*, which closes connections, and hear nothing of what these met before, which redis-py hands on.
 
     That may be the cancellation of another call.
