@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Seconds, in which a search that has begun to ask the index has long done so.
 PAUSE = 1.0
-#: How often taking the index away from under searches is tried again.
+#: How often taking the index away from under searches is tried.
 ATTEMPTS = 5
 #: The tables of every dialect's index.
 SEARCH_TABLES = tuple(name for known in KNOWN if known.full_text for name in known.full_text.tables)
@@ -82,7 +82,7 @@ def renew_search_index(
     A search looks first whether the index holds everything, and then asks it. So that none takes the new one, which is
     empty, for the one it looked at, there is none at all for `PAUSE` in between: then it reads every message.
     """
-    for again in (*range(ATTEMPTS), None):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             with lend() as connection:
                 drop_search_index(connection, schema)
@@ -91,7 +91,7 @@ def renew_search_index(
             OperationalError,
             StorageUnavailable,
         ):  # a search and this waited for each other, which ended one
-            if again is None:
+            if attempt == ATTEMPTS:
                 raise
     time.sleep(PAUSE)
     with lend() as connection:
